@@ -1,0 +1,1 @@
+//! The traits that a place where data lives implements.

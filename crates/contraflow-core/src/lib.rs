@@ -1,0 +1,31 @@
+//! The thinking of Contraflow: no runtime, no I/O, no clock, no randomness, no driver.
+//!
+//! Modules in reading order:
+//!
+//! * [`side`]: old and new, forward and reverse; the only place that says which is source.
+//! * [`value`], [`record`], [`shape`]: what is carried.
+//! * [`position`]: where in a feed.
+//! * [`error`], [`code`]: what can go wrong, and what the operator does then.
+//! * [`lease`]: the right to write, and who has authority.
+//! * [`end`]: the traits that a place where data lives implements.
+//! * [`ledger`]: durable memory of what was decided.
+//! * [`clock`]: time, as a parameter.
+
+pub mod side;
+
+pub mod value;
+
+pub mod record;
+
+pub mod shape;
+
+pub mod position;
+
+pub mod code;
+pub mod error;
+
+pub mod lease;
+
+pub mod end;
+
+pub mod clock;

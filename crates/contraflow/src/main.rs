@@ -1,0 +1,2 @@
+//! Contraflow.
+fn main() {}
