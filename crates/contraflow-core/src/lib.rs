@@ -21,6 +21,8 @@ pub mod shape;
 
 pub mod position;
 
+pub mod change;
+
 pub mod code;
 pub mod error;
 

@@ -1,0 +1,3 @@
+//! The declared change: as typed, and as checked.
+
+pub mod node;
