@@ -1,1 +1,465 @@
 //! The traits that a place where data lives implements.
+//!
+//! An [`End`] hands out **faces**: objects that own a connection each and do one job. The engine
+//! asks for the faces it needs; a face that an engine cannot have is `None`, known at plan time.
+//! Calls block. An end whose driver needs a runtime keeps one inside (`docs/decisions/0001`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Problem, Result};
+use crate::lease::{Epoch, LaneId, Lease, Standing};
+use crate::position::Position;
+use crate::record::{Batch, Image, Key, PairId, Record};
+use crate::shape::Shape;
+use crate::side::{Direction, Side};
+
+/// What an end must know of the change it serves.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// The name of the change.
+    pub change: String,
+    /// Which side this end is.
+    pub side: Side,
+    /// Its table of each pair, in the order of the pairs.
+    pub tables: Vec<Table>,
+}
+
+/// One table of a role.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The table's name, as the end spells it.
+    pub name: String,
+    /// Rows are positional by this shape. The mapping decides the types; the end encodes them.
+    pub shape: Shape,
+    /// Fields that the mapping passes through untouched between two ends of one engine: the end
+    /// carries them in its native form, neither decoded nor encoded again.
+    pub native: Vec<bool>,
+    /// Whether the change creates this table at expand.
+    pub created: bool,
+}
+
+impl Role {
+    /// The table of a pair.
+    #[must_use]
+    pub fn table(&self, pair: PairId) -> &Table {
+        &self.tables[usize::from(pair.0)]
+    }
+
+    /// The pairs, in order.
+    pub fn pairs(&self) -> impl Iterator<Item = (PairId, &Table)> {
+        self.tables.iter().enumerate().map(|(i, table)| {
+            (
+                PairId(u16::try_from(i).expect("a change has fewer than 65 536 pairs")),
+                table,
+            )
+        })
+    }
+}
+
+/// A place where data lives, and its driver.
+pub trait End: Send + Sync {
+    /// Where it is, for people. Never a secret.
+    fn address(&self) -> String;
+
+    /// The engine's name: ends with the same name understand each other's native values.
+    fn engine(&self) -> &'static str;
+
+    /// The shape of a table as the engine declares it, or `None` when it is not there. `key` names
+    /// the fields of the key.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn inspect(&self, table: &str, key: &[String]) -> Result<Option<Inspected>>;
+
+    /// Everything that stands in the way of the role, all at once, without side effects.
+    ///
+    /// # Errors
+    /// When the end cannot be reached at all.
+    fn check(&self, role: &Role) -> Result<Vec<Problem>>;
+
+    /// Whether a feed at `at` has passed `goal`.
+    fn reached(&self, at: &Position, goal: &Position) -> bool;
+
+    /// Ordered changes.
+    fn feed(&self, role: &Arc<Role>) -> Option<Box<dyn Feed>>;
+    /// Bulk reading.
+    fn scan(&self, role: &Arc<Role>) -> Option<Box<dyn Scan>>;
+    /// The only writer of rows.
+    fn apply(&self, role: &Arc<Role>) -> Option<Box<dyn Apply>>;
+    /// Rows by key.
+    fn lookup(&self, role: &Arc<Role>) -> Option<Box<dyn Lookup>>;
+    /// Tables.
+    fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>>;
+    /// Authority.
+    fn switch(&self, role: &Arc<Role>) -> Option<Box<dyn Switch>>;
+}
+
+/// What [`End::inspect`] found.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// The declared shape. Names in `key` that are not there are left out of its key.
+    pub shape: Shape,
+    /// Names of the primary key's fields, in order.
+    pub primary_key: Vec<String>,
+    /// An estimate of the number of rows, for progress.
+    pub rows_estimated: u64,
+    /// Digest of the declaration, to notice when it changes.
+    pub declaration: String,
+}
+
+/// Where a feed starts.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// Right after this position.
+    After(Position),
+    /// After everything there is now.
+    Head,
+}
+
+/// Ordered changes of one end, all tables of the role in one order.
+pub trait Feed: Send {
+    /// Connects and goes to the start.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::FEED_LOST`] when the end no longer has what follows the start.
+    fn open(&mut self, start: &Start) -> Result<()>;
+
+    /// The next events, at most about `events_max` of them; an empty batch when there are none
+    /// now. Gap-free and in commit order from the start on.
+    ///
+    /// # Errors
+    /// A hold when going on could miss a change.
+    fn next(&mut self, events_max: usize) -> Result<Batch>;
+
+    /// Everything up to here has been handed out by [`Feed::next`].
+    fn received(&self) -> Position;
+
+    /// Everything up to here is durable in the target; the end may forget it.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn confirm(&mut self, through: &Position) -> Result<()>;
+
+    /// The newest position the end has, and how many events lie between it and `received`.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn head(&mut self) -> Result<(Position, u64)>;
+}
+
+/// One bounded key range of a pair, in the end's own order of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The pair.
+    pub pair: PairId,
+    /// Counts the ranges of a pair from 0.
+    pub ordinal: u64,
+    /// Starts after this key, or at the first one.
+    pub after: Option<Key>,
+    /// Ends with this key, or with the last one there is.
+    pub through: Option<Key>,
+}
+
+/// The rows of a range, and which events they already show.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// Keys and rows in the end's order.
+    pub rows: Vec<(Key, Image)>,
+    /// Every event up to here is visible in the rows.
+    pub since: Position,
+    /// No event after here is visible in the rows.
+    pub until: Position,
+    /// Size of the rows, in bytes, about.
+    pub bytes: u64,
+}
+
+/// Bulk reading in key order.
+pub trait Scan: Send {
+    /// The range of about `rows` rows that follows `after`; its boundary is taken from the end.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn range(
+        &mut self,
+        pair: PairId,
+        ordinal: u64,
+        after: Option<&Key>,
+        rows: u64,
+    ) -> Result<Range>;
+
+    /// Reads a range. `received` is what the feed had handed out when the read was asked for: all
+    /// of it is visible in the chunk (`since` is at or after it).
+    ///
+    /// # Errors
+    /// When the end cannot be reached. Never a part of the range.
+    fn read(&mut self, range: &Range, received: &Position) -> Result<Chunk>;
+}
+
+/// Rows by key, with the same promise about visibility as [`Scan::read`].
+pub trait Lookup: Send {
+    /// The rows under the keys, in the order of the keys; keys without a row are left out.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn get(&mut self, pair: PairId, keys: &[Key], received: &Position) -> Result<Chunk>;
+}
+
+/// What a transaction of the target achieves besides its records.
+#[derive(Clone, Debug)]
+pub enum Progress<'a> {
+    /// The feed has been applied through this position.
+    Advance {
+        /// The new checkpoint.
+        through: &'a Position,
+        /// What the images show.
+        seen: &'a Position,
+    },
+    /// A range of the backfill is done. Refused when it was done before.
+    Chunk {
+        /// The range.
+        range: &'a Range,
+        /// What the rows show.
+        seen: &'a Position,
+    },
+    /// Single keys are carried again: a repair or the replay of letters.
+    Keys {
+        /// What the rows show.
+        seen: &'a Position,
+    },
+}
+
+/// A row that could not be mapped or applied, kept in the target until it can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The pair.
+    pub pair: PairId,
+    /// The key in the source's form; it is blocked while the letter stands.
+    pub source_key: Key,
+    /// Why, as a code.
+    pub code: crate::code::Code,
+    /// Why, in words. Names fields, never values.
+    pub reason: String,
+    /// Tried again by itself when the feed has passed this position.
+    pub retry_after: Option<Position>,
+}
+
+/// A letter as the target keeps it.
+#[derive(Clone, Debug)]
+pub struct StoredLetter {
+    /// Counts letters of a side.
+    pub id: u64,
+    /// The direction whose flow could not carry the row.
+    pub direction: Direction,
+    /// The letter.
+    pub letter: Letter,
+    /// When it was first written, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// How often it was tried.
+    pub attempts: u64,
+}
+
+/// What one [`Apply::apply`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Records written or deleted.
+    pub records: u64,
+    /// Letters written, those for conflicts found while writing included.
+    pub letters: u64,
+}
+
+/// Where a claimed lane goes on.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// The checkpoint, or `None` when nothing was ever applied in this direction.
+    pub position: Option<Position>,
+    /// For each pair the last range done; `through: None` in it says that the pair is done.
+    pub chunks: Vec<(PairId, Option<Range>)>,
+}
+
+/// How often a record may take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Records and progress commit together: once.
+    Atomic,
+    /// Records may be written again and are recognised.
+    Deduplicated,
+}
+
+/// The only writer of rows.
+pub trait Apply: Send {
+    /// Claims a lane: every earlier lease of it is void from now on.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::FENCED`] when the end is not the mirror in this direction.
+    fn claim(&mut self, lane: LaneId, direction: Direction) -> Result<(Lease, Resume)>;
+
+    /// Writes records, letters and progress in one transaction of the target; returns when it is
+    /// durable. A letter of a key whose record was written is resolved in the same transaction. A
+    /// record that conflicts with another row becomes a letter with `retry_after` = seen; the row
+    /// it conflicts with stays.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::FENCED`] when the lease is void. After any error nothing was written,
+    /// or, when the answer was lost, all of it was and the lease is void.
+    fn apply(
+        &mut self,
+        records: &[Record],
+        letters: &[Letter],
+        progress: &Progress<'_>,
+        lease: &mut Lease,
+    ) -> Result<Applied>;
+
+    /// The letters that stand, of both directions.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn letters(&mut self) -> Result<Vec<StoredLetter>>;
+
+    /// How often a record may take effect.
+    fn guarantee(&self) -> Guarantee;
+}
+
+/// A step whose statements `plan` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Create what the change needs.
+    Expand,
+    /// Refuse writers for a while.
+    Fence,
+    /// Refuse writers for good.
+    Seal,
+    /// Accept writers.
+    Flip,
+    /// Take down everything of the change that is not the data itself.
+    Clean,
+    /// Take down the table.
+    Drop,
+}
+
+/// Somebody who still uses a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Who, as the end knows them.
+    pub who: String,
+    /// How the end knows.
+    pub seen: String,
+}
+
+/// The tables of a side, and everything of the change beside them.
+pub trait Structure: Send {
+    /// The exact statements of a step.
+    fn statements(&self, step: Step) -> Vec<String>;
+
+    /// Creates the tables that the change creates, its bookkeeping, journal and guard. Does
+    /// nothing when it was done before under the same standing.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::CARRIED_ELSEWHERE`] under another ledger.
+    fn expand(&mut self, standing: &Standing) -> Result<()>;
+
+    /// Takes the bookkeeping down, and the tables too when `tables` says so. Does nothing when it
+    /// was done before.
+    ///
+    /// # Errors
+    /// When the end cannot be written.
+    fn remove(&mut self, tables: Remove) -> Result<()>;
+
+    /// Who still uses the tables, where the end can see it; `None` where it cannot.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn users(&mut self) -> Result<Option<Vec<User>>>;
+
+    /// How many rows point at nothing.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn foreign_key_violations(&mut self) -> Result<u64>;
+
+    /// Rows in a table, exactly.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn count(&mut self, pair: PairId) -> Result<u64>;
+}
+
+/// What [`Structure::remove`] takes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remove {
+    /// The bookkeeping; every table stays.
+    Bookkeeping,
+    /// The bookkeeping, and the tables that the change itself created.
+    Created,
+    /// The bookkeeping, and the tables: contract.
+    Tables,
+}
+
+/// A number generator of a table, to be carried over at a flip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// The pair whose table uses it.
+    pub pair: PairId,
+    /// The last number given out.
+    pub last: i64,
+}
+
+/// Authority. Every step is compare-and-set in the end itself.
+pub trait Switch: Send {
+    /// What the end says of itself; `None` when it does not carry the change.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn standing(&mut self) -> Result<Option<Standing>>;
+
+    /// Refuses application writes until `limit` has passed by the end's own clock, and says the
+    /// position in its feed behind which no application write lies.
+    ///
+    /// # Errors
+    /// When the end is not open in this epoch.
+    fn fence(&mut self, epoch: Epoch, limit: Duration) -> Result<Position>;
+
+    /// Makes the fence permanent under the next epoch, and lets the flow that will run the other
+    /// way start at `reverse_from`, the head of the gaining end.
+    ///
+    /// # Errors
+    /// [`crate::code::Code::FENCE_EXPIRED`] when the fence has ended or writes lie behind
+    /// `drained`.
+    fn seal(&mut self, epoch: Epoch, drained: &Position, reverse_from: &Position) -> Result<()>;
+
+    /// Opens a closed end under `epoch`, retires the lanes that wrote it and carries number
+    /// generators over. This commit alone decides a turn.
+    ///
+    /// # Errors
+    /// When the end is not closed in the epoch before.
+    fn flip(&mut self, epoch: Epoch, sequences: &[Sequence]) -> Result<()>;
+
+    /// Ends a fence early: open in the same epoch. Does nothing when it has ended.
+    ///
+    /// # Errors
+    /// When the end was sealed.
+    fn lift(&mut self, epoch: Epoch) -> Result<()>;
+
+    /// The number generators of the tables.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn sequences(&mut self) -> Result<Vec<Sequence>>;
+
+    /// Hands the change over to another ledger.
+    ///
+    /// # Errors
+    /// When the end does not carry the change.
+    fn adopt(&mut self, ledger: &str) -> Result<()>;
+}
+
+/// The error of a lease that another process has voided.
+#[must_use]
+pub fn fenced(what: &str) -> Error {
+    let kind = crate::error::Kind::Fenced;
+    Error::new(
+        kind,
+        crate::code::Code::FENCED,
+        format!("overtaken by another process: {what}"),
+    )
+}

@@ -30,4 +30,6 @@ pub mod lease;
 
 pub mod end;
 
+pub mod probe;
+
 pub mod clock;
