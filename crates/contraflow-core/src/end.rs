@@ -35,6 +35,9 @@ pub struct Table {
     /// Fields that the mapping passes through untouched between two ends of one engine: the end
     /// carries them in its native form, neither decoded nor encoded again.
     pub native: Vec<bool>,
+    /// How the other end's engine declares each field, for those that an end of the same engine
+    /// can declare alike; used only for a table that the change creates.
+    pub declared: Vec<Option<String>>,
     /// Whether the change creates this table at expand.
     pub created: bool,
 }
@@ -104,8 +107,8 @@ pub struct Inspected {
     pub primary_key: Vec<String>,
     /// An estimate of the number of rows, for progress.
     pub rows_estimated: u64,
-    /// Digest of the declaration, to notice when it changes.
-    pub declaration: String,
+    /// How the engine declares each field of the shape, without its name.
+    pub declared: Vec<String>,
 }
 
 /// Where a feed starts.
@@ -113,8 +116,8 @@ pub struct Inspected {
 pub enum Start {
     /// Right after this position.
     After(Position),
-    /// After everything there is now.
-    Head,
+    /// At the oldest change that the end still has.
+    Earliest,
 }
 
 /// Ordered changes of one end, all tables of the role in one order.

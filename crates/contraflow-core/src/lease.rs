@@ -120,6 +120,14 @@ pub fn ownership(old: Option<&Standing>, new: Option<&Standing>) -> Ownership {
             (None, Some(new)) if new.gate == Gate::Closed && new.epoch == Epoch::FIRST => {
                 Ownership::Unclaimed
             }
+            // Contract takes the old end down first.
+            (None, Some(new)) if new.gate == Gate::Open && new.epoch > Epoch::FIRST => {
+                Ownership::Held {
+                    by: Side::New,
+                    epoch: new.epoch,
+                    fenced: false,
+                }
+            }
             _ => Ownership::Ambiguous,
         };
     };

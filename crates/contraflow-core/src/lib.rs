@@ -30,6 +30,12 @@ pub mod lease;
 
 pub mod end;
 
+pub mod phase;
+
+pub mod gate;
+
+pub mod ledger;
+
 pub mod probe;
 
 pub mod clock;

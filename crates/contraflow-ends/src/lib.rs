@@ -1,1 +1,4 @@
-//! To be filled.
+//! Drivers: one folder and one cargo feature per system, holding only the faces it has.
+
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

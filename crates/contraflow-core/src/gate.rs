@@ -1,0 +1,155 @@
+//! Gates: rules that must hold before a change advances, judged on recorded evidence.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lease::Epoch;
+use crate::side::Direction;
+
+/// A rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// A full compare found no divergence.
+    Compare,
+    /// No letter stands.
+    Letters,
+    /// The flow is close behind.
+    Lag,
+    /// The mapping's laws hold on real rows.
+    Laws,
+    /// No row of the mirror points at nothing.
+    ForeignKeys,
+    /// Nobody was seen using the old end.
+    Users,
+}
+
+impl Rule {
+    /// The rules of a turn.
+    pub const TURN: &'static [Rule] = &[
+        Rule::Letters,
+        Rule::Lag,
+        Rule::Laws,
+        Rule::Compare,
+        Rule::ForeignKeys,
+    ];
+    /// The rules of contract.
+    pub const CONTRACT: &'static [Rule] = &[
+        Rule::Letters,
+        Rule::Lag,
+        Rule::Compare,
+        Rule::ForeignKeys,
+        Rule::Users,
+    ];
+
+    /// The name shown to people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Rule::Compare => "compare",
+            Rule::Letters => "letters",
+            Rule::Lag => "lag",
+            Rule::Laws => "laws",
+            Rule::ForeignKeys => "foreign_keys",
+            Rule::Users => "users",
+        }
+    }
+
+    /// How to open it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Rule::Compare => {
+                "`contraflow verify` shows what differs, `contraflow repair` carries it"
+            }
+            Rule::Letters => {
+                "`contraflow letters list`, correct the rows, `contraflow letters replay`"
+            }
+            Rule::Lag => "wait until the flow has caught up: `contraflow wait --for lag`",
+            Rule::Laws => "`contraflow check --laws` shows a row that does not survive the mapping",
+            Rule::ForeignKeys => "rows of the mirror point at nothing: carry the tables together",
+            Rule::Users => "stop what still uses the old end",
+        }
+    }
+}
+
+/// What was found out about a rule, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The rule.
+    pub rule: Rule,
+    /// The epoch in which it was found out.
+    pub epoch: Epoch,
+    /// The direction of the flow at that time.
+    pub direction: Direction,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// How many of the things that must not be.
+    pub count: u64,
+    /// Out of how many looked at.
+    pub sample: u64,
+    /// False when it could not be found out: neither good nor bad.
+    pub proven: bool,
+}
+
+/// What a gate says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The rule.
+    pub rule: Rule,
+    /// Whether the change may advance as far as this rule goes.
+    pub open: bool,
+    /// How many of the things that must not be; `None` when nobody knows.
+    pub count: Option<u64>,
+    /// Out of how many looked at.
+    pub sample: u64,
+    /// How many are allowed.
+    pub allowed: u64,
+    /// Why it is closed.
+    pub why: Option<String>,
+}
+
+/// Judges rules on evidence of this epoch and direction. Missing, unproven or older evidence
+/// keeps a gate closed: the absence of an alarm is not a proof.
+#[must_use]
+pub fn judge(
+    rules: &[Rule],
+    evidence: &[Evidence],
+    epoch: Epoch,
+    direction: Direction,
+    allowed: impl Fn(Rule) -> u64,
+) -> Vec<Verdict> {
+    let verdict = |&rule: &Rule| {
+        let allowed = allowed(rule);
+        let found = evidence
+            .iter()
+            .filter(|e| e.rule == rule && e.epoch == epoch && e.direction == direction)
+            .max_by_key(|e| e.at_ms);
+        let (open, count, why) = match found {
+            None => (
+                false,
+                None,
+                Some("nothing was found out in this epoch".to_owned()),
+            ),
+            Some(e) if !e.proven => (false, None, Some("it could not be found out".to_owned())),
+            Some(e) if e.count > allowed => (
+                false,
+                Some(e.count),
+                Some(format!("{} where {allowed} are allowed", e.count)),
+            ),
+            Some(e) => (true, Some(e.count), None),
+        };
+        let sample = found.map_or(0, |e| e.sample);
+        Verdict {
+            rule,
+            open,
+            count,
+            sample,
+            allowed,
+            why,
+        }
+    };
+    rules.iter().map(verdict).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! Everything that stands in the way of a role, found before anything is written.
+
+use std::path::Path;
+
+use contraflow_core::code::Code;
+use contraflow_core::end::{Role, Table};
+use contraflow_core::error::{Problem, Result};
+use contraflow_core::side::Side;
+use rusqlite::Connection;
+
+use super::connection::failure;
+use super::names::{Names, quote};
+use super::{connection, inspect};
+
+/// The oldest SQLite that understands upserts, which our own statements use.
+pub(super) fn check(path: &Path, role: &Role) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    if path.exists() {
+        writable(path, role, &mut problems);
+        let db = connection::reader(path)?;
+        journal_mode(&db, role, &mut problems)?;
+        let carried = carries(&db, &Names::of(role))?;
+        for table in &role.tables {
+            check_table(&db, role, table, carried, &mut problems)?;
+        }
+    } else if role.side == Side::Old {
+        let message = format!("there is no file `{}`", path.display());
+        problems.push(Problem::error(Code::END_UNREACHABLE, message));
+    } else if !path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
+        let message = format!("there is no folder for `{}`", path.display());
+        problems.push(Problem::error(Code::END_UNREACHABLE, message));
+    }
+    Ok(problems.into_iter().map(|problem| problem.at(role.side)).collect())
+}
+
+fn carries(db: &Connection, names: &Names) -> Result<bool> {
+    db.query_row(
+        "select exists (select 1 from sqlite_schema where name = ?1)",
+        [format!("{}standing", names.prefix())],
+        |row| row.get(0),
+    )
+    .map_err(failure)
+}
+
+fn writable(path: &Path, role: &Role, problems: &mut Vec<Problem>) {
+    let held = connection::writer(path).and_then(|mut db| {
+        let tx = db
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failure)?;
+        tx.rollback().map_err(failure)
+    });
+    let read_only = std::fs::metadata(path).is_ok_and(|meta| meta.permissions().readonly());
+    if held.is_err() || read_only {
+        let message = format!("the file of the {} end cannot be written", role.side);
+        problems.push(
+            Problem::error(Code::END_READ_ONLY, message)
+                .hint(format!("Allow this user to write `{}` and its folder.", path.display())),
+        );
+    }
+}
+
+fn journal_mode(db: &Connection, role: &Role, problems: &mut Vec<Problem>) -> Result<()> {
+    let mode: String =
+        db.query_row("pragma journal_mode", [], |row| row.get(0)).map_err(failure)?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        let message = format!(
+            "the {} end uses journal mode `{mode}`: its readers and our writes wait for each other",
+            role.side
+        );
+        problems.push(
+            Problem::warning(Code::END_SETTING, message)
+                .hint("`pragma journal_mode = wal` lets both go on; it persists in the file."),
+        );
+    }
+    Ok(())
+}
+
+fn check_table(
+    db: &Connection,
+    role: &Role,
+    table: &Table,
+    carried: bool,
+    problems: &mut Vec<Problem>,
+) -> Result<()> {
+    if inspect::table_sql(db, &table.name)?.is_none() {
+        if !table.created {
+            let message = format!("there is no table `{}`", table.name);
+            problems.push(Problem::error(Code::TABLE_MISSING, message));
+        }
+        return Ok(());
+    }
+    check_key(db, table, problems)?;
+    check_indexes(db, table, problems)?;
+    check_triggers(db, role, table, problems)?;
+    check_columns(db, table, problems)?;
+    if role.side == Side::New && !carried {
+        let sql = format!("select exists (select 1 from {})", quote(&table.name));
+        if db.query_row(&sql, [], |row| row.get::<_, bool>(0)).map_err(failure)? {
+            let message = format!("the new table `{}` holds rows already", table.name);
+            problems.push(
+                Problem::error(Code::TARGET_NOT_EMPTY, message)
+                    .hint("Empty it, or name another table: what it holds is not ours to judge."),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn check_key(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Result<()> {
+    let key: Vec<&str> =
+        table.shape.key.iter().map(|&i| table.shape.fields[i].name.as_str()).collect();
+    let columns = inspect::columns(db, &table.name)?;
+    if key.is_empty() || key.iter().any(|name| !columns.iter().any(|c| c.name == *name)) {
+        let message = format!("table `{}` does not have the declared key", table.name);
+        problems.push(Problem::error(Code::KEY_UNUSABLE, message));
+        return Ok(());
+    }
+    let is_rowid = inspect::rowid_alias(&columns).is_some_and(|name| key == [name]);
+    let mut sorted = key.clone();
+    sorted.sort_unstable();
+    let indexed = inspect::unique_indexes(db, &table.name)?.iter().any(|index| {
+        let mut names: Vec<&str> =
+            index.columns.iter().flatten().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        !index.partial && names.len() == index.columns.len() && names == sorted
+    });
+    if !is_rowid && !indexed {
+        let message = format!(
+            "key ({}) of table `{}` is not unique: there is no unique index on it",
+            key.join(", "),
+            table.name
+        );
+        let list: Vec<String> = key.iter().map(|name| quote(name)).collect();
+        let fix = format!(
+            "`create unique index ... on {} ({})`",
+            quote(&table.name),
+            list.join(", ")
+        );
+        problems.push(Problem::error(Code::KEY_UNUSABLE, message).hint(fix));
+        return Ok(());
+    }
+    let nothing: Vec<String> = key.iter().map(|name| format!("{} is null", quote(name))).collect();
+    let sql = format!(
+        "select exists (select 1 from {} where {})",
+        quote(&table.name),
+        nothing.join(" or ")
+    );
+    if !is_rowid && db.query_row(&sql, [], |row| row.get::<_, bool>(0)).map_err(failure)? {
+        let message = format!("table `{}` has rows whose key is null", table.name);
+        problems.push(Problem::error(Code::KEY_VALUES, message));
+    }
+    Ok(())
+}
+
+fn check_indexes(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Result<()> {
+    for index in inspect::unique_indexes(db, &table.name)? {
+        if index.columns.iter().any(Option::is_none) {
+            let message = format!(
+                "unique index `{}` of table `{}` is on an expression: a row that `or replace` \
+                 deletes through it would go unnoticed",
+                index.name, table.name
+            );
+            problems.push(Problem::error(Code::INDEX_UNSUPPORTED, message));
+        }
+    }
+    Ok(())
+}
+
+fn check_triggers(
+    db: &Connection,
+    role: &Role,
+    table: &Table,
+    problems: &mut Vec<Problem>,
+) -> Result<()> {
+    let mut statement = db
+        .prepare(
+            "select name from sqlite_schema where type = 'trigger' and tbl_name = ?1 collate nocase
+             order by name",
+        )
+        .map_err(failure)?;
+    let names = statement
+        .query_map([&table.name], |row| row.get::<_, String>(0))
+        .map_err(failure)?
+        .collect::<rusqlite::Result<Vec<_>>>()
+        .map_err(failure)?;
+    let foreign: Vec<String> = names
+        .into_iter()
+        .filter(|name| !name.starts_with("_contraflow_"))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if !foreign.is_empty() {
+        let message = format!(
+            "table `{}` has triggers that our writes as the {} mirror would fire: {}",
+            table.name,
+            role.side,
+            foreign.join(", ")
+        );
+        problems.push(
+            Problem::error(Code::TRIGGERS_PRESENT, message)
+                .hint("Move their work into the application, or drop them for the change."),
+        );
+    }
+    Ok(())
+}
+
+fn check_columns(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Result<()> {
+    for column in inspect::columns(db, &table.name)?.iter().filter(|column| column.generated) {
+        let message = format!(
+            "column `{}` of table `{}` is generated: it is computed at each end and not carried",
+            column.name, table.name
+        );
+        problems.push(Problem::warning(Code::COLUMN_UNSUPPORTED, message));
+    }
+    Ok(())
+}

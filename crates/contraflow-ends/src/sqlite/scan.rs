@@ -1,0 +1,159 @@
+//! Bulk reading in key order, and rows by key.
+//!
+//! The journal's sequence and the rows come from one read transaction, so a chunk's `since` and
+//! `until` are the same exact position.
+
+use contraflow_core::end::{Chunk, Lookup, Range, Scan, Table};
+use contraflow_core::error::Result;
+use contraflow_core::position::Position;
+use contraflow_core::record::{Complement, Image, Key, PairId};
+use rusqlite::{Connection, Transaction};
+
+use super::connection::failure;
+use super::names::quote;
+use super::{Context, connection, feed, rows};
+
+pub(super) struct KeyScan {
+    context: Context,
+    db: Option<Connection>,
+    schema_version: i64,
+}
+
+impl KeyScan {
+    pub(super) fn new(context: Context) -> KeyScan {
+        KeyScan { context, db: None, schema_version: -1 }
+    }
+
+    fn open(&mut self) -> Result<()> {
+        if self.db.is_none() {
+            self.db = Some(connection::reader(&self.context.path)?);
+        }
+        Ok(())
+    }
+
+    /// Runs `work` in one read transaction and says the exact position it sees.
+    fn snapshot<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>, &Context) -> Result<T>,
+    ) -> Result<(T, Position)> {
+        self.open()?;
+        let db = self.db.as_mut().expect("opened above");
+        let tx = db.transaction().map_err(failure)?;
+        feed::unchanged(&tx, &self.context, &mut self.schema_version)?;
+        let at = feed::head(&tx, &self.context)?;
+        let done = work(&tx, &self.context)?;
+        Ok((done, feed::position(at)))
+    }
+}
+
+impl Scan for KeyScan {
+    fn range(
+        &mut self,
+        pair: PairId,
+        ordinal: u64,
+        after: Option<&Key>,
+        count: u64,
+    ) -> Result<Range> {
+        self.open()?;
+        let db = self.db.as_ref().expect("opened above");
+        let table = self.context.role.table(pair);
+        let keys = rows::key_list(table, "");
+        let width = table.shape.key.len();
+        let bound = match after {
+            Some(_) => format!(" where ({keys}) > ({})", rows::marks(1, width)),
+            None => String::new(),
+        };
+        let sql = format!(
+            "select {keys} from {}{bound} order by {keys} limit 1 offset {}",
+            quote(&table.name),
+            count.saturating_sub(1),
+        );
+        let mut statement = db.prepare_cached(&sql).map_err(failure)?;
+        if let Some(key) = after {
+            rows::bind_key(&mut statement, 1, table, key)?;
+        }
+        let mut found = statement.raw_query();
+        let through = match found.next().map_err(failure)? {
+            Some(row) => Some(boundary(row, table)?),
+            None => None,
+        };
+        Ok(Range { pair, ordinal, after: after.cloned(), through })
+    }
+
+    fn read(&mut self, range: &Range, _received: &Position) -> Result<Chunk> {
+        let ((rows, bytes), at) = self.snapshot(|tx, context| read(tx, context, range))?;
+        Ok(Chunk { rows, since: at.clone(), until: at, bytes })
+    }
+}
+
+fn boundary(row: &rusqlite::Row<'_>, table: &Table) -> Result<Key> {
+    let mut key = Vec::with_capacity(table.shape.key.len());
+    for (i, &place) in table.shape.key.iter().enumerate() {
+        let cell = row.get_ref(i).map_err(failure)?;
+        let native = table.native.get(place) == Some(&true);
+        key.push(rows::value(cell, &table.shape.fields[place].ty, native));
+    }
+    Ok(Key(key))
+}
+
+type Rows = (Vec<(Key, Image)>, u64);
+
+fn read(tx: &Transaction<'_>, context: &Context, range: &Range) -> Result<Rows> {
+    let table = context.role.table(range.pair);
+    let keys = rows::key_list(table, "");
+    let width = table.shape.key.len();
+    let mut bounds = Vec::new();
+    if range.after.is_some() {
+        bounds.push(format!("({keys}) > ({})", rows::marks(1, width)));
+    }
+    if range.through.is_some() {
+        bounds.push(format!("({keys}) <= ({})", rows::marks(1 + width, width)));
+    }
+    let bounds = if bounds.is_empty() { "1".to_owned() } else { bounds.join(" and ") };
+    let sql = format!(
+        "select {} from {} where {bounds} order by {keys}",
+        rows::column_list(table, ""),
+        quote(&table.name),
+    );
+    let beside = rows::has_complements(tx, &context.names, range.pair)?;
+    let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
+    if let Some(key) = &range.after {
+        rows::bind_key(&mut statement, 1, table, key)?;
+    }
+    if let Some(key) = &range.through {
+        rows::bind_key(&mut statement, 1 + width, table, key)?;
+    }
+    let mut found = statement.raw_query();
+    let (mut images, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.next().map_err(failure)? {
+        let (row, size) = rows::read_row(row, table)?;
+        let key = rows::key_of(table, &row);
+        let complement = if beside {
+            rows::complement(tx, &context.names, table, range.pair, &key)?
+        } else {
+            Complement::default()
+        };
+        bytes += size;
+        images.push((key, Image { row, complement }));
+    }
+    Ok((images, bytes))
+}
+
+impl Lookup for KeyScan {
+    fn get(&mut self, pair: PairId, keys: &[Key], _received: &Position) -> Result<Chunk> {
+        let ((rows, bytes), at) = self.snapshot(|tx, context| {
+            let table = context.role.table(pair);
+            let beside = rows::has_complements(tx, &context.names, pair)?;
+            let (mut images, mut bytes) = (Vec::new(), 0);
+            for key in keys {
+                let found = rows::image(tx, &context.names, table, pair, key, beside)?;
+                if let Some((image, size)) = found {
+                    bytes += size;
+                    images.push((key.clone(), image));
+                }
+            }
+            Ok((images, bytes))
+        })?;
+        Ok(Chunk { rows, since: at.clone(), until: at, bytes })
+    }
+}

@@ -1,0 +1,220 @@
+//! Tables, bookkeeping, journal and guard: what expand creates and contract takes down.
+
+use contraflow_core::code::Code;
+use contraflow_core::end::{Remove, Step, Structure, User};
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::{Epoch, Gate, Standing};
+use contraflow_core::probe::Point;
+use contraflow_core::record::PairId;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::connection::failure;
+use super::names::quote;
+use super::switch::{self, gate_name};
+use super::{Context, connection, inspect, statements};
+
+pub(super) struct Tables {
+    context: Context,
+}
+
+impl Tables {
+    pub(super) fn new(context: Context) -> Tables {
+        Tables { context }
+    }
+}
+
+/// Replaces the triggers of every table of the role by those of a gate.
+pub(super) fn set_triggers(
+    db: &Connection,
+    context: &Context,
+    gate: Gate,
+    epoch: Epoch,
+) -> Result<()> {
+    for statement in trigger_statements(db, context, gate, epoch)? {
+        db.execute_batch(&statement).map_err(failure)?;
+    }
+    Ok(())
+}
+
+fn trigger_statements(
+    db: &Connection,
+    context: &Context,
+    gate: Gate,
+    epoch: Epoch,
+) -> Result<Vec<String>> {
+    let mut all = statements::drop_triggers(&context.role, &context.names);
+    for (pair, table) in context.role.pairs() {
+        let unique = if inspect::table_sql(db, &table.name)?.is_some() {
+            inspect::unique_indexes(db, &table.name)?
+        } else {
+            Vec::new()
+        };
+        let new = statements::triggers(&context.role, &context.names, pair, &unique, gate, epoch);
+        all.extend(new);
+    }
+    Ok(all)
+}
+
+impl Structure for Tables {
+    fn statements(&self, step: Step) -> Vec<String> {
+        let context = &self.context;
+        let db = connection::reader(&context.path).or_else(|_| {
+            // A file that does not exist yet has no indexes to look at.
+            Connection::open_in_memory().map_err(failure)
+        });
+        let Ok(db) = db else { return Vec::new() };
+        let first = if context.role.side.direction() == contraflow_core::side::Direction::Forward {
+            Gate::Open
+        } else {
+            Gate::Closed
+        };
+        let with_triggers = |gate, epoch, set: String| {
+            let mut all = vec![set];
+            all.extend(trigger_statements(&db, context, gate, epoch).unwrap_or_default());
+            all
+        };
+        let names = &context.names;
+        match step {
+            Step::Expand => {
+                let mut all: Vec<String> = context
+                    .role
+                    .tables
+                    .iter()
+                    .filter(|table| table.created)
+                    .map(statements::create_table)
+                    .collect();
+                all.extend(statements::bookkeeping(names));
+                let triggers = trigger_statements(&db, context, first, Epoch::FIRST);
+                let creates = triggers.unwrap_or_default().into_iter();
+                all.extend(creates.filter(|statement| statement.starts_with("create")));
+                all
+            }
+            Step::Fence => {
+                with_triggers(Gate::Fenced, Epoch::FIRST, switch::fence_statement(names))
+            }
+            Step::Seal => {
+                with_triggers(Gate::Closed, Epoch::FIRST.next(), switch::seal_statement(names))
+            }
+            Step::Flip => {
+                with_triggers(Gate::Open, Epoch::FIRST.next(), switch::flip_statement(names))
+            }
+            Step::Clean => clean_statements(context),
+            Step::Drop => drop_tables(context, |_| true),
+        }
+    }
+
+    fn expand(&mut self, standing: &Standing) -> Result<()> {
+        let context = &self.context;
+        context.probe.at(Point::EXPAND_BEFORE)?;
+        let mut db = connection::create(&context.path)?;
+        connection::write(&mut db, |tx| {
+            if let Some(found) = switch::standing(tx, context)? {
+                return same_change(context, standing, &found);
+            }
+            for table in context.role.tables.iter().filter(|table| table.created) {
+                tx.execute_batch(&statements::create_table(table)).map_err(failure)?;
+            }
+            for statement in statements::bookkeeping(&context.names) {
+                tx.execute_batch(&statement).map_err(failure)?;
+            }
+            set_triggers(tx, context, standing.gate, standing.epoch)?;
+            let mut declarations = Vec::new();
+            for table in &context.role.tables {
+                let found = inspect::declaration(tx, &table.name)?;
+                declarations.push(found.ok_or_else(|| missing(context, &table.name))?);
+            }
+            tx.execute(
+                &format!(
+                    "insert into {} values (1, ?1, ?2, 0, 0, ?3, ?4, ?5)",
+                    context.names.standing
+                ),
+                rusqlite::params![
+                    gate_name(standing.gate),
+                    standing.epoch.0,
+                    standing.ledger,
+                    standing.mapping,
+                    declarations.join(" ")
+                ],
+            )
+            .map_err(failure)?;
+            Ok(())
+        })?;
+        context.probe.at(Point::EXPAND_AFTER)
+    }
+
+    fn remove(&mut self, tables: Remove) -> Result<()> {
+        let context = &self.context;
+        if !context.path.exists() {
+            return Ok(());
+        }
+        let mut db = connection::writer(&context.path)?;
+        connection::write(&mut db, |tx| {
+            for statement in clean_statements(context) {
+                tx.execute_batch(&statement).map_err(failure)?;
+            }
+            let dropped = match tables {
+                Remove::Bookkeeping => Vec::new(),
+                Remove::Created => drop_tables(context, |created| created),
+                Remove::Tables => drop_tables(context, |_| true),
+            };
+            for statement in dropped {
+                tx.execute_batch(&statement).map_err(failure)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn users(&mut self) -> Result<Option<Vec<User>>> {
+        // SQLite keeps no list of its connections.
+        Ok(None)
+    }
+
+    fn foreign_key_violations(&mut self) -> Result<u64> {
+        let db = connection::reader(&self.context.path)?;
+        let mut violations = 0;
+        for table in &self.context.role.tables {
+            let sql = format!("pragma foreign_key_check({})", quote(&table.name));
+            let mut statement = db.prepare(&sql).map_err(failure)?;
+            let mut rows = statement.query([]).map_err(failure)?;
+            while rows.next().map_err(failure)?.is_some() {
+                violations += 1;
+            }
+        }
+        Ok(violations)
+    }
+
+    fn count(&mut self, pair: PairId) -> Result<u64> {
+        let db = connection::reader(&self.context.path)?;
+        let sql = format!("select count(*) from {}", quote(&self.context.role.table(pair).name));
+        db.query_row(&sql, [], |row| row.get(0)).optional().map_err(failure).map(|n| n.unwrap_or(0))
+    }
+}
+
+fn same_change(context: &Context, asked: &Standing, found: &Standing) -> Result<()> {
+    if found.ledger != asked.ledger {
+        let message =
+            format!("the {} end carries this change under another ledger", context.role.side);
+        return Err(Error::new(Kind::Precondition, Code::CARRIED_ELSEWHERE, message)
+            .at(context.role.side)
+            .hint("Run it from where it was started, or take it over with `contraflow adopt`."));
+    }
+    Ok(())
+}
+
+fn missing(context: &Context, table: &str) -> Error {
+    let message = format!("there is no table `{table}` at the {} end", context.role.side);
+    Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(context.role.side)
+}
+
+fn clean_statements(context: &Context) -> Vec<String> {
+    let mut all = statements::drop_triggers(&context.role, &context.names);
+    all.extend(
+        context.names.tables().iter().map(|table| format!("drop table if exists {table}")),
+    );
+    all
+}
+
+fn drop_tables(context: &Context, which: impl Fn(bool) -> bool) -> Vec<String> {
+    let tables = context.role.tables.iter().filter(|table| which(table.created));
+    tables.map(|table| format!("drop table if exists {}", quote(&table.name))).collect()
+}

@@ -1,0 +1,201 @@
+//! Writes records of one pair within a transaction.
+
+use contraflow_core::code::Code;
+use contraflow_core::end::Table;
+use contraflow_core::error::Result;
+use contraflow_core::record::{Change, Image, Key, PairId, Record};
+use contraflow_core::value::Value;
+use rusqlite::{CachedStatement, ErrorCode, Transaction, ffi};
+
+use super::Context;
+use super::connection::failure;
+use super::names::quote;
+use super::rows::{self, Bound};
+
+/// A record that the table refused. Nothing of it was written.
+pub(super) struct Refusal {
+    /// Its place in the batch.
+    pub(super) record: usize,
+    pub(super) code: Code,
+    pub(super) reason: String,
+}
+
+pub(super) struct TableWriter<'t> {
+    tx: &'t Transaction<'t>,
+    context: &'t Context,
+    table: &'t Table,
+    pair: PairId,
+    upsert: CachedStatement<'t>,
+    delete: CachedStatement<'t>,
+    beside: bool,
+}
+
+impl<'t> TableWriter<'t> {
+    pub(super) fn new(
+        tx: &'t Transaction<'t>,
+        context: &'t Context,
+        pair: PairId,
+    ) -> Result<TableWriter<'t>> {
+        let table = context.role.table(pair);
+        let all: Vec<usize> = (0..table.shape.fields.len()).collect();
+        let upsert = tx.prepare_cached(&upsert(table, &all)).map_err(failure)?;
+        let keys: Vec<String> = table
+            .shape
+            .key
+            .iter()
+            .enumerate()
+            .map(|(i, &place)| format!("{} = ?{}", quote(&table.shape.fields[place].name), i + 1))
+            .collect();
+        let delete = format!("delete from {} where {}", quote(&table.name), keys.join(" and "));
+        let delete = tx.prepare_cached(&delete).map_err(failure)?;
+        let beside = rows::has_complements(tx, &context.names, pair)?;
+        Ok(TableWriter { tx, context, table, pair, upsert, delete, beside })
+    }
+
+    /// Deletes what the records delete; with `all`, also what they are about to write, so that
+    /// unique values are free for their final owners.
+    pub(super) fn free(&mut self, records: &[Record], all: bool) -> Result<()> {
+        for record in records.iter().filter(|record| record.pair == self.pair) {
+            let leaves = match record.change {
+                Change::Delete | Change::Replace(_) => true,
+                Change::Put(_) => all,
+            };
+            if leaves {
+                rows::bind_key(&mut self.delete, 1, self.table, &record.key)?;
+                self.delete.raw_execute().map_err(failure)?;
+                self.forget(&record.key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of the records, and what lies beside them.
+    pub(super) fn put(&mut self, records: &[Record]) -> Result<Vec<Refusal>> {
+        let mut refusals = Vec::new();
+        for (place, record) in records.iter().enumerate() {
+            if record.pair != self.pair {
+                continue;
+            }
+            let (Change::Put(image) | Change::Replace(image)) = &record.change else { continue };
+            match self.put_row(&image.row.0) {
+                Ok(()) => self.put_complement(&record.key, image)?,
+                Err(error) => {
+                    let (code, reason) = refusal(error)?;
+                    refusals.push(Refusal { record: place, code, reason });
+                }
+            }
+        }
+        Ok(refusals)
+    }
+
+    fn put_row(&mut self, row: &[Value]) -> rusqlite::Result<()> {
+        if row.iter().any(|value| matches!(value, Value::Absent)) {
+            return self.put_present(row);
+        }
+        for (i, (value, field)) in row.iter().zip(&self.table.shape.fields).enumerate() {
+            self.upsert.raw_bind_parameter(i + 1, Bound(value, &field.ty))?;
+        }
+        self.upsert.raw_execute().map(|_| ())
+    }
+
+    /// Writes the fields that are there, and lets the storage fill the others.
+    fn put_present(&self, row: &[Value]) -> rusqlite::Result<()> {
+        let present: Vec<usize> =
+            (0..row.len()).filter(|&i| !matches!(row[i], Value::Absent)).collect();
+        let mut statement = self.tx.prepare_cached(&upsert(self.table, &present))?;
+        for (mark, &i) in present.iter().enumerate() {
+            let bound = Bound(&row[i], &self.table.shape.fields[i].ty);
+            statement.raw_bind_parameter(mark + 1, bound)?;
+        }
+        statement.raw_execute().map(|_| ())
+    }
+
+    fn put_complement(&mut self, key: &Key, image: &Image) -> Result<()> {
+        if image.complement.is_empty() {
+            return self.forget(key);
+        }
+        let names = &self.context.names;
+        let width = self.table.shape.key.len();
+        let marks: Vec<String> = (0..names.key_width)
+            .map(|i| if i < width { format!("?{}", i + 3) } else { "0".to_owned() })
+            .collect();
+        let sql = format!(
+            "insert or replace into {} (pair, document, {}) values (?1, ?2, {})",
+            names.complement,
+            names.key_columns(),
+            marks.join(", ")
+        );
+        let mut statement = self.tx.prepare_cached(&sql).map_err(failure)?;
+        statement.raw_bind_parameter(1, self.pair.0).map_err(failure)?;
+        statement.raw_bind_parameter(2, &image.complement.0).map_err(failure)?;
+        rows::bind_key(&mut statement, 3, self.table, key)?;
+        statement.raw_execute().map_err(failure)?;
+        self.beside = true;
+        Ok(())
+    }
+
+    fn forget(&mut self, key: &Key) -> Result<()> {
+        if !self.beside {
+            return Ok(());
+        }
+        let names = &self.context.names;
+        let width = self.table.shape.key.len();
+        let is: Vec<String> = (0..names.key_width)
+            .map(|i| if i < width { format!("k{i} = ?{}", i + 2) } else { format!("k{i} = 0") })
+            .collect();
+        let sql =
+            format!("delete from {} where pair = ?1 and {}", names.complement, is.join(" and "));
+        let mut statement = self.tx.prepare_cached(&sql).map_err(failure)?;
+        statement.raw_bind_parameter(1, self.pair.0).map_err(failure)?;
+        rows::bind_key(&mut statement, 2, self.table, key)?;
+        statement.raw_execute().map_err(failure)?;
+        Ok(())
+    }
+}
+
+/// An upsert on the declared key only: a conflict on anything else is an error of the statement,
+/// and the row it conflicts with stays.
+fn upsert(table: &Table, fields: &[usize]) -> String {
+    let names: Vec<String> =
+        fields.iter().map(|&i| quote(&table.shape.fields[i].name)).collect();
+    let updates: Vec<String> = fields
+        .iter()
+        .map(|&i| quote(&table.shape.fields[i].name))
+        .map(|name| format!("{name} = excluded.{name}"))
+        .collect();
+    format!(
+        "insert into {} ({}) values ({}) on conflict ({}) do update set {}",
+        quote(&table.name),
+        names.join(", "),
+        rows::marks(1, fields.len()),
+        rows::key_list(table, ""),
+        updates.join(", "),
+    )
+}
+
+/// Which failures belong to the record and which to the file.
+fn refusal(error: rusqlite::Error) -> Result<(Code, String)> {
+    let Some(inner) = error.sqlite_error() else { return Err(failure(error)) };
+    if inner.code == ErrorCode::TooBig || inner.code == ErrorCode::TypeMismatch {
+        return Ok((Code::CONSTRAINT_VIOLATED, "the value does not fit the column".to_owned()));
+    }
+    if inner.code != ErrorCode::ConstraintViolation {
+        return Err(failure(error));
+    }
+    let unique = [
+        ffi::SQLITE_CONSTRAINT_UNIQUE,
+        ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
+        ffi::SQLITE_CONSTRAINT_ROWID,
+    ];
+    let code = if unique.contains(&inner.extended_code) {
+        Code::UNIQUE_CONFLICT
+    } else {
+        Code::CONSTRAINT_VIOLATED
+    };
+    // SQLite names the columns or the constraint, never the value.
+    let reason = match error {
+        rusqlite::Error::SqliteFailure(_, Some(text)) => text,
+        other => other.to_string(),
+    };
+    Ok((code, reason))
+}
