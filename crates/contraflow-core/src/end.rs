@@ -164,9 +164,11 @@ pub struct Range {
     pub through: Option<Key>,
 }
 
-/// The rows of a range, and which events they already show.
+/// Rows, and which events they already show.
 #[derive(Clone, Debug)]
 pub struct Chunk {
+    /// The key through which the rows reach when they end before their range does.
+    pub cut: Option<Key>,
     /// Keys and rows in the end's order.
     pub rows: Vec<(Key, Image)>,
     /// Every event up to here is visible in the rows.
@@ -191,12 +193,13 @@ pub trait Scan: Send {
         rows: u64,
     ) -> Result<Range>;
 
-    /// Reads a range. `received` is what the feed had handed out when the read was asked for: all
-    /// of it is visible in the chunk (`since` is at or after it).
+    /// Reads a range, and cuts it when its rows exceed `bytes_max`. `received` is what the feed had
+    /// handed out when the read was asked for: all of it is visible in the chunk (`since` is at or
+    /// after it).
     ///
     /// # Errors
-    /// When the end cannot be reached. Never a part of the range.
-    fn read(&mut self, range: &Range, received: &Position) -> Result<Chunk>;
+    /// When the end cannot be reached. Never a part of the range without saying so.
+    fn read(&mut self, range: &Range, bytes_max: u64, received: &Position) -> Result<Chunk>;
 }
 
 /// Rows by key, with the same promise about visibility as [`Scan::read`].
@@ -269,6 +272,8 @@ pub struct Applied {
     pub records: u64,
     /// Letters written, those for conflicts found while writing included.
     pub letters: u64,
+    /// For how long other writers of the target had to wait.
+    pub held: Duration,
 }
 
 /// Where a claimed lane goes on.
@@ -312,6 +317,12 @@ pub trait Apply: Send {
         progress: &Progress<'_>,
         lease: &mut Lease,
     ) -> Result<Applied>;
+
+    /// The checkpoint of a lane as it stands, without claiming it.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>>;
 
     /// The letters that stand, of both directions.
     ///

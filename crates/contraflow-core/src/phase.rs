@@ -168,6 +168,8 @@ pub struct State {
     pub held: Option<Hold>,
     /// The epoch last seen at the ends.
     pub epoch: Epoch,
+    /// The request that the phase at hand answers, by number.
+    pub asked: Option<u64>,
 }
 
 impl State {

@@ -23,9 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use contraflow_core::clock::Clock;
-use contraflow_core::end::{
-    Apply, End, Feed, Inspected, Lookup, Role, Scan, Structure, Switch,
-};
+use contraflow_core::end::{Apply, End, Feed, Inspected, Lookup, Role, Scan, Structure, Switch};
 use contraflow_core::error::{Problem, Result};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Probe;

@@ -1,1 +1,28 @@
-//! To be filled.
+//! The loops that move, prove and switch.
+//!
+//! Modules in reading order:
+//!
+//! * [`context`]: what a change needs at run time.
+//! * [`runner`]: reads requests, decides, performs effects; the only driver of phases.
+//! * [`worker`]: claims a lane and runs the flow in its own thread.
+//! * [`flow`]: *the* loop: feed, map, apply, confirm.
+//! * [`windows`]: which keys changed while a row was being read.
+//! * [`backfill`]: history, range by range.
+//! * [`compare`]: both ends through the mapping, digests narrowed to keys.
+//! * [`turn`]: the steps of a cutover and of a rollback.
+//! * [`progress`]: how far, how fast, as one value for every display.
+//! * [`tasks`]: threads with a name and an owner.
+
+pub mod context;
+pub mod runner;
+pub mod worker;
+
+pub mod flow;
+pub mod windows;
+
+pub mod backfill;
+pub mod compare;
+pub mod turn;
+
+pub mod progress;
+pub mod tasks;

@@ -60,15 +60,23 @@ impl Writer {
     /// Leaves the file to other writers for a while: as long as the lock was held when somebody
     /// else writes there, a moment otherwise. SQLite's waiting writers poll, they do not queue.
     fn breathe(&mut self, held: Duration) -> Result<()> {
-        let db = self.db.as_ref().expect("a transaction was just committed on it");
-        let version: i64 =
-            db.query_row("pragma data_version", [], |row| row.get(0)).map_err(failure)?;
+        let db = self
+            .db
+            .as_ref()
+            .expect("a transaction was just committed on it");
+        let version: i64 = db
+            .query_row("pragma data_version", [], |row| row.get(0))
+            .map_err(failure)?;
         let now = self.context.clock.elapsed();
         if self.data_version >= 0 && version != self.data_version {
             self.polite_until = now + POLITE_FOR;
         }
         self.data_version = version;
-        let pause = if now < self.polite_until { held.max(BREATH) } else { BREATH };
+        let pause = if now < self.polite_until {
+            held.max(BREATH)
+        } else {
+            BREATH
+        };
         self.context.clock.sleep(pause);
         Ok(())
     }
@@ -113,9 +121,18 @@ impl Apply for Writer {
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )
                 .map_err(failure)?;
-            let lease = Lease { lane, direction, epoch: Epoch(epoch), token, sequence: 0 };
+            let lease = Lease {
+                lane,
+                direction,
+                epoch: Epoch(epoch),
+                token,
+                sequence: 0,
+            };
             let chunks = last_chunks(tx, &self.context, direction)?;
-            let resume = Resume { position: position.map(Position::new), chunks };
+            let resume = Resume {
+                position: position.map(Position::new),
+                chunks,
+            };
             Ok((lease, resume))
         })?;
         self.context.probe.at(Point::LEASE_CLAIMED)?;
@@ -143,7 +160,11 @@ impl Apply for Writer {
         raise_flag(&tx, context, lease)?;
         let refusals = write_records(&tx, context, records, progress)?;
         let mut all: Vec<Letter> = letters.to_vec();
-        all.extend(refusals.into_iter().map(|refusal| letter_of(refusal, records, progress)));
+        all.extend(
+            refusals
+                .into_iter()
+                .map(|refusal| letter_of(refusal, records, progress)),
+        );
         store_letters(&tx, context, lease.direction, &all)?;
         if had_letters {
             resolve_letters(&tx, context, lease.direction, records, &all)?;
@@ -159,7 +180,27 @@ impl Apply for Writer {
         }
         self.breathe(held)?;
         let written = all.len() as u64;
-        Ok(Applied { records: records.len() as u64, letters: written })
+        Ok(Applied {
+            records: records.len() as u64,
+            letters: written,
+            held,
+        })
+    }
+
+    fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>> {
+        self.open()?;
+        let db = self.db.as_ref().expect("opened above");
+        let sql = format!(
+            "select position from {} where direction = ?1 and lane = ?2",
+            self.context.names.lane
+        );
+        let position: Option<Option<Vec<u8>>> = db
+            .query_row(&sql, rusqlite::params![direction.name(), lane.0], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(failure)?;
+        Ok(position.flatten().map(Position::new))
     }
 
     fn letters(&mut self) -> Result<Vec<StoredLetter>> {
@@ -208,8 +249,10 @@ fn advance(
         lease.token,
         lease.sequence
     ];
-    let moved =
-        tx.prepare_cached(&sql).and_then(|mut statement| statement.execute(mine)).map_err(failure)?;
+    let moved = tx
+        .prepare_cached(&sql)
+        .and_then(|mut statement| statement.execute(mine))
+        .map_err(failure)?;
     if moved != 1 {
         return Err(fenced("the lane was claimed again").at(context.role.side));
     }
@@ -219,7 +262,10 @@ fn advance(
              values (?1, ?2, ?3, ?4, ?5)",
             context.names.chunk
         );
-        let (after, through) = (encoded(range.after.as_ref()), encoded(range.through.as_ref()));
+        let (after, through) = (
+            encoded(range.after.as_ref()),
+            encoded(range.through.as_ref()),
+        );
         let row = rusqlite::params![
             lease.direction.name(),
             range.pair.0,
@@ -227,7 +273,9 @@ fn advance(
             after,
             through
         ];
-        tx.prepare_cached(&sql).and_then(|mut s| s.execute(row)).map_err(failure)?;
+        tx.prepare_cached(&sql)
+            .and_then(|mut s| s.execute(row))
+            .map_err(failure)?;
     }
     Ok(())
 }
@@ -242,7 +290,11 @@ fn encoded(key: Option<&Key>) -> Option<Vec<u8>> {
 
 fn decoded(bytes: &[u8]) -> Result<Key> {
     binary::decode_values(bytes).map(Key).map_err(|_| {
-        Error::new(Kind::Hold, Code::END_FAILED, "a stored key of the bookkeeping is damaged")
+        Error::new(
+            Kind::Hold,
+            Code::END_FAILED,
+            "a stored key of the bookkeeping is damaged",
+        )
     })
 }
 
@@ -262,8 +314,13 @@ fn raise_flag(tx: &Transaction<'_>, context: &Context, lease: &Lease) -> Result<
 }
 
 fn lower_flag(tx: &Transaction<'_>, context: &Context) -> Result<()> {
-    let sql = format!("update {} set applying = 0 where id = 1", context.names.standing);
-    tx.prepare_cached(&sql).and_then(|mut s| s.execute([])).map_err(failure)?;
+    let sql = format!(
+        "update {} set applying = 0 where id = 1",
+        context.names.standing
+    );
+    tx.prepare_cached(&sql)
+        .and_then(|mut s| s.execute([]))
+        .map_err(failure)?;
     Ok(())
 }
 
@@ -294,7 +351,10 @@ fn write_records(
     context.probe.at(mid)?;
     for writer in writers.iter_mut().flatten() {
         let mut refused = writer.put(records)?;
-        if refused.iter().any(|refusal| refusal.code == Code::UNIQUE_CONFLICT) {
+        if refused
+            .iter()
+            .any(|refusal| refusal.code == Code::UNIQUE_CONFLICT)
+        {
             writer.free(records, true)?;
             refused = writer.put(records)?;
         }
@@ -307,9 +367,8 @@ fn write_records(
 /// feed has passed what the images show. Everything else waits for a new image.
 fn letter_of(refusal: Refusal, records: &[Record], progress: &Progress<'_>) -> Letter {
     let record = &records[refusal.record];
-    let (Progress::Advance { seen, .. }
-    | Progress::Chunk { seen, .. }
-    | Progress::Keys { seen }) = progress;
+    let (Progress::Advance { seen, .. } | Progress::Chunk { seen, .. } | Progress::Keys { seen }) =
+        progress;
     let may_settle =
         refusal.code == Code::UNIQUE_CONFLICT && !matches!(progress, Progress::Keys { .. });
     Letter {
@@ -346,7 +405,9 @@ fn store_letters(
             retry_after,
             context.clock.unix_ms(),
         ];
-        tx.prepare_cached(&sql).and_then(|mut s| s.execute(row)).map_err(failure)?;
+        tx.prepare_cached(&sql)
+            .and_then(|mut s| s.execute(row))
+            .map_err(failure)?;
     }
     Ok(())
 }
@@ -365,9 +426,8 @@ fn resolve_letters(
     );
     let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
     for record in records {
-        let stands = |letter: &Letter| {
-            letter.pair == record.pair && letter.source_key == record.source_key
-        };
+        let stands =
+            |letter: &Letter| letter.pair == record.pair && letter.source_key == record.source_key;
         if !standing.iter().any(stands) {
             let key = encoded(Some(&record.source_key));
             statement

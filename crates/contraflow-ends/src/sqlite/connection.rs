@@ -19,7 +19,8 @@ const CACHE_KIB: i64 = -16_384;
 pub(super) fn reader(path: &Path) -> Result<Connection> {
     let db = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
         .or_else(|_| open(path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-    db.pragma_update(None, "query_only", true).map_err(failure)?;
+    db.pragma_update(None, "query_only", true)
+        .map_err(failure)?;
     Ok(db)
 }
 
@@ -36,16 +37,19 @@ pub(super) fn create(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let db = open(path, flags)?;
     if fresh {
-        db.pragma_update(None, "journal_mode", "wal").map_err(failure)?;
+        db.pragma_update(None, "journal_mode", "wal")
+            .map_err(failure)?;
     }
     prepare_writer(&db)?;
     Ok(db)
 }
 
 fn prepare_writer(db: &Connection) -> Result<()> {
-    db.pragma_update(None, "synchronous", "full").map_err(failure)?;
+    db.pragma_update(None, "synchronous", "full")
+        .map_err(failure)?;
     // Rows arrive in the order of the feed, not of their references; the cutover gate validates.
-    db.pragma_update(None, "foreign_keys", false).map_err(failure)
+    db.pragma_update(None, "foreign_keys", false)
+        .map_err(failure)
 }
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
@@ -55,7 +59,8 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
         Error::new(Kind::Precondition, Code::END_UNREACHABLE, message).because(source)
     })?;
     db.busy_timeout(BUSY_WAIT).map_err(failure)?;
-    db.pragma_update(None, "cache_size", CACHE_KIB).map_err(failure)?;
+    db.pragma_update(None, "cache_size", CACHE_KIB)
+        .map_err(failure)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
@@ -65,7 +70,9 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
 /// # Errors
 /// When the file system refuses.
 pub fn create_folder(path: &Path) -> Result<()> {
-    let Some(folder) = path.parent() else { return Ok(()) };
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
     std::fs::create_dir_all(folder).map_err(|source| {
         let message = format!("cannot create the folder `{}`", folder.display());
         Error::new(Kind::Precondition, Code::END_UNREACHABLE, message).because(source)
@@ -77,19 +84,27 @@ pub fn create_folder(path: &Path) -> Result<()> {
 #[must_use]
 pub fn failure(source: rusqlite::Error) -> Error {
     let (kind, code, message) = match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            (Kind::Transient, Code::END_BUSY, "the file is locked by another writer")
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            Kind::Transient,
+            Code::END_BUSY,
+            "the file is locked by another writer",
+        ),
         Some(ErrorCode::DiskFull) => (Kind::Hold, Code::DISK_FULL, "the disk is full"),
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            (Kind::Precondition, Code::END_READ_ONLY, "the file cannot be written")
-        }
-        Some(ErrorCode::CannotOpen | ErrorCode::NotADatabase) => {
-            (Kind::Precondition, Code::END_UNREACHABLE, "the file cannot be opened")
-        }
-        Some(ErrorCode::SchemaChanged) => {
-            (Kind::Transient, Code::END_BUSY, "the schema changed under a statement")
-        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
+            Kind::Precondition,
+            Code::END_READ_ONLY,
+            "the file cannot be written",
+        ),
+        Some(ErrorCode::CannotOpen | ErrorCode::NotADatabase) => (
+            Kind::Precondition,
+            Code::END_UNREACHABLE,
+            "the file cannot be opened",
+        ),
+        Some(ErrorCode::SchemaChanged) => (
+            Kind::Transient,
+            Code::END_BUSY,
+            "the schema changed under a statement",
+        ),
         _ => (Kind::Hold, Code::END_FAILED, "SQLite reports a failure"),
     };
     Error::new(kind, code, message).detail(format!("SQLite says: {}.", scrubbed(&source)))

@@ -39,7 +39,10 @@ pub(super) fn sequence(position: &Position) -> u64 {
 pub(super) fn head(db: &Connection, context: &Context) -> Result<u64> {
     let sequence: Option<i64> = db
         .prepare_cached("select seq from sqlite_sequence where name = ?1")
-        .and_then(|mut s| s.query_row([&context.names.journal_name], |r| r.get(0)).optional())
+        .and_then(|mut s| {
+            s.query_row([&context.names.journal_name], |r| r.get(0))
+                .optional()
+        })
         .map_err(failure)?;
     Ok(sequence.and_then(|s| u64::try_from(s).ok()).unwrap_or(0))
 }
@@ -78,7 +81,9 @@ impl JournalFeed {
         if self.pruner.is_none() {
             self.pruner = Some(connection::writer(&self.context.path)?);
         }
-        let Some(db) = &self.pruner else { return Ok(()) };
+        let Some(db) = &self.pruner else {
+            return Ok(());
+        };
         let sql = format!("delete from {} where seq <= ?1", self.context.names.journal);
         while self.pruned < through {
             let slice = (self.pruned + PRUNE_SLICE).min(through);
@@ -192,7 +197,10 @@ fn read(
         let key = Key(journal_key(row, table)?);
         let entry = touched.entry((pair, key.clone())).or_insert_with(|| {
             order.push((pair, key));
-            Touched { deleted: false, last: seq }
+            Touched {
+                deleted: false,
+                last: seq,
+            }
         });
         entry.deleted |= op == "D";
         entry.last = seq;
@@ -201,7 +209,11 @@ fn read(
         return Err(lost(context, after, head, head));
     }
     let events = images(tx, context, order, &touched)?;
-    Ok(Batch { events, through: position(through), seen: position(head) })
+    Ok(Batch {
+        events,
+        through: position(through),
+        seen: position(head),
+    })
 }
 
 fn journal_key(
@@ -246,29 +258,46 @@ fn images(
         };
         let image = found.map(|(image, _)| image);
         let position = position(touch.last);
-        events.push(Event { pair, key, op, image, position, origin: Origin::Application });
+        events.push(Event {
+            pair,
+            key,
+            op,
+            image,
+            position,
+            origin: Origin::Application,
+        });
     }
     Ok(events)
 }
 
 /// Refuses to go on when the declaration of a table is no longer the one of expand.
 pub(super) fn unchanged(db: &Connection, context: &Context, version: &mut i64) -> Result<()> {
-    let now: i64 =
-        db.query_row("pragma schema_version", [], |row| row.get(0)).map_err(failure)?;
+    let now: i64 = db
+        .query_row("pragma schema_version", [], |row| row.get(0))
+        .map_err(failure)?;
     if now == *version {
         return Ok(());
     }
-    let sql = format!("select declarations from {} where id = 1", context.names.standing);
+    let sql = format!(
+        "select declarations from {} where id = 1",
+        context.names.standing
+    );
     let expected: String = db.query_row(&sql, [], |row| row.get(0)).map_err(failure)?;
     for (table, expected) in context.role.tables.iter().zip(expected.split(' ')) {
         let found = inspect::declaration(db, &table.name)?;
         if found.as_deref() != Some(expected) {
-            let what = if found.is_some() { "was altered" } else { "was dropped" };
+            let what = if found.is_some() {
+                "was altered"
+            } else {
+                "was dropped"
+            };
             let message = format!("table `{}` {what} while the change runs", table.name);
             return Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
                 .at(context.role.side)
                 .detail("Nothing was carried after the alteration.")
-                .hint("Undo it and run `contraflow resume`, or `contraflow abort` and plan anew."));
+                .hint(
+                    "Undo it and run `contraflow resume`, or `contraflow abort` and plan anew.",
+                ));
         }
     }
     *version = now;
@@ -276,13 +305,22 @@ pub(super) fn unchanged(db: &Connection, context: &Context, version: &mut i64) -
 }
 
 fn lost(context: &Context, at: u64, earliest: u64, head: u64) -> Error {
-    let message = format!("the journal of the {} end lost its place", context.role.side);
+    let message = format!(
+        "the journal of the {} end lost its place",
+        context.role.side
+    );
     Error::new(Kind::Hold, Code::FEED_LOST, message)
         .at(context.role.side)
-        .detail(format!("Asked for what follows {at}; the journal holds {earliest} to {head}."))
+        .detail(format!(
+            "Asked for what follows {at}; the journal holds {earliest} to {head}."
+        ))
         .hint("The file was restored or its journal cut: `contraflow abort`, then run anew.")
 }
 
 fn not_open() -> Error {
-    Error::new(Kind::Internal, Code::INTERNAL, "a feed was used before it was opened")
+    Error::new(
+        Kind::Internal,
+        Code::INTERNAL,
+        "a feed was used before it was opened",
+    )
 }

@@ -31,9 +31,13 @@ pub(super) struct UniqueIndex {
 
 /// The declared shape of a table.
 pub(super) fn table(db: &Connection, table: &str, key: &[String]) -> Result<Option<Inspected>> {
-    let Some(sql) = table_sql(db, table)? else { return Ok(None) };
-    let columns: Vec<Column> =
-        columns(db, table)?.into_iter().filter(|column| !column.generated).collect();
+    let Some(sql) = table_sql(db, table)? else {
+        return Ok(None);
+    };
+    let columns: Vec<Column> = columns(db, table)?
+        .into_iter()
+        .filter(|column| !column.generated)
+        .collect();
     let mut primary: Vec<&Column> = columns.iter().filter(|c| c.key_place > 0).collect();
     primary.sort_by_key(|column| column.key_place);
     let rowid_alias = rowid_alias(&columns);
@@ -47,9 +51,15 @@ pub(super) fn table(db: &Connection, table: &str, key: &[String]) -> Result<Opti
         })
         .collect();
     let place = |name: &String| fields.iter().position(|field| field.name == *name);
-    let shape = Shape { key: key.iter().filter_map(place).collect(), fields };
+    let shape = Shape {
+        key: key.iter().filter_map(place).collect(),
+        fields,
+    };
     let autoincrement = sql.to_ascii_uppercase().contains("AUTOINCREMENT");
-    let declared = columns.iter().map(|c| declaration_of(c, rowid_alias, autoincrement)).collect();
+    let declared = columns
+        .iter()
+        .map(|c| declaration_of(c, rowid_alias, autoincrement))
+        .collect();
     Ok(Some(Inspected {
         shape,
         primary_key: primary.iter().map(|column| column.name.clone()).collect(),
@@ -71,14 +81,18 @@ pub(super) fn table_sql(db: &Connection, table: &str) -> Result<Option<String>> 
 
 /// Digest of everything about a table that our triggers and statements rest on.
 pub(super) fn declaration(db: &Connection, table: &str) -> Result<Option<String>> {
-    let Some(mut text) = table_sql(db, table)? else { return Ok(None) };
+    let Some(mut text) = table_sql(db, table)? else {
+        return Ok(None);
+    };
     let mut indexes = db
         .prepare_cached(
             "select sql from sqlite_schema where type = 'index' and tbl_name = ?1 collate nocase
              and sql is not null order by name",
         )
         .map_err(failure)?;
-    let indexes = indexes.query_map([table], |row| row.get::<_, String>(0)).map_err(failure)?;
+    let indexes = indexes
+        .query_map([table], |row| row.get::<_, String>(0))
+        .map_err(failure)?;
     for sql in indexes {
         let sql = sql.map_err(failure)?;
         if sql.to_ascii_lowercase().starts_with("create unique") {
@@ -91,8 +105,9 @@ pub(super) fn declaration(db: &Connection, table: &str) -> Result<Option<String>
 
 /// All columns, hidden and generated ones included.
 pub(super) fn columns(db: &Connection, table: &str) -> Result<Vec<Column>> {
-    let mut statement =
-        db.prepare(&format!("pragma table_xinfo({})", quote(table))).map_err(failure)?;
+    let mut statement = db
+        .prepare(&format!("pragma table_xinfo({})", quote(table)))
+        .map_err(failure)?;
     let rows = statement
         .query_map([], |row| {
             Ok(Column {
@@ -119,29 +134,47 @@ pub(super) fn rowid_alias(columns: &[Column]) -> Option<&str> {
 
 /// The unique indexes of a table, primary key first where it has an index of its own.
 pub(super) fn unique_indexes(db: &Connection, table: &str) -> Result<Vec<UniqueIndex>> {
-    let mut list = db.prepare(&format!("pragma index_list({})", quote(table))).map_err(failure)?;
+    let mut list = db
+        .prepare(&format!("pragma index_list({})", quote(table)))
+        .map_err(failure)?;
     let found = list
         .query_map([], |row| {
-            Ok((row.get::<_, String>(1)?, row.get::<_, bool>(2)?, row.get::<_, bool>(4)?))
+            Ok((
+                row.get::<_, String>(1)?,
+                row.get::<_, bool>(2)?,
+                row.get::<_, bool>(4)?,
+            ))
         })
         .map_err(failure)?
         .collect::<rusqlite::Result<Vec<_>>>()
         .map_err(failure)?;
     let mut unique = Vec::new();
     for (name, _, partial) in found.into_iter().filter(|(_, unique, _)| *unique) {
-        let mut info =
-            db.prepare(&format!("pragma index_xinfo({})", quote(&name))).map_err(failure)?;
+        let mut info = db
+            .prepare(&format!("pragma index_xinfo({})", quote(&name)))
+            .map_err(failure)?;
         let columns = info
             .query_map([], |row| {
                 let column: Option<String> = row.get(2)?;
                 let collation: String = row.get::<_, Option<String>>(4)?.unwrap_or_default();
-                Ok((row.get::<_, bool>(5)?, column.map(|column| (column, collation))))
+                Ok((
+                    row.get::<_, bool>(5)?,
+                    column.map(|column| (column, collation)),
+                ))
             })
             .map_err(failure)?
             .collect::<rusqlite::Result<Vec<_>>>()
             .map_err(failure)?;
-        let columns = columns.into_iter().filter(|(key, _)| *key).map(|(_, c)| c).collect();
-        unique.push(UniqueIndex { name, columns, partial });
+        let columns = columns
+            .into_iter()
+            .filter(|(key, _)| *key)
+            .map(|(_, c)| c)
+            .collect();
+        unique.push(UniqueIndex {
+            name,
+            columns,
+            partial,
+        });
     }
     Ok(unique)
 }
@@ -190,12 +223,20 @@ fn declaration_of(column: &Column, rowid_alias: Option<&str>, autoincrement: boo
 /// magnitude for most others.
 fn rows_estimated(db: &Connection, table: &str) -> Result<u64> {
     let highest = db
-        .query_row(&format!("select max(rowid) from {}", quote(table)), [], |row| {
-            row.get::<_, Option<i64>>(0)
-        })
+        .query_row(
+            &format!("select max(rowid) from {}", quote(table)),
+            [],
+            |row| row.get::<_, Option<i64>>(0),
+        )
         .or_else(|_| {
-            db.query_row(&format!("select count(*) from {}", quote(table)), [], |row| row.get(0))
+            db.query_row(
+                &format!("select count(*) from {}", quote(table)),
+                [],
+                |row| row.get(0),
+            )
         })
         .map_err(failure)?;
-    Ok(highest.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0))
+    Ok(highest
+        .and_then(|rows| u64::try_from(rows).ok())
+        .unwrap_or(0))
 }

@@ -37,7 +37,12 @@ impl Names {
             chunk: quoted("chunk"),
             letter: quoted("letter"),
             complement: quoted("complement"),
-            key_width: role.tables.iter().map(|t| t.shape.key.len()).max().unwrap_or(1),
+            key_width: role
+                .tables
+                .iter()
+                .map(|t| t.shape.key.len())
+                .max()
+                .unwrap_or(1),
             prefix,
         }
     }

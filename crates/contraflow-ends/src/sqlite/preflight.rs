@@ -26,11 +26,17 @@ pub(super) fn check(path: &Path, role: &Role) -> Result<Vec<Problem>> {
     } else if role.side == Side::Old {
         let message = format!("there is no file `{}`", path.display());
         problems.push(Problem::error(Code::END_UNREACHABLE, message));
-    } else if !path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
+    } else if !path
+        .parent()
+        .is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir())
+    {
         let message = format!("there is no folder for `{}`", path.display());
         problems.push(Problem::error(Code::END_UNREACHABLE, message));
     }
-    Ok(problems.into_iter().map(|problem| problem.at(role.side)).collect())
+    Ok(problems
+        .into_iter()
+        .map(|problem| problem.at(role.side))
+        .collect())
 }
 
 fn carries(db: &Connection, names: &Names) -> Result<bool> {
@@ -52,16 +58,17 @@ fn writable(path: &Path, role: &Role, problems: &mut Vec<Problem>) {
     let read_only = std::fs::metadata(path).is_ok_and(|meta| meta.permissions().readonly());
     if held.is_err() || read_only {
         let message = format!("the file of the {} end cannot be written", role.side);
-        problems.push(
-            Problem::error(Code::END_READ_ONLY, message)
-                .hint(format!("Allow this user to write `{}` and its folder.", path.display())),
-        );
+        problems.push(Problem::error(Code::END_READ_ONLY, message).hint(format!(
+            "Allow this user to write `{}` and its folder.",
+            path.display()
+        )));
     }
 }
 
 fn journal_mode(db: &Connection, role: &Role, problems: &mut Vec<Problem>) -> Result<()> {
-    let mode: String =
-        db.query_row("pragma journal_mode", [], |row| row.get(0)).map_err(failure)?;
+    let mode: String = db
+        .query_row("pragma journal_mode", [], |row| row.get(0))
+        .map_err(failure)?;
     if !mode.eq_ignore_ascii_case("wal") {
         let message = format!(
             "the {} end uses journal mode `{mode}`: its readers and our writes wait for each other",
@@ -95,7 +102,10 @@ fn check_table(
     check_columns(db, table, problems)?;
     if role.side == Side::New && !carried {
         let sql = format!("select exists (select 1 from {})", quote(&table.name));
-        if db.query_row(&sql, [], |row| row.get::<_, bool>(0)).map_err(failure)? {
+        if db
+            .query_row(&sql, [], |row| row.get::<_, bool>(0))
+            .map_err(failure)?
+        {
             let message = format!("the new table `{}` holds rows already", table.name);
             problems.push(
                 Problem::error(Code::TARGET_NOT_EMPTY, message)
@@ -107,10 +117,18 @@ fn check_table(
 }
 
 fn check_key(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Result<()> {
-    let key: Vec<&str> =
-        table.shape.key.iter().map(|&i| table.shape.fields[i].name.as_str()).collect();
+    let key: Vec<&str> = table
+        .shape
+        .key
+        .iter()
+        .map(|&i| table.shape.fields[i].name.as_str())
+        .collect();
     let columns = inspect::columns(db, &table.name)?;
-    if key.is_empty() || key.iter().any(|name| !columns.iter().any(|c| c.name == *name)) {
+    if key.is_empty()
+        || key
+            .iter()
+            .any(|name| !columns.iter().any(|c| c.name == *name))
+    {
         let message = format!("table `{}` does not have the declared key", table.name);
         problems.push(Problem::error(Code::KEY_UNUSABLE, message));
         return Ok(());
@@ -118,12 +136,18 @@ fn check_key(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Res
     let is_rowid = inspect::rowid_alias(&columns).is_some_and(|name| key == [name]);
     let mut sorted = key.clone();
     sorted.sort_unstable();
-    let indexed = inspect::unique_indexes(db, &table.name)?.iter().any(|index| {
-        let mut names: Vec<&str> =
-            index.columns.iter().flatten().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        !index.partial && names.len() == index.columns.len() && names == sorted
-    });
+    let indexed = inspect::unique_indexes(db, &table.name)?
+        .iter()
+        .any(|index| {
+            let mut names: Vec<&str> = index
+                .columns
+                .iter()
+                .flatten()
+                .map(|(name, _)| name.as_str())
+                .collect();
+            names.sort_unstable();
+            !index.partial && names.len() == index.columns.len() && names == sorted
+        });
     if !is_rowid && !indexed {
         let message = format!(
             "key ({}) of table `{}` is not unique: there is no unique index on it",
@@ -139,13 +163,20 @@ fn check_key(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Res
         problems.push(Problem::error(Code::KEY_UNUSABLE, message).hint(fix));
         return Ok(());
     }
-    let nothing: Vec<String> = key.iter().map(|name| format!("{} is null", quote(name))).collect();
+    let nothing: Vec<String> = key
+        .iter()
+        .map(|name| format!("{} is null", quote(name)))
+        .collect();
     let sql = format!(
         "select exists (select 1 from {} where {})",
         quote(&table.name),
         nothing.join(" or ")
     );
-    if !is_rowid && db.query_row(&sql, [], |row| row.get::<_, bool>(0)).map_err(failure)? {
+    if !is_rowid
+        && db
+            .query_row(&sql, [], |row| row.get::<_, bool>(0))
+            .map_err(failure)?
+    {
         let message = format!("table `{}` has rows whose key is null", table.name);
         problems.push(Problem::error(Code::KEY_VALUES, message));
     }
@@ -204,7 +235,10 @@ fn check_triggers(
 }
 
 fn check_columns(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Result<()> {
-    for column in inspect::columns(db, &table.name)?.iter().filter(|column| column.generated) {
+    for column in inspect::columns(db, &table.name)?
+        .iter()
+        .filter(|column| column.generated)
+    {
         let message = format!(
             "column `{}` of table `{}` is generated: it is computed at each end and not carried",
             column.name, table.name

@@ -41,20 +41,30 @@ pub(super) fn bind_key(
 ) -> Result<()> {
     for (i, (value, &place)) in key.0.iter().zip(&table.shape.key).enumerate() {
         let bound = Bound(value, &table.shape.fields[place].ty);
-        statement.raw_bind_parameter(from + i, bound).map_err(failure)?;
+        statement
+            .raw_bind_parameter(from + i, bound)
+            .map_err(failure)?;
     }
     Ok(())
 }
 
 /// Reads one column in the form the mapping wants it.
 pub(super) fn value(cell: ValueRef<'_>, ty: &Type, native: bool) -> Value {
-    if native { codec::native(cell) } else { codec::decode(cell, ty) }
+    if native {
+        codec::native(cell)
+    } else {
+        codec::decode(cell, ty)
+    }
 }
 
 /// The columns of a table in the order of its shape, each named with a prefix.
 pub(super) fn column_list(table: &Table, prefix: &str) -> String {
-    let columns: Vec<String> =
-        table.shape.fields.iter().map(|field| format!("{prefix}{}", quote(&field.name))).collect();
+    let columns: Vec<String> = table
+        .shape
+        .fields
+        .iter()
+        .map(|field| format!("{prefix}{}", quote(&field.name)))
+        .collect();
     columns.join(", ")
 }
 
@@ -71,7 +81,10 @@ pub(super) fn key_list(table: &Table, prefix: &str) -> String {
 
 /// `?n, ?n+1, …`
 pub(super) fn marks(from: usize, count: usize) -> String {
-    (from..from + count).map(|i| format!("?{i}")).collect::<Vec<_>>().join(", ")
+    (from..from + count)
+        .map(|i| format!("?{i}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A row's values and its size in bytes, about.
@@ -115,7 +128,13 @@ pub(super) fn complement(
 ) -> Result<Complement> {
     let width = table.shape.key.len();
     let is: Vec<String> = (0..names.key_width)
-        .map(|i| if i < width { format!("k{i} = ?{}", i + 2) } else { format!("k{i} = 0") })
+        .map(|i| {
+            if i < width {
+                format!("k{i} = ?{}", i + 2)
+            } else {
+                format!("k{i} = 0")
+            }
+        })
         .collect();
     let sql = format!(
         "select document from {} where pair = ?1 and {}",
@@ -162,7 +181,9 @@ pub(super) fn image(
     let mut statement = db.prepare_cached(&sql).map_err(failure)?;
     bind_key(&mut statement, 1, table, key)?;
     let mut rows = statement.raw_query();
-    let Some(row) = rows.next().map_err(failure)? else { return Ok(None) };
+    let Some(row) = rows.next().map_err(failure)? else {
+        return Ok(None);
+    };
     let (row, bytes) = read_row(row, table)?;
     let complement = if complements {
         complement(db, names, table, pair, key)?

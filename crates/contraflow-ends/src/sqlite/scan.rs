@@ -21,7 +21,11 @@ pub(super) struct KeyScan {
 
 impl KeyScan {
     pub(super) fn new(context: Context) -> KeyScan {
-        KeyScan { context, db: None, schema_version: -1 }
+        KeyScan {
+            context,
+            db: None,
+            schema_version: -1,
+        }
     }
 
     fn open(&mut self) -> Result<()> {
@@ -77,12 +81,24 @@ impl Scan for KeyScan {
             Some(row) => Some(boundary(row, table)?),
             None => None,
         };
-        Ok(Range { pair, ordinal, after: after.cloned(), through })
+        Ok(Range {
+            pair,
+            ordinal,
+            after: after.cloned(),
+            through,
+        })
     }
 
-    fn read(&mut self, range: &Range, _received: &Position) -> Result<Chunk> {
-        let ((rows, bytes), at) = self.snapshot(|tx, context| read(tx, context, range))?;
-        Ok(Chunk { rows, since: at.clone(), until: at, bytes })
+    fn read(&mut self, range: &Range, bytes_max: u64, _received: &Position) -> Result<Chunk> {
+        let ((rows, bytes, cut), at) =
+            self.snapshot(|tx, context| read(tx, context, range, bytes_max))?;
+        Ok(Chunk {
+            cut,
+            rows,
+            since: at.clone(),
+            until: at,
+            bytes,
+        })
     }
 }
 
@@ -96,9 +112,9 @@ fn boundary(row: &rusqlite::Row<'_>, table: &Table) -> Result<Key> {
     Ok(Key(key))
 }
 
-type Rows = (Vec<(Key, Image)>, u64);
+type Rows = (Vec<(Key, Image)>, u64, Option<Key>);
 
-fn read(tx: &Transaction<'_>, context: &Context, range: &Range) -> Result<Rows> {
+fn read(tx: &Transaction<'_>, context: &Context, range: &Range, bytes_max: u64) -> Result<Rows> {
     let table = context.role.table(range.pair);
     let keys = rows::key_list(table, "");
     let width = table.shape.key.len();
@@ -109,7 +125,11 @@ fn read(tx: &Transaction<'_>, context: &Context, range: &Range) -> Result<Rows> 
     if range.through.is_some() {
         bounds.push(format!("({keys}) <= ({})", rows::marks(1 + width, width)));
     }
-    let bounds = if bounds.is_empty() { "1".to_owned() } else { bounds.join(" and ") };
+    let bounds = if bounds.is_empty() {
+        "1".to_owned()
+    } else {
+        bounds.join(" and ")
+    };
     let sql = format!(
         "select {} from {} where {bounds} order by {keys}",
         rows::column_list(table, ""),
@@ -134,9 +154,13 @@ fn read(tx: &Transaction<'_>, context: &Context, range: &Range) -> Result<Rows> 
             Complement::default()
         };
         bytes += size;
+        if bytes > bytes_max && !images.is_empty() {
+            let cut = images.last().map(|(key, _): &(Key, Image)| key.clone());
+            return Ok((images, bytes, cut));
+        }
         images.push((key, Image { row, complement }));
     }
-    Ok((images, bytes))
+    Ok((images, bytes, None))
 }
 
 impl Lookup for KeyScan {
@@ -154,6 +178,12 @@ impl Lookup for KeyScan {
             }
             Ok((images, bytes))
         })?;
-        Ok(Chunk { rows, since: at.clone(), until: at, bytes })
+        Ok(Chunk {
+            cut: None,
+            rows,
+            since: at.clone(),
+            until: at,
+            bytes,
+        })
     }
 }

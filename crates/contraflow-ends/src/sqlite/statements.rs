@@ -73,20 +73,36 @@ pub(super) fn create_table(table: &Table) -> String {
         let text = match declared {
             Some(declared) if declared.starts_with("integer primary key") => {
                 rowid_key = table.shape.key == [i];
-                if rowid_key { declared.to_owned() } else { "integer not null".to_owned() }
+                if rowid_key {
+                    declared.to_owned()
+                } else {
+                    "integer not null".to_owned()
+                }
             }
             Some(declared) => declared.to_owned(),
             None if field.nullable => storage_class(&field.ty).to_owned(),
             None => format!("{} not null", storage_class(&field.ty)),
         };
-        lines.push(format!("  {} {text}", quote(&field.name)).trim_end().to_owned());
+        lines.push(
+            format!("  {} {text}", quote(&field.name))
+                .trim_end()
+                .to_owned(),
+        );
     }
     if !rowid_key {
-        let key: Vec<String> =
-            table.shape.key.iter().map(|&i| quote(&table.shape.fields[i].name)).collect();
+        let key: Vec<String> = table
+            .shape
+            .key
+            .iter()
+            .map(|&i| quote(&table.shape.fields[i].name))
+            .collect();
         lines.push(format!("  primary key ({})", key.join(", ")));
     }
-    format!("create table {} (\n{}\n)", quote(&table.name), lines.join(",\n"))
+    format!(
+        "create table {} (\n{}\n)",
+        quote(&table.name),
+        lines.join(",\n")
+    )
 }
 
 fn storage_class(ty: &Type) -> &'static str {
@@ -114,8 +130,17 @@ fn storage_class(ty: &Type) -> &'static str {
 pub(super) fn drop_triggers(role: &Role, names: &Names) -> Vec<String> {
     let mut statements = Vec::new();
     for (pair, _) in role.pairs() {
-        for on in ["before_insert", "before_update", "insert", "update", "delete"] {
-            statements.push(format!("drop trigger if exists {}", names.trigger(pair, on)));
+        for on in [
+            "before_insert",
+            "before_update",
+            "insert",
+            "update",
+            "delete",
+        ] {
+            statements.push(format!(
+                "drop trigger if exists {}",
+                names.trigger(pair, on)
+            ));
         }
     }
     statements
@@ -135,7 +160,14 @@ pub(super) fn triggers(
     let mut statements = Vec::new();
     for on in OPERATIONS {
         let body = format!("{guard}{}", journal_body(names, pair, table, on));
-        statements.push(trigger(names, pair, table, &format!("after {on}"), on, &body));
+        statements.push(trigger(
+            names,
+            pair,
+            table,
+            &format!("after {on}"),
+            on,
+            &body,
+        ));
     }
     for on in ["insert", "update"] {
         let mut body = victims(names, pair, table, unique, on);
@@ -144,7 +176,14 @@ pub(super) fn triggers(
         }
         if !body.is_empty() {
             let name = format!("before_{on}");
-            statements.push(trigger(names, pair, table, &format!("before {on}"), &name, &body));
+            statements.push(trigger(
+                names,
+                pair,
+                table,
+                &format!("before {on}"),
+                &name,
+                &body,
+            ));
         }
     }
     statements
@@ -187,7 +226,10 @@ fn guard(role: &Role, names: &Names, table: &Table, gate: Gate, epoch: Epoch) ->
         ),
         Gate::Closed => format!(
             "  select raise(abort, {});\n",
-            text(&format!("not open to writers, authority is with side {}", role.side.other())),
+            text(&format!(
+                "not open to writers, authority is with side {}",
+                role.side.other()
+            )),
         ),
     }
 }
@@ -216,8 +258,11 @@ fn journal_body(names: &Names, pair: PairId, table: &Table, on: &str) -> String 
         _ => {
             let moved = moved(table);
             let (old, new) = (key_of(table, "old"), key_of(table, "new"));
-            let assignments: Vec<String> =
-                new.iter().enumerate().map(|(i, column)| format!("k{i} = {column}")).collect();
+            let assignments: Vec<String> = new
+                .iter()
+                .enumerate()
+                .map(|(i, column)| format!("k{i} = {column}"))
+                .collect();
             format!(
                 "  insert into {journal} (pair, op, {columns}) select {pair}, 'D', {old_key} \
                  where {moved};\n{put}  update or replace {complement} set {assignments} \
@@ -238,21 +283,23 @@ fn journal_body(names: &Names, pair: PairId, table: &Table, on: &str) -> String 
 /// Journals rows that `or replace` is about to delete: SQLite fires no delete trigger for them
 /// unless the application asks for it. When the statement fails or ignores instead, the entry
 /// only makes the flow read an unchanged row again.
-fn victims(
-    names: &Names,
-    pair: PairId,
-    table: &Table,
-    unique: &[UniqueIndex],
-    on: &str,
-) -> String {
+fn victims(names: &Names, pair: PairId, table: &Table, unique: &[UniqueIndex], on: &str) -> String {
     let key: Vec<&str> = key_names(table);
     let mut body = String::new();
     for index in unique {
-        let Some(columns) = index.columns.iter().map(Option::as_ref).collect::<Option<Vec<_>>>()
+        let Some(columns) = index
+            .columns
+            .iter()
+            .map(Option::as_ref)
+            .collect::<Option<Vec<_>>>()
         else {
             continue;
         };
-        if columns.iter().map(|(name, _)| name.as_str()).eq(key.iter().copied()) {
+        if columns
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .eq(key.iter().copied())
+        {
             continue;
         }
         let same: Vec<String> = columns
@@ -263,8 +310,10 @@ fn victims(
             })
             .collect();
         let itself = if on == "insert" { "new" } else { "old" };
-        let other: Vec<String> =
-            key.iter().map(|name| format!("t.{0} is {itself}.{0}", quote(name))).collect();
+        let other: Vec<String> = key
+            .iter()
+            .map(|name| format!("t.{0} is {itself}.{0}", quote(name)))
+            .collect();
         body.push_str(&format!(
             "  insert into {} (pair, op, {}) select {}, 'V', {} from {} as t where {} and not ({});\n",
             names.journal,
@@ -282,8 +331,10 @@ fn victims(
 /// Forgets the complement of a row that went without a delete trigger, before its key is used
 /// again.
 fn orphan(names: &Names, pair: PairId, table: &Table) -> String {
-    let is: Vec<String> =
-        key_names(table).iter().map(|name| format!("{0} is new.{0}", quote(name))).collect();
+    let is: Vec<String> = key_names(table)
+        .iter()
+        .map(|name| format!("{0} is new.{0}", quote(name)))
+        .collect();
     format!(
         "  delete from {} where pair = {} and {} and not exists (select 1 from {} where {});\n",
         names.complement,
@@ -304,11 +355,19 @@ fn moved(table: &Table) -> String {
 }
 
 fn key_names(table: &Table) -> Vec<&str> {
-    table.shape.key.iter().map(|&i| table.shape.fields[i].name.as_str()).collect()
+    table
+        .shape
+        .key
+        .iter()
+        .map(|&i| table.shape.fields[i].name.as_str())
+        .collect()
 }
 
 fn key_of(table: &Table, row: &str) -> Vec<String> {
-    key_names(table).iter().map(|name| format!("{row}.{}", quote(name))).collect()
+    key_names(table)
+        .iter()
+        .map(|name| format!("{row}.{}", quote(name)))
+        .collect()
 }
 
 fn padded(names: &Names, key: &[String]) -> String {

@@ -92,12 +92,16 @@ impl Structure for Tables {
             Step::Fence => {
                 with_triggers(Gate::Fenced, Epoch::FIRST, switch::fence_statement(names))
             }
-            Step::Seal => {
-                with_triggers(Gate::Closed, Epoch::FIRST.next(), switch::seal_statement(names))
-            }
-            Step::Flip => {
-                with_triggers(Gate::Open, Epoch::FIRST.next(), switch::flip_statement(names))
-            }
+            Step::Seal => with_triggers(
+                Gate::Closed,
+                Epoch::FIRST.next(),
+                switch::seal_statement(names),
+            ),
+            Step::Flip => with_triggers(
+                Gate::Open,
+                Epoch::FIRST.next(),
+                switch::flip_statement(names),
+            ),
             Step::Clean => clean_statements(context),
             Step::Drop => drop_tables(context, |_| true),
         }
@@ -112,7 +116,8 @@ impl Structure for Tables {
                 return same_change(context, standing, &found);
             }
             for table in context.role.tables.iter().filter(|table| table.created) {
-                tx.execute_batch(&statements::create_table(table)).map_err(failure)?;
+                tx.execute_batch(&statements::create_table(table))
+                    .map_err(failure)?;
             }
             for statement in statements::bookkeeping(&context.names) {
                 tx.execute_batch(&statement).map_err(failure)?;
@@ -185,36 +190,59 @@ impl Structure for Tables {
 
     fn count(&mut self, pair: PairId) -> Result<u64> {
         let db = connection::reader(&self.context.path)?;
-        let sql = format!("select count(*) from {}", quote(&self.context.role.table(pair).name));
-        db.query_row(&sql, [], |row| row.get(0)).optional().map_err(failure).map(|n| n.unwrap_or(0))
+        let sql = format!(
+            "select count(*) from {}",
+            quote(&self.context.role.table(pair).name)
+        );
+        db.query_row(&sql, [], |row| row.get(0))
+            .optional()
+            .map_err(failure)
+            .map(|n| n.unwrap_or(0))
     }
 }
 
 fn same_change(context: &Context, asked: &Standing, found: &Standing) -> Result<()> {
     if found.ledger != asked.ledger {
-        let message =
-            format!("the {} end carries this change under another ledger", context.role.side);
-        return Err(Error::new(Kind::Precondition, Code::CARRIED_ELSEWHERE, message)
-            .at(context.role.side)
-            .hint("Run it from where it was started, or take it over with `contraflow adopt`."));
+        let message = format!(
+            "the {} end carries this change under another ledger",
+            context.role.side
+        );
+        return Err(
+            Error::new(Kind::Precondition, Code::CARRIED_ELSEWHERE, message)
+                .at(context.role.side)
+                .hint("Run it from where it was started, or take it over with `contraflow adopt`."),
+        );
     }
     Ok(())
 }
 
 fn missing(context: &Context, table: &str) -> Error {
-    let message = format!("there is no table `{table}` at the {} end", context.role.side);
+    let message = format!(
+        "there is no table `{table}` at the {} end",
+        context.role.side
+    );
     Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(context.role.side)
 }
 
 fn clean_statements(context: &Context) -> Vec<String> {
     let mut all = statements::drop_triggers(&context.role, &context.names);
     all.extend(
-        context.names.tables().iter().map(|table| format!("drop table if exists {table}")),
+        context
+            .names
+            .tables()
+            .iter()
+            .map(|table| format!("drop table if exists {table}")),
     );
     all
 }
 
 fn drop_tables(context: &Context, which: impl Fn(bool) -> bool) -> Vec<String> {
-    let tables = context.role.tables.iter().filter(|table| which(table.created));
-    tables.map(|table| format!("drop table if exists {}", quote(&table.name))).collect()
+    let tables = context
+        .role
+        .tables
+        .iter()
+        .filter(|table| which(table.created));
+    tables
+        .map(|table| format!("drop table if exists {}", quote(&table.name)))
+        .collect()
 }

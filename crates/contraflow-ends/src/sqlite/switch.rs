@@ -85,7 +85,12 @@ pub(super) fn standing(db: &Connection, context: &Context) -> Result<Option<Stan
             _ => Gate::Closed,
         };
         let epoch = Epoch(row.get(2)?);
-        Ok(Standing { gate, epoch, ledger: row.get(3)?, mapping: row.get(4)? })
+        Ok(Standing {
+            gate,
+            epoch,
+            ledger: row.get(3)?,
+            mapping: row.get(4)?,
+        })
     })
     .optional()
     .map_err(failure)
@@ -122,8 +127,9 @@ impl Switch for GuardRow {
         let context = &self.context;
         let mut db = connection::writer(&context.path)?;
         connection::write(&mut db, |tx| {
-            let moved =
-                tx.execute(&seal_statement(&context.names), [epoch.0]).map_err(failure)?;
+            let moved = tx
+                .execute(&seal_statement(&context.names), [epoch.0])
+                .map_err(failure)?;
             if moved != 1 {
                 return Err(expired(context, "its deadline has passed"));
             }
@@ -150,10 +156,13 @@ impl Switch for GuardRow {
         let context = &self.context;
         let mut db = connection::writer(&context.path)?;
         connection::write(&mut db, |tx| {
-            let moved =
-                tx.execute(&flip_statement(&context.names), [epoch.0]).map_err(failure)?;
+            let moved = tx
+                .execute(&flip_statement(&context.names), [epoch.0])
+                .map_err(failure)?;
             if moved != 1 {
-                return Err(fenced("the end to be opened is not closed in the epoch before"));
+                return Err(fenced(
+                    "the end to be opened is not closed in the epoch before",
+                ));
             }
             let retire = format!("update {} set token = token + 1", context.names.lane);
             tx.execute(&retire, []).map_err(failure)?;
@@ -203,8 +212,13 @@ impl Switch for GuardRow {
 
     fn adopt(&mut self, ledger: &str) -> Result<()> {
         let mut db = connection::writer(&self.context.path)?;
-        let sql = format!("update {} set ledger = ?1 where id = 1", self.context.names.standing);
-        connection::write(&mut db, |tx| tx.execute(&sql, [ledger]).map(|_| ()).map_err(failure))
+        let sql = format!(
+            "update {} set ledger = ?1 where id = 1",
+            self.context.names.standing
+        );
+        connection::write(&mut db, |tx| {
+            tx.execute(&sql, [ledger]).map(|_| ()).map_err(failure)
+        })
     }
 }
 
@@ -243,7 +257,10 @@ fn carry_sequences(db: &Connection, context: &Context, sequences: &[Sequence]) -
 }
 
 fn expired(context: &Context, why: &str) -> Error {
-    let message = format!("the fence of the {} end ended before the turn did: {why}", context.role.side);
+    let message = format!(
+        "the fence of the {} end ended before the turn did: {why}",
+        context.role.side
+    );
     Error::new(Kind::Transient, Code::FENCE_EXPIRED, message)
         .at(context.role.side)
         .detail("Authority stayed where it was; writers go on there.")

@@ -46,10 +46,22 @@ impl<'t> TableWriter<'t> {
             .enumerate()
             .map(|(i, &place)| format!("{} = ?{}", quote(&table.shape.fields[place].name), i + 1))
             .collect();
-        let delete = format!("delete from {} where {}", quote(&table.name), keys.join(" and "));
+        let delete = format!(
+            "delete from {} where {}",
+            quote(&table.name),
+            keys.join(" and ")
+        );
         let delete = tx.prepare_cached(&delete).map_err(failure)?;
         let beside = rows::has_complements(tx, &context.names, pair)?;
-        Ok(TableWriter { tx, context, table, pair, upsert, delete, beside })
+        Ok(TableWriter {
+            tx,
+            context,
+            table,
+            pair,
+            upsert,
+            delete,
+            beside,
+        })
     }
 
     /// Deletes what the records delete; with `all`, also what they are about to write, so that
@@ -76,12 +88,18 @@ impl<'t> TableWriter<'t> {
             if record.pair != self.pair {
                 continue;
             }
-            let (Change::Put(image) | Change::Replace(image)) = &record.change else { continue };
+            let (Change::Put(image) | Change::Replace(image)) = &record.change else {
+                continue;
+            };
             match self.put_row(&image.row.0) {
                 Ok(()) => self.put_complement(&record.key, image)?,
                 Err(error) => {
                     let (code, reason) = refusal(error)?;
-                    refusals.push(Refusal { record: place, code, reason });
+                    refusals.push(Refusal {
+                        record: place,
+                        code,
+                        reason,
+                    });
                 }
             }
         }
@@ -93,15 +111,17 @@ impl<'t> TableWriter<'t> {
             return self.put_present(row);
         }
         for (i, (value, field)) in row.iter().zip(&self.table.shape.fields).enumerate() {
-            self.upsert.raw_bind_parameter(i + 1, Bound(value, &field.ty))?;
+            self.upsert
+                .raw_bind_parameter(i + 1, Bound(value, &field.ty))?;
         }
         self.upsert.raw_execute().map(|_| ())
     }
 
     /// Writes the fields that are there, and lets the storage fill the others.
     fn put_present(&self, row: &[Value]) -> rusqlite::Result<()> {
-        let present: Vec<usize> =
-            (0..row.len()).filter(|&i| !matches!(row[i], Value::Absent)).collect();
+        let present: Vec<usize> = (0..row.len())
+            .filter(|&i| !matches!(row[i], Value::Absent))
+            .collect();
         let mut statement = self.tx.prepare_cached(&upsert(self.table, &present))?;
         for (mark, &i) in present.iter().enumerate() {
             let bound = Bound(&row[i], &self.table.shape.fields[i].ty);
@@ -117,7 +137,13 @@ impl<'t> TableWriter<'t> {
         let names = &self.context.names;
         let width = self.table.shape.key.len();
         let marks: Vec<String> = (0..names.key_width)
-            .map(|i| if i < width { format!("?{}", i + 3) } else { "0".to_owned() })
+            .map(|i| {
+                if i < width {
+                    format!("?{}", i + 3)
+                } else {
+                    "0".to_owned()
+                }
+            })
             .collect();
         let sql = format!(
             "insert or replace into {} (pair, document, {}) values (?1, ?2, {})",
@@ -126,8 +152,12 @@ impl<'t> TableWriter<'t> {
             marks.join(", ")
         );
         let mut statement = self.tx.prepare_cached(&sql).map_err(failure)?;
-        statement.raw_bind_parameter(1, self.pair.0).map_err(failure)?;
-        statement.raw_bind_parameter(2, &image.complement.0).map_err(failure)?;
+        statement
+            .raw_bind_parameter(1, self.pair.0)
+            .map_err(failure)?;
+        statement
+            .raw_bind_parameter(2, &image.complement.0)
+            .map_err(failure)?;
         rows::bind_key(&mut statement, 3, self.table, key)?;
         statement.raw_execute().map_err(failure)?;
         self.beside = true;
@@ -141,12 +171,23 @@ impl<'t> TableWriter<'t> {
         let names = &self.context.names;
         let width = self.table.shape.key.len();
         let is: Vec<String> = (0..names.key_width)
-            .map(|i| if i < width { format!("k{i} = ?{}", i + 2) } else { format!("k{i} = 0") })
+            .map(|i| {
+                if i < width {
+                    format!("k{i} = ?{}", i + 2)
+                } else {
+                    format!("k{i} = 0")
+                }
+            })
             .collect();
-        let sql =
-            format!("delete from {} where pair = ?1 and {}", names.complement, is.join(" and "));
+        let sql = format!(
+            "delete from {} where pair = ?1 and {}",
+            names.complement,
+            is.join(" and ")
+        );
         let mut statement = self.tx.prepare_cached(&sql).map_err(failure)?;
-        statement.raw_bind_parameter(1, self.pair.0).map_err(failure)?;
+        statement
+            .raw_bind_parameter(1, self.pair.0)
+            .map_err(failure)?;
         rows::bind_key(&mut statement, 2, self.table, key)?;
         statement.raw_execute().map_err(failure)?;
         Ok(())
@@ -156,8 +197,10 @@ impl<'t> TableWriter<'t> {
 /// An upsert on the declared key only: a conflict on anything else is an error of the statement,
 /// and the row it conflicts with stays.
 fn upsert(table: &Table, fields: &[usize]) -> String {
-    let names: Vec<String> =
-        fields.iter().map(|&i| quote(&table.shape.fields[i].name)).collect();
+    let names: Vec<String> = fields
+        .iter()
+        .map(|&i| quote(&table.shape.fields[i].name))
+        .collect();
     let updates: Vec<String> = fields
         .iter()
         .map(|&i| quote(&table.shape.fields[i].name))
@@ -175,9 +218,14 @@ fn upsert(table: &Table, fields: &[usize]) -> String {
 
 /// Which failures belong to the record and which to the file.
 fn refusal(error: rusqlite::Error) -> Result<(Code, String)> {
-    let Some(inner) = error.sqlite_error() else { return Err(failure(error)) };
+    let Some(inner) = error.sqlite_error() else {
+        return Err(failure(error));
+    };
     if inner.code == ErrorCode::TooBig || inner.code == ErrorCode::TypeMismatch {
-        return Ok((Code::CONSTRAINT_VIOLATED, "the value does not fit the column".to_owned()));
+        return Ok((
+            Code::CONSTRAINT_VIOLATED,
+            "the value does not fit the column".to_owned(),
+        ));
     }
     if inner.code != ErrorCode::ConstraintViolation {
         return Err(failure(error));

@@ -1,0 +1,127 @@
+//! History, range by range: reads ahead of the flow, which carries.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use contraflow_core::end::{Chunk, Range};
+use contraflow_core::error::Result;
+use contraflow_core::probe::Point;
+use contraflow_core::record::PairId;
+use contraflow_core::side::Direction;
+
+use crate::context::Context;
+use crate::tasks::Stop;
+use crate::windows::{Window, Windows};
+
+/// Rows of the first range: a table of huge rows must not fill the memory before their size is
+/// known.
+const ROWS_FIRST: u64 = 256;
+/// Rows of a range at most and at least.
+const ROWS_MAX: u64 = 20_000;
+const ROWS_MIN: u64 = 16;
+/// Bytes after which a range is cut.
+const BYTES_MAX: u64 = 4 << 20;
+/// For how long a range's transaction should keep other writers of the target waiting: half of
+/// what an application is promised, so that a slow disk does not break the promise.
+const HELD_TARGET: Duration = Duration::from_millis(10);
+
+/// A range that was read, under its window.
+pub struct Read {
+    /// The window opened before the read.
+    pub window: Window,
+    /// The rows.
+    pub chunk: Chunk,
+    /// What was covered.
+    pub range: Range,
+}
+
+/// How many rows the next range should have: found by measuring.
+#[derive(Debug)]
+pub struct Size(AtomicU64);
+
+impl Default for Size {
+    fn default() -> Size {
+        Size(AtomicU64::new(ROWS_FIRST))
+    }
+}
+
+impl Size {
+    /// Rows of the next range.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Learns from a range that was carried. Grows by half at most, shrinks at once.
+    pub fn learn(&self, rows: u64, held: Duration) {
+        if rows == 0 || held.is_zero() {
+            return;
+        }
+        let fitting = rows as u128 * HELD_TARGET.as_micros() / held.as_micros().max(1);
+        let fitting = u64::try_from(fitting).unwrap_or(ROWS_MAX);
+        let next = fitting.min(self.rows() + self.rows() / 2);
+        self.0
+            .store(next.clamp(ROWS_MIN, ROWS_MAX), Ordering::Relaxed);
+    }
+}
+
+/// Reads what is left of all pairs and hands it over; blocks while the flow is behind.
+///
+/// # Errors
+/// When the source cannot be read. What was handed over stands.
+pub fn read(
+    context: &Context,
+    direction: Direction,
+    windows: &Arc<Windows>,
+    resumed: &[(PairId, Option<Range>)],
+    size: &Size,
+    out: &SyncSender<Result<Read>>,
+    stop: &Stop,
+) -> Result<()> {
+    let mut scan = context.side(direction.source()).scan()?;
+    for (pair, last) in resumed {
+        let (mut after, mut ordinal) = match last {
+            None => (None, 0),
+            Some(Range { through: None, .. }) => continue,
+            Some(range) => (range.through.clone(), range.ordinal + 1),
+        };
+        loop {
+            if stop.asked() {
+                return Ok(());
+            }
+            let began = context.clock.elapsed();
+            let window = windows.open();
+            let mut range = scan.range(*pair, ordinal, after.as_ref(), size.rows())?;
+            let mut chunk = scan.read(&range, BYTES_MAX, &window.received)?;
+            if let Some(cut) = chunk.cut.take() {
+                range.through = Some(cut);
+            }
+            context.probe.at(Point::CHUNK_READ)?;
+            let rows = chunk.rows.len() as u64;
+            let next = range.through.clone();
+            if out
+                .send(Ok(Read {
+                    window,
+                    chunk,
+                    range,
+                }))
+                .is_err()
+            {
+                return Ok(());
+            }
+            if let Some(limit) = context.limits.backfill_rows_per_s {
+                let due = Duration::from_micros(rows * 1_000_000 / limit.max(1));
+                let spent = context.clock.elapsed().saturating_sub(began);
+                if stop.wait(due.saturating_sub(spent)) {
+                    return Ok(());
+                }
+            }
+            let Some(next) = next else { break };
+            after = Some(next);
+            ordinal += 1;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,465 @@
+//! Both ends through the mapping: order-free digests, narrowed to keys, safe against changes in
+//! flight.
+//!
+//! A full pass scans both sides and adds each row's digest to a bucket chosen by its key at the
+//! mirror. A bucket in which no key was touched since the pass began, as far as the flow had
+//! received when the scans were over, and whose digests agree, is proven equal. What is left is
+//! narrowed: the keys of all other buckets are read again one set at a time, the mirror only after
+//! the flow has passed what the source showed. "Could not compare" is neither equal nor different.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use contraflow_core::digest::{Digest, row_digest};
+use contraflow_core::end::{Lookup, Scan};
+use contraflow_core::error::Result;
+use contraflow_core::position::Position;
+use contraflow_core::record::{Key, PairId, Row};
+use contraflow_core::side::Direction;
+use contraflow_core::value::Value;
+
+use crate::context::Context;
+use crate::flow;
+use crate::tasks::Stop;
+use crate::windows::{Window, Windows};
+use crate::worker::Worker;
+
+/// Rows per scanned range.
+const ROWS: u64 = 4_000;
+/// Bytes after which a scanned range is cut.
+const BYTES: u64 = 4 << 20;
+/// Buckets of a pass: 6 MiB of digests for both sides, about 100 rows each at 5 million rows.
+const BUCKETS: usize = 1 << 16;
+/// Keys that a result names; more are only counted.
+const NAMED_MAX: usize = 100;
+/// Looks at a key before it counts as one that never stands still.
+const LOOKS: u32 = 20;
+/// How long one look waits for the flow.
+const LOOK_WAIT: Duration = Duration::from_secs(10);
+
+/// What differs about a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The authority has it, the mirror does not.
+    Missing,
+    /// The mirror has it, the authority does not.
+    Extra,
+    /// Both have it; these fields differ.
+    Different(Vec<String>),
+    /// The authority's row does not map; there is a letter for it.
+    Unmappable(String),
+    /// It changed at every look, or the flow did not get there in time.
+    Unproven,
+}
+
+/// One key that is not proven equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The pair.
+    pub pair: PairId,
+    /// The key in the authority's form.
+    pub key: Key,
+    /// What differs.
+    pub kind: Kind,
+}
+
+/// The result of a compare.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Rows of the authority that were compared.
+    pub compared: u64,
+    /// Keys proven to differ.
+    pub diverged: u64,
+    /// Keys that could not be compared.
+    pub unproven: u64,
+    /// Keys that were looked at one by one.
+    pub narrowed: u64,
+    /// The first of them.
+    pub findings: Vec<Finding>,
+}
+
+impl Comparison {
+    /// Whether everything was compared and nothing differs.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.diverged == 0 && self.unproven == 0
+    }
+
+    fn find(&mut self, finding: Finding) {
+        match finding.kind {
+            Kind::Unproven => self.unproven += 1,
+            Kind::Missing | Kind::Extra | Kind::Different(_) | Kind::Unmappable(_) => {
+                self.diverged += 1;
+            }
+        }
+        if self.findings.len() < NAMED_MAX {
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// The two sides of a compare in one direction.
+pub struct Comparer<'c> {
+    context: &'c Context,
+    direction: Direction,
+    source: Box<dyn Lookup>,
+    mirror: Box<dyn Lookup>,
+    source_scan: Box<dyn Scan>,
+    mirror_scan: Box<dyn Scan>,
+}
+
+impl<'c> Comparer<'c> {
+    /// Opens both sides.
+    ///
+    /// # Errors
+    /// When a face is missing.
+    pub fn open(context: &'c Context, direction: Direction) -> Result<Comparer<'c>> {
+        let (source, mirror) = (
+            context.side(direction.source()),
+            context.side(direction.target()),
+        );
+        Ok(Comparer {
+            context,
+            direction,
+            source: source.lookup()?,
+            mirror: mirror.lookup()?,
+            source_scan: source.scan()?,
+            mirror_scan: mirror.scan()?,
+        })
+    }
+
+    /// A full pass beside a running worker. `window` must be open since before the call; touches
+    /// after it are looked at again.
+    ///
+    /// # Errors
+    /// When a side cannot be read.
+    pub fn full(
+        &mut self,
+        worker: &Worker,
+        windows: &Arc<Windows>,
+        window: &Window,
+        stop: &Stop,
+    ) -> Result<Comparison> {
+        let mut result = Comparison::default();
+        for pair in self.context.pair_ids() {
+            let mut ours = vec![Digest::default(); BUCKETS];
+            let mut theirs = vec![Digest::default(); BUCKETS];
+            let mut suspects = vec![false; BUCKETS];
+            let read_to = self.digest_source(pair, &mut ours, &mut suspects, &mut result, stop)?;
+            self.digest_mirror(pair, &mut theirs, stop)?;
+            if let Some(read_to) = read_to
+                && !worker.wait_applied(self.context, &read_to, LOOK_WAIT)
+            {
+                result.unproven += 1;
+                return Ok(result);
+            }
+            for (bucket, suspect) in suspects.iter_mut().enumerate() {
+                *suspect |= ours[bucket] != theirs[bucket];
+            }
+            drop((ours, theirs));
+            for (touched_pair, key) in windows.touched_since(window) {
+                if touched_pair == pair {
+                    match self.target_key(pair, &key) {
+                        Some(key) => suspects[bucket_of(&key)] = true,
+                        None => suspects.fill(true),
+                    }
+                }
+            }
+            if suspects.contains(&true) {
+                self.narrow(pair, &suspects, worker, &mut result, stop)?;
+            }
+        }
+        Ok(result)
+    }
+
+    /// Compares single keys, in the authority's form.
+    ///
+    /// # Errors
+    /// When a side cannot be read.
+    pub fn keys(
+        &mut self,
+        pair: PairId,
+        keys: &[Key],
+        worker: &Worker,
+        result: &mut Comparison,
+    ) -> Result<()> {
+        let mut open: Vec<Key> = keys.to_vec();
+        result.narrowed += open.len() as u64;
+        let mut last: HashMap<Key, (Option<Row>, Kind)> = HashMap::new();
+        for _ in 0..LOOKS {
+            let Some((seen, differ)) = self.look(pair, &open, worker)? else {
+                break;
+            };
+            open.clear();
+            for (key, kind) in differ {
+                let image = seen.get(&key).cloned();
+                let earlier = last.insert(key.clone(), (image.clone(), kind.clone()));
+                // The same source row, twice, and the flow had passed both: it really differs.
+                if earlier.is_some_and(|(row, _)| row == image) {
+                    result.find(Finding { pair, key, kind });
+                } else {
+                    open.push(key);
+                }
+            }
+            if open.is_empty() {
+                return Ok(());
+            }
+            last.retain(|key, _| open.contains(key));
+        }
+        for key in open {
+            result.find(Finding {
+                pair,
+                key,
+                kind: Kind::Unproven,
+            });
+        }
+        Ok(())
+    }
+
+    /// Compares keys while nothing can change: the source is fenced and the flow has drained.
+    ///
+    /// # Errors
+    /// When a side cannot be read.
+    pub fn settled(&mut self, keys: &[(PairId, Key)], result: &mut Comparison) -> Result<()> {
+        for pair in self.context.pair_ids() {
+            let mine: Vec<Key> = keys
+                .iter()
+                .filter(|(p, _)| *p == pair)
+                .map(|(_, key)| key.clone())
+                .collect();
+            for keys in mine.chunks(ROWS as usize) {
+                let (seen, expected, unmappable) = self.read_source(pair, keys)?.0;
+                let differ = self.against_mirror(pair, keys, &seen, &expected, unmappable)?;
+                result.narrowed += keys.len() as u64;
+                for (key, kind) in differ {
+                    result.find(Finding { pair, key, kind });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One look at a set of keys: the source rows, and those keys that differ. `None` when the
+    /// flow did not get there in time.
+    fn look(&mut self, pair: PairId, keys: &[Key], worker: &Worker) -> Result<Option<Looked>> {
+        let ((seen, expected, unmappable), until) = self.read_source(pair, keys)?;
+        if !worker.wait_applied(self.context, &until, LOOK_WAIT) {
+            return Ok(None);
+        }
+        let differ = self.against_mirror(pair, keys, &seen, &expected, unmappable)?;
+        Ok(Some((seen, differ)))
+    }
+
+    fn read_source(&mut self, pair: PairId, keys: &[Key]) -> Result<(Source, Position)> {
+        let start = Position::new([]);
+        let chunk = self.source.get(pair, keys, &start)?;
+        let (mut seen, mut expected) = (HashMap::new(), HashMap::new());
+        let mut unmappable = Vec::new();
+        for (key, image) in chunk.rows {
+            seen.insert(key.clone(), image.row.clone());
+            let mut out = Vec::with_capacity(1);
+            match flow::expected(self.context, self.direction, pair, image, &mut out) {
+                Ok(()) => {
+                    expected.insert(key, out);
+                }
+                Err(error) => unmappable.push((key, Kind::Unmappable(error.to_string()))),
+            }
+        }
+        Ok(((seen, expected, unmappable), chunk.until))
+    }
+
+    fn against_mirror(
+        &mut self,
+        pair: PairId,
+        keys: &[Key],
+        seen: &HashMap<Key, Row>,
+        expected: &HashMap<Key, Vec<(Key, Row)>>,
+        mut differ: Vec<(Key, Kind)>,
+    ) -> Result<Vec<(Key, Kind)>> {
+        let mut wanted: Vec<Key> = Vec::with_capacity(keys.len());
+        for key in keys {
+            match expected.get(key) {
+                Some(rows) => wanted.extend(rows.iter().map(|(key, _)| key.clone())),
+                None => wanted.extend(self.target_key(pair, key)),
+            }
+        }
+        let chunk = self.mirror.get(pair, &wanted, &Position::new([]))?;
+        let mut found: HashMap<Key, Row> = chunk
+            .rows
+            .into_iter()
+            .map(|(key, image)| (key, image.row))
+            .collect();
+        for key in keys {
+            match expected.get(key) {
+                Some(rows) => {
+                    for (target, row) in rows {
+                        match found.remove(target) {
+                            None => differ.push((key.clone(), Kind::Missing)),
+                            Some(theirs) => {
+                                let fields = self.fields(pair, row, &theirs);
+                                if !fields.is_empty() {
+                                    differ.push((key.clone(), Kind::Different(fields)));
+                                }
+                            }
+                        }
+                    }
+                }
+                None if seen.contains_key(key) => {}
+                None => {
+                    let extra = self
+                        .target_key(pair, key)
+                        .and_then(|key| found.remove(&key));
+                    if extra.is_some() {
+                        differ.push((key.clone(), Kind::Extra));
+                    }
+                }
+            }
+        }
+        Ok(differ)
+    }
+
+    /// Names of the fields that differ. A field that the mapping leaves to the storage is not
+    /// compared: its value is the storage's.
+    fn fields(&self, pair: PairId, ours: &Row, theirs: &Row) -> Vec<String> {
+        let shape = &self
+            .context
+            .side(self.direction.target())
+            .role
+            .table(pair)
+            .shape;
+        let differs =
+            |i: &usize| !matches!(ours.0[*i], Value::Absent) && ours.0[*i] != theirs.0[*i];
+        (0..shape.fields.len())
+            .filter(differs)
+            .map(|i| shape.fields[i].name.clone())
+            .collect()
+    }
+
+    fn target_key(&self, pair: PairId, key: &Key) -> Option<Key> {
+        self.context
+            .pair(pair)
+            .mapping
+            .key(self.direction, key)
+            .ok()
+    }
+
+    fn digest_source(
+        &mut self,
+        pair: PairId,
+        buckets: &mut [Digest],
+        suspects: &mut [bool],
+        result: &mut Comparison,
+        stop: &Stop,
+    ) -> Result<Option<Position>> {
+        let (context, direction) = (self.context, self.direction);
+        let mut read_to = None;
+        let mut out = Vec::with_capacity(1);
+        walk(self.source_scan.as_mut(), pair, stop, |chunk| {
+            for (key, image) in chunk.rows {
+                result.compared += 1;
+                out.clear();
+                if flow::expected(context, direction, pair, image, &mut out).is_err() {
+                    let key = context.pair(pair).mapping.key(direction, &key);
+                    match key {
+                        Ok(key) => suspects[bucket_of(&key)] = true,
+                        Err(_) => suspects.fill(true),
+                    }
+                }
+                for (key, row) in &out {
+                    buckets[bucket_of(key)].add(row_digest(&row.0));
+                }
+            }
+            read_to = Some(chunk.until);
+            Ok(())
+        })?;
+        Ok(read_to)
+    }
+
+    fn digest_mirror(&mut self, pair: PairId, buckets: &mut [Digest], stop: &Stop) -> Result<()> {
+        walk(self.mirror_scan.as_mut(), pair, stop, |chunk| {
+            for (key, image) in chunk.rows {
+                buckets[bucket_of(&key)].add(row_digest(&image.row.0));
+            }
+            Ok(())
+        })
+    }
+
+    /// Looks at the keys of suspect buckets one set at a time, from both sides.
+    fn narrow(
+        &mut self,
+        pair: PairId,
+        suspects: &[bool],
+        worker: &Worker,
+        result: &mut Comparison,
+        stop: &Stop,
+    ) -> Result<()> {
+        let mapping = &self.context.pair(pair).mapping;
+        let direction = self.direction;
+        let suspect = |key: &Key| suspects[bucket_of(key)];
+        let mut scan = self.context.side(direction.source()).scan()?;
+        walk(scan.as_mut(), pair, stop, |chunk| {
+            let mut keys: Vec<Key> = chunk.rows.into_iter().map(|(key, _)| key).collect();
+            keys.retain(|key| {
+                mapping
+                    .key(direction, key)
+                    .ok()
+                    .as_ref()
+                    .is_none_or(suspect)
+            });
+            self.keys(pair, &keys, worker, result)
+        })?;
+        let mut scan = self.context.side(direction.target()).scan()?;
+        walk(scan.as_mut(), pair, stop, |chunk| {
+            let suspects = chunk.rows.into_iter().map(|(key, _)| key).filter(suspect);
+            let back = |key: Key| mapping.key(direction.opposite(), &key).ok();
+            let mut keys: Vec<Key> = suspects.filter_map(back).collect();
+            // Keys that the source has were looked at above.
+            let there = self.source.get(pair, &keys, &Position::new([]))?;
+            let there: HashSet<Key> = there.rows.into_iter().map(|(key, _)| key).collect();
+            keys.retain(|key| !there.contains(key));
+            self.keys(pair, &keys, worker, result)
+        })
+    }
+}
+
+type Source = (
+    HashMap<Key, Row>,
+    HashMap<Key, Vec<(Key, Row)>>,
+    Vec<(Key, Kind)>,
+);
+type Looked = (HashMap<Key, Row>, Vec<(Key, Kind)>);
+
+/// Reads a whole pair in ranges.
+fn walk(
+    scan: &mut dyn Scan,
+    pair: PairId,
+    stop: &Stop,
+    mut each: impl FnMut(contraflow_core::end::Chunk) -> Result<()>,
+) -> Result<()> {
+    let (mut after, mut ordinal) = (None, 0);
+    loop {
+        if stop.asked() {
+            return Err(stopped());
+        }
+        let range = scan.range(pair, ordinal, after.as_ref(), ROWS)?;
+        let mut chunk = scan.read(&range, BYTES, &Position::new([]))?;
+        let next = chunk.cut.take().or(range.through);
+        each(chunk)?;
+        let Some(next) = next else { return Ok(()) };
+        after = Some(next);
+        ordinal += 1;
+    }
+}
+
+fn stopped() -> contraflow_core::error::Error {
+    contraflow_core::error::Error::new(
+        contraflow_core::error::Kind::Transient,
+        contraflow_core::code::Code::COMPARE_UNPROVEN,
+        "the compare was interrupted",
+    )
+}
+
+fn bucket_of(key: &Key) -> usize {
+    (row_digest(&key.0) % BUCKETS as u128) as usize
+}

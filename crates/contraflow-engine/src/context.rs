@@ -1,0 +1,169 @@
+//! What a change needs at run time: checked, bound to its ends, handed to every loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contraflow_core::clock::Clock;
+use contraflow_core::code::Code;
+use contraflow_core::end::{Apply, End, Feed, Lookup, Role, Scan, Structure, Switch};
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::gate::Rule;
+use contraflow_core::mapping::Mapping;
+use contraflow_core::phase::Mode;
+use contraflow_core::probe::Probe;
+use contraflow_core::record::PairId;
+use contraflow_core::side::Side;
+
+/// A change at run time.
+pub struct Context {
+    /// The change's name.
+    pub change: String,
+    /// The kind of dataflow.
+    pub mode: Mode,
+    /// Its pairs, in order.
+    pub pairs: Vec<Pair>,
+    /// The old end and its role.
+    pub old: Bound,
+    /// The new end and its role.
+    pub new: Bound,
+    /// Digest of all mappings.
+    pub mapping: String,
+    /// Whether existing rows are copied, or only what changes from now on.
+    pub copies_history: bool,
+    /// Bounds.
+    pub limits: Limits,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Named points.
+    pub probe: Arc<dyn Probe>,
+}
+
+/// One pair at run time.
+pub struct Pair {
+    /// The old table.
+    pub old: String,
+    /// The new table.
+    pub new: String,
+    /// How one maps to the other.
+    pub mapping: Mapping,
+}
+
+/// An end with its role.
+pub struct Bound {
+    /// The end.
+    pub end: Arc<dyn End>,
+    /// Its role.
+    pub role: Arc<Role>,
+}
+
+/// Bounds of a change.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest time for which writers may be refused in a turn.
+    pub fence_max: Duration,
+    /// Events behind which a turn does not begin.
+    pub lag_events_max: u64,
+    /// Letters at which the change is held instead of collecting more.
+    pub letters_max: u64,
+    /// Rows per second that a backfill reads at most, if any.
+    pub backfill_rows_per_s: Option<u64>,
+}
+
+impl Context {
+    /// The end of a side, with its role.
+    #[must_use]
+    pub fn side(&self, side: Side) -> &Bound {
+        match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        }
+    }
+
+    /// A pair.
+    #[must_use]
+    pub fn pair(&self, pair: PairId) -> &Pair {
+        &self.pairs[usize::from(pair.0)]
+    }
+
+    /// All pair ids.
+    pub fn pair_ids(&self) -> impl Iterator<Item = PairId> {
+        self.old
+            .role
+            .pairs()
+            .map(|(pair, _)| pair)
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// How many of a rule's findings a gate lets pass.
+    #[must_use]
+    pub fn allowed(&self, rule: Rule) -> u64 {
+        match rule {
+            Rule::Lag => self.limits.lag_events_max,
+            Rule::Compare | Rule::Letters | Rule::Laws | Rule::ForeignKeys | Rule::Users => 0,
+        }
+    }
+}
+
+impl Bound {
+    /// The feed face.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn feed(&self) -> Result<Box<dyn Feed>> {
+        self.end.feed(&self.role).ok_or_else(|| self.lacks("feed"))
+    }
+
+    /// The scan face.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn scan(&self) -> Result<Box<dyn Scan>> {
+        self.end.scan(&self.role).ok_or_else(|| self.lacks("scan"))
+    }
+
+    /// The apply face.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn apply(&self) -> Result<Box<dyn Apply>> {
+        self.end
+            .apply(&self.role)
+            .ok_or_else(|| self.lacks("apply"))
+    }
+
+    /// The lookup face.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn lookup(&self) -> Result<Box<dyn Lookup>> {
+        self.end
+            .lookup(&self.role)
+            .ok_or_else(|| self.lacks("lookup"))
+    }
+
+    /// The structure face.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn structure(&self) -> Result<Box<dyn Structure>> {
+        self.end
+            .structure(&self.role)
+            .ok_or_else(|| self.lacks("structure"))
+    }
+
+    /// The switch face.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn switch(&self) -> Result<Box<dyn Switch>> {
+        self.end
+            .switch(&self.role)
+            .ok_or_else(|| self.lacks("switch"))
+    }
+
+    fn lacks(&self, face: &str) -> Error {
+        let message = format!("the {} end has no `{face}` face", self.role.side);
+        Error::new(Kind::Precondition, Code::END_SETTING, message).at(self.role.side)
+    }
+}

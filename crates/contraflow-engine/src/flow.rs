@@ -1,0 +1,470 @@
+//! *The* loop: feed, drop echo, map, apply, confirm.
+//!
+//! Backfill, repair and the replay of letters join the same path at "map". One flow runs in one
+//! direction; its lease cannot be copied, so the opposite flow begins where this one ends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::end::{Applied, Apply, Chunk, Feed, Letter, Lookup, Progress, Range, Start};
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::{LaneId, Lease};
+use contraflow_core::mapping::{MapError, Mapped};
+use contraflow_core::position::Position;
+use contraflow_core::probe::Point;
+use contraflow_core::record::{
+    Change, Complement, Event, Image, Key, Op, Origin, PairId, Record, Row,
+};
+use contraflow_core::side::Direction;
+
+use crate::context::Context;
+use crate::windows::{Window, Windows};
+
+/// Events per batch: enough to amortise a commit, few enough to hold the target's lock briefly.
+const EVENTS_MAX: usize = 1_000;
+
+/// One running flow.
+pub struct Flow {
+    context: Arc<Context>,
+    direction: Direction,
+    feed: Box<dyn Feed>,
+    apply: Box<dyn Apply>,
+    lookup: Box<dyn Lookup>,
+    lease: Lease,
+    windows: Arc<Windows>,
+    applied: Position,
+    waiting: VecDeque<Rows>,
+    chunks: Vec<(PairId, Option<Range>)>,
+    totals: Totals,
+    held: Duration,
+    letters_changed: bool,
+}
+
+/// Rows that were read and wait until the feed has passed what they show.
+struct Rows {
+    window: Window,
+    chunk: Chunk,
+    what: Carried,
+}
+
+/// Why rows were read.
+#[derive(Clone, Debug)]
+pub enum Carried {
+    /// As a range of the backfill.
+    Range(Range),
+    /// As single keys: those without a row are deleted at the target.
+    Keys(PairId, Vec<Key>),
+}
+
+/// What a flow has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events of the feed applied.
+    pub events: u64,
+    /// Rows of ranges applied.
+    pub rows: u64,
+    /// Bytes of ranges applied, about.
+    pub bytes: u64,
+    /// Rows of ranges dropped because a newer change carries the key.
+    pub superseded: u64,
+    /// Letters written.
+    pub letters: u64,
+}
+
+/// What one step did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// Events were applied.
+    Followed,
+    /// A range was applied.
+    Copied(Range),
+    /// Keys were carried again.
+    Recarried,
+    /// There was nothing to do.
+    Idle,
+}
+
+impl Flow {
+    /// Claims the lane and opens the feed behind its checkpoint.
+    ///
+    /// # Errors
+    /// When a face is missing, the lease is refused or the feed has lost its place.
+    pub fn start(context: &Arc<Context>, direction: Direction) -> Result<Flow> {
+        let source = context.side(direction.source());
+        let mut apply = context.side(direction.target()).apply()?;
+        let (lease, resume) = apply.claim(LaneId(0), direction)?;
+        let mut feed = source.feed()?;
+        feed.open(&resume.position.map_or(Start::Earliest, Start::After))?;
+        let applied = feed.received();
+        Ok(Flow {
+            context: Arc::clone(context),
+            direction,
+            feed,
+            apply,
+            lookup: source.lookup()?,
+            lease,
+            windows: Arc::new(Windows::new(applied.clone())),
+            applied,
+            waiting: VecDeque::new(),
+            chunks: resume.chunks,
+            totals: Totals::default(),
+            held: Duration::ZERO,
+            letters_changed: true,
+        })
+    }
+
+    /// For each pair the last range that was done before this flow started.
+    #[must_use]
+    pub fn resumed_chunks(&self) -> &[(PairId, Option<Range>)] {
+        &self.chunks
+    }
+
+    /// Where readers of rows announce themselves.
+    #[must_use]
+    pub fn windows(&self) -> &Arc<Windows> {
+        &self.windows
+    }
+
+    /// Everything up to here is durable in the target.
+    #[must_use]
+    pub fn applied(&self) -> &Position {
+        &self.applied
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// How many events lie between what was received and the head.
+    ///
+    /// # Errors
+    /// When the source cannot be reached.
+    pub fn lag(&mut self) -> Result<u64> {
+        self.feed.head().map(|(_, events)| events)
+    }
+
+    /// How many rows wait for the feed.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Hands over rows that were read under a window of this flow.
+    pub fn offer(&mut self, window: Window, chunk: Chunk, what: Carried) {
+        self.waiting.push_back(Rows {
+            window,
+            chunk,
+            what,
+        });
+    }
+
+    /// Reads keys at the source, to carry them again when the feed has passed what was read.
+    ///
+    /// # Errors
+    /// When the source cannot be reached.
+    pub fn recarry(&mut self, pair: PairId, keys: Vec<Key>) -> Result<()> {
+        let window = self.windows.open();
+        let chunk = self.lookup.get(pair, &keys, &window.received)?;
+        self.context.probe.at(Point::RECARRY_READ)?;
+        self.offer(window, chunk, Carried::Keys(pair, keys));
+        Ok(())
+    }
+
+    /// One batch, one range or one set of keys; the feed first, then at most one set of rows.
+    ///
+    /// # Errors
+    /// Nothing of the step was confirmed then. The flow must be started anew.
+    pub fn step(&mut self) -> Result<Stepped> {
+        let followed = self.follow()?;
+        if let Some(stepped) = self.carry_waiting()? {
+            return Ok(stepped);
+        }
+        if followed {
+            return Ok(Stepped::Followed);
+        }
+        if self.letters_changed && self.retry_letters()? {
+            return Ok(Stepped::Recarried);
+        }
+        Ok(Stepped::Idle)
+    }
+
+    /// Receives and applies one batch. Says whether there was one.
+    fn follow(&mut self) -> Result<bool> {
+        let mut batch = self.feed.next(EVENTS_MAX)?;
+        if batch.through == self.applied {
+            return Ok(false);
+        }
+        self.context.probe.at(Point::FEED_RECEIVED)?;
+        let echo = Origin::Flow(self.direction.opposite());
+        batch.events.retain(|event| event.origin != echo);
+        self.windows.receive(&batch.events, &batch.through);
+        let count = batch.events.len() as u64;
+        let (mut records, mut letters) = (Vec::with_capacity(batch.events.len()), Vec::new());
+        for event in batch.events {
+            self.map_event(event, &mut records, &mut letters);
+        }
+        let progress = Progress::Advance {
+            through: &batch.through,
+            seen: &batch.seen,
+        };
+        let applied = self
+            .apply
+            .apply(&records, &letters, &progress, &mut self.lease)?;
+        self.context.probe.at(Point::BATCH_APPLIED)?;
+        self.feed.confirm(&batch.through)?;
+        self.context.probe.at(Point::CONFIRMED)?;
+        self.applied = batch.through;
+        self.totals.events += count;
+        self.note(&applied);
+        Ok(true)
+    }
+
+    /// Applies the oldest rows whose `until` the feed has passed.
+    fn carry_waiting(&mut self) -> Result<Option<Stepped>> {
+        let Some(rows) = self.waiting.front() else {
+            return Ok(None);
+        };
+        let source = &self.context.side(self.direction.source()).end;
+        if !source.reached(&self.applied, &rows.chunk.until) {
+            return Ok(None);
+        }
+        let Some(rows) = self.waiting.pop_front() else {
+            return Ok(None);
+        };
+        let stepped = self.carry(rows)?;
+        Ok(Some(stepped))
+    }
+
+    fn carry(&mut self, rows: Rows) -> Result<Stepped> {
+        let Rows {
+            window,
+            chunk,
+            what,
+        } = rows;
+        let pair = match &what {
+            Carried::Range(range) => range.pair,
+            Carried::Keys(pair, _) => *pair,
+        };
+        let (mut records, mut letters) = (Vec::with_capacity(chunk.rows.len()), Vec::new());
+        let mut missing: Vec<Key> = match &what {
+            Carried::Range(_) => Vec::new(),
+            Carried::Keys(_, keys) => keys.clone(),
+        };
+        if !missing.is_empty() {
+            missing.retain(|key| !chunk.rows.iter().any(|(found, _)| found == key));
+        }
+        let read = chunk.rows.len() as u64;
+        let mut superseded = 0;
+        for (key, image) in chunk.rows {
+            if self.is_superseded(pair, &key, &chunk.since) {
+                superseded += 1;
+                continue;
+            }
+            self.map_put(pair, key, image, false, &mut records, &mut letters);
+        }
+        for key in missing {
+            if !self.is_superseded(pair, &key, &chunk.since) {
+                self.map_delete(pair, key, &mut records, &mut letters);
+            }
+        }
+        let seen = &chunk.until;
+        let (progress, stepped) = match &what {
+            Carried::Range(range) => (
+                Progress::Chunk { range, seen },
+                Stepped::Copied(range.clone()),
+            ),
+            Carried::Keys(..) => (Progress::Keys { seen }, Stepped::Recarried),
+        };
+        let applied = self
+            .apply
+            .apply(&records, &letters, &progress, &mut self.lease)?;
+        self.context.probe.at(Point::CHUNK_APPLIED)?;
+        self.windows.close(&window);
+        if matches!(what, Carried::Range(_)) {
+            self.totals.rows += read;
+            self.totals.bytes += chunk.bytes;
+        }
+        self.totals.superseded += superseded;
+        self.note(&applied);
+        Ok(stepped)
+    }
+
+    fn is_superseded(&self, pair: PairId, key: &Key, since: &Position) -> bool {
+        let source = &self.context.side(self.direction.source()).end;
+        self.windows
+            .touched(pair, key)
+            .is_some_and(|touch| !source.reached(since, &touch))
+    }
+
+    fn note(&mut self, applied: &Applied) {
+        self.totals.letters += applied.letters;
+        self.letters_changed |= applied.letters > 0;
+        self.held = applied.held;
+    }
+
+    /// For how long the last transaction kept other writers of the target waiting.
+    #[must_use]
+    pub fn held(&self) -> Duration {
+        self.held
+    }
+
+    /// The direction.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// Tries letters again whose time has come. Says whether there were any.
+    fn retry_letters(&mut self) -> Result<bool> {
+        let source = Arc::clone(&self.context.side(self.direction.source()).end);
+        let letters = self.apply.letters()?;
+        let standing = letters.len() as u64;
+        if standing > self.context.limits.letters_max {
+            return Err(too_many(standing, self.context.limits.letters_max));
+        }
+        let (mut due, mut later) = (Vec::new(), false);
+        for letter in letters
+            .into_iter()
+            .filter(|letter| letter.direction == self.direction)
+        {
+            match &letter.letter.retry_after {
+                Some(after) if source.reached(&self.applied, after) => due.push(letter),
+                Some(_) => later = true,
+                None => {}
+            }
+        }
+        self.letters_changed = later;
+        let any = !due.is_empty();
+        for letter in due {
+            self.recarry(letter.letter.pair, vec![letter.letter.source_key])?;
+        }
+        Ok(any)
+    }
+
+    fn map_event(&self, event: Event, records: &mut Vec<Record>, letters: &mut Vec<Letter>) {
+        let Event {
+            pair,
+            key,
+            op,
+            image,
+            ..
+        } = event;
+        match (op, image) {
+            (Op::Put, Some(image)) => self.map_put(pair, key, image, false, records, letters),
+            (Op::Replace, Some(image)) => self.map_put(pair, key, image, true, records, letters),
+            (Op::Delete, _) | (Op::Put | Op::Replace, None) => {
+                self.map_delete(pair, key, records, letters);
+            }
+        }
+    }
+
+    fn map_put(
+        &self,
+        pair: PairId,
+        source_key: Key,
+        image: Image,
+        replace: bool,
+        records: &mut Vec<Record>,
+        letters: &mut Vec<Letter>,
+    ) {
+        let mut mapped: Vec<Mapped> = Vec::with_capacity(1);
+        match self
+            .context
+            .pair(pair)
+            .mapping
+            .map(self.direction, image, &mut mapped)
+        {
+            Ok(()) => {
+                for Mapped { key, image } in mapped {
+                    let change = if replace {
+                        Change::Replace(image)
+                    } else {
+                        Change::Put(image)
+                    };
+                    records.push(Record {
+                        pair,
+                        key,
+                        source_key: source_key.clone(),
+                        change,
+                    });
+                }
+            }
+            Err(error) => letters.push(letter(pair, source_key, &error)),
+        }
+    }
+
+    fn map_delete(
+        &self,
+        pair: PairId,
+        source_key: Key,
+        records: &mut Vec<Record>,
+        letters: &mut Vec<Letter>,
+    ) {
+        match self
+            .context
+            .pair(pair)
+            .mapping
+            .key(self.direction, &source_key)
+        {
+            Ok(key) => records.push(Record {
+                pair,
+                key,
+                source_key,
+                change: Change::Delete,
+            }),
+            Err(error) => letters.push(letter(pair, source_key, &error)),
+        }
+    }
+}
+
+/// The record that a row should have become at the target, for comparing.
+pub(crate) fn expected(
+    context: &Context,
+    direction: Direction,
+    pair: PairId,
+    image: Image,
+    out: &mut Vec<(Key, Row)>,
+) -> std::result::Result<(), MapError> {
+    let mut mapped: Vec<Mapped> = Vec::with_capacity(1);
+    context
+        .pair(pair)
+        .mapping
+        .map(direction, image, &mut mapped)?;
+    out.extend(mapped.into_iter().map(
+        |Mapped {
+             key,
+             image: Image { row, complement },
+         }| {
+            let _: Complement = complement;
+            (key, row)
+        },
+    ));
+    Ok(())
+}
+
+fn letter(pair: PairId, source_key: Key, error: &MapError) -> Letter {
+    let reason = error.to_string();
+    Letter {
+        pair,
+        source_key,
+        code: error.code,
+        reason,
+        retry_after: None,
+    }
+}
+
+fn too_many(standing: u64, limit: u64) -> Error {
+    Error::new(
+        Kind::Hold,
+        Code::LETTERS_LIMIT,
+        format!("{standing} letters stand"),
+    )
+    .detail(format!(
+        "The change is held at more than {limit}: the mapping does not fit."
+    ))
+    .hint("`contraflow letters list` names fields and reasons.")
+}

@@ -1,0 +1,717 @@
+//! The only driver of phases: takes requests, decides, records intent, performs, records result.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::end::Remove;
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::gate::{Rule, Verdict, judge};
+use contraflow_core::lease::{Epoch, Gate, Ownership, Standing, ownership};
+use contraflow_core::ledger::{Answer, Entry, Ledger, RunnerMark};
+use contraflow_core::phase::{Ask, Decision, Effect, Hold, Input, Phase, State, decide};
+use contraflow_core::probe::Point;
+use contraflow_core::side::Side;
+
+use crate::context::Context;
+use crate::progress::{Meter, Progress};
+use crate::tasks::{Stop, TaskSet};
+use crate::turn::{self, Turn};
+use crate::worker::Worker;
+
+pub mod requests;
+
+/// A ledger shared with the thread that gives signs of life.
+pub type SharedLedger = Arc<Mutex<Box<dyn Ledger>>>;
+
+/// Signs of life per second, and for how long one lasts.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+const BEAT_LASTS_MS: u64 = 5_000;
+/// How long the runner waits when there is nothing to do.
+const REST: Duration = Duration::from_millis(20);
+/// How often progress is reported.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// Tries of an effect that meets a passing fault, and the pause between them.
+const TRIES: u32 = 5;
+const TRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// When a run ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// When the change is over.
+    Over,
+    /// When this request is answered.
+    Answered(u64),
+}
+
+/// Who is asked whether a process still lives.
+pub type IsAlive = fn(pid: u32) -> bool;
+
+/// What a runner tells the one who watches.
+pub trait Watcher {
+    /// A line of history was written.
+    fn noted(&mut self, entry: &Entry);
+    /// Progress was measured.
+    fn progressed(&mut self, state: &State, progress: &Progress);
+}
+
+/// Runs one change.
+pub struct Runner<'w> {
+    context: Arc<Context>,
+    ledger: SharedLedger,
+    ledger_id: String,
+    mark: RunnerMark,
+    state: State,
+    version: u64,
+    worker: Option<Worker>,
+    turn: Option<Turn>,
+    effects: VecDeque<Effect>,
+    last_failure: Option<Error>,
+    verdicts: Vec<Verdict>,
+    meter: Meter,
+    reported: Duration,
+    rows_estimated: u64,
+    stop: Stop,
+    watcher: &'w mut dyn Watcher,
+}
+
+impl<'w> Runner<'w> {
+    /// Takes the run of a change and asks both ends who has authority.
+    ///
+    /// # Errors
+    /// [`Code::ALREADY_RUNNING`] when another living process has the run;
+    /// [`Code::OWNERSHIP_AMBIGUOUS`], [`Code::CARRIED_ELSEWHERE`] and [`Code::MAPPING_CHANGED`]
+    /// when the ends do not agree with this process.
+    pub fn start(
+        context: Arc<Context>,
+        ledger: SharedLedger,
+        mark: RunnerMark,
+        is_alive: IsAlive,
+        stop: Stop,
+        watcher: &'w mut dyn Watcher,
+    ) -> Result<Runner<'w>> {
+        take_run(&context, &ledger, &mark, is_alive)?;
+        let saved = lock(&ledger).load()?;
+        let (state, version) = match saved {
+            Some(saved) => (saved.state, saved.version),
+            None => (State::declared(), 0),
+        };
+        let ledger_id = lock(&ledger).id().to_owned();
+        let rows_estimated = rows_estimated(&context);
+        let mut runner = Runner {
+            reported: context.clock.elapsed(),
+            context,
+            ledger,
+            ledger_id,
+            mark,
+            state,
+            version,
+            worker: None,
+            turn: None,
+            effects: VecDeque::new(),
+            last_failure: None,
+            verdicts: Vec::new(),
+            meter: Meter::default(),
+            rows_estimated,
+            stop,
+            watcher,
+        };
+        runner.observe()?;
+        Ok(runner)
+    }
+
+    /// Runs until the condition is met or somebody asks to stop.
+    ///
+    /// # Errors
+    /// When another process took over, or the ends are ambiguous.
+    pub fn run(mut self, until: Until) -> Result<State> {
+        let lost = Stop::default();
+        let mut beats = TaskSet::new(Stop::default());
+        self.start_beats(&mut beats, &lost)?;
+        let ended = self.run_until(until, &lost);
+        self.worker = None;
+        beats.join();
+        lock(&self.ledger).leave(&self.mark.run)?;
+        ended.map(|()| self.state)
+    }
+
+    fn run_until(&mut self, until: Until, lost: &Stop) -> Result<()> {
+        loop {
+            if lost.asked() {
+                return Err(contraflow_core::end::fenced("the run was taken over"));
+            }
+            self.align_worker()?;
+            if let Some(effect) = self.effects.pop_front() {
+                self.perform(effect)?;
+                continue;
+            }
+            self.look_at_worker()?;
+            if self.effects.is_empty() && !self.state.phase.is_turn() {
+                self.answer_when_rested()?;
+                self.take_requests()?;
+            }
+            self.report()?;
+            let over = match until {
+                Until::Over => self.state.phase.is_over(),
+                Until::Answered(id) => lock(&self.ledger).answered(id)?.is_some(),
+            };
+            if self.effects.is_empty() && (over || self.stop.asked() && !self.state.phase.is_turn())
+            {
+                return Ok(());
+            }
+            if self.effects.is_empty() && !self.stop.asked() && self.stop.wait(REST) {
+                continue;
+            }
+        }
+    }
+
+    fn start_beats(&self, beats: &mut TaskSet, lost: &Stop) -> Result<()> {
+        let (ledger, mut mark) = (Arc::clone(&self.ledger), self.mark.clone());
+        let (context, lost) = (Arc::clone(&self.context), lost.clone());
+        beats.spawn("beats", move |stop| {
+            while !stop.wait(BEAT_EVERY) {
+                mark.beat_ms = context.clock.unix_ms();
+                let stale = mark.beat_ms.saturating_sub(BEAT_LASTS_MS);
+                match lock(&ledger).beat(&mark, stale) {
+                    Ok(holder) if holder.run == mark.run => {}
+                    // A ledger that cannot be written for a while does not end the run: the ends
+                    // fence it when another process takes over.
+                    Err(_) => {}
+                    Ok(_) => return lost.ask(),
+                }
+            }
+        })
+    }
+
+    /// Starts, stops or turns the worker so that it does what the state says.
+    fn align_worker(&mut self) -> Result<()> {
+        let wanted = self.state.carries();
+        if let Some(worker) = &mut self.worker
+            && wanted != Some(worker.direction)
+        {
+            worker.stop();
+            self.worker = None;
+        }
+        if let (None, Some(direction)) = (&self.worker, wanted) {
+            let history = self.state.phase.copies_history() && self.context.copies_history;
+            self.worker = Some(Worker::start(&self.context, direction, history)?);
+            self.meter = Meter::default();
+        }
+        Ok(())
+    }
+
+    fn look_at_worker(&mut self) -> Result<()> {
+        let Some(worker) = &self.worker else {
+            return Ok(());
+        };
+        let mut status = worker.status();
+        if let Some(failure) = status.failure.take() {
+            drop(status);
+            self.worker = None;
+            return self.fail(failure);
+        }
+        let copied = status.history_done && self.state.phase.copies_history();
+        let reached = status.applied.is_some();
+        drop(status);
+        if copied && reached {
+            self.input(&Input::Backfilled, "history is copied")?;
+        }
+        Ok(())
+    }
+
+    /// Feeds an input to the machine, keeps the state, queues the effects.
+    fn input(&mut self, input: &Input, text: &str) -> Result<()> {
+        let decision = decide(self.context.mode, &self.state, input)?;
+        self.keep(decision, "result", text)
+    }
+
+    fn keep(&mut self, decision: Decision, kind: &str, text: &str) -> Result<()> {
+        let Decision { state, effects } = decision;
+        if state != self.state || self.version == 0 {
+            let entry = self.entry(kind, text);
+            self.version =
+                lock(&self.ledger).commit(self.version, &state, &self.context.mapping, &entry)?;
+            self.state = state;
+            self.watcher.noted(&entry);
+            self.context.probe.at(Point::LEDGER_RESULT)?;
+        }
+        let discrete =
+            |effect: &Effect| !matches!(effect, Effect::Carry { .. } | Effect::Standby { .. });
+        self.effects.extend(effects.into_iter().filter(discrete));
+        Ok(())
+    }
+
+    fn note(&mut self, kind: &str, text: &str) -> Result<()> {
+        let entry = self.entry(kind, text);
+        lock(&self.ledger).record(&entry)?;
+        self.watcher.noted(&entry);
+        Ok(())
+    }
+
+    fn entry(&self, kind: &str, text: &str) -> Entry {
+        let at_ms = self.context.clock.unix_ms();
+        Entry {
+            at_ms,
+            kind: kind.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    /// Turns a failure into what the machine does about it. Being overtaken and ambiguity end the
+    /// process.
+    fn fail(&mut self, failure: Error) -> Result<()> {
+        if matches!(
+            failure.kind,
+            Kind::Fenced | Kind::Ambiguous | Kind::Internal
+        ) {
+            return Err(failure);
+        }
+        if let Some(turn) = self.turn.take_if(|_| !self.state.phase.is_turn()) {
+            turn.give_up();
+        }
+        let hold = Hold {
+            code: Some(failure.code.0),
+            reason: failure.to_string(),
+            hint: failure.hint.clone(),
+        };
+        let text = format!("{}: {failure}", failure.code);
+        self.last_failure = Some(failure);
+        self.effects.clear();
+        let decision = decide(self.context.mode, &self.state, &Input::Failed(hold))?;
+        self.keep(decision, "failed", &text)
+    }
+
+    fn perform(&mut self, effect: Effect) -> Result<()> {
+        self.note("intent", &describe(effect))?;
+        self.context.probe.at(Point::LEDGER_INTENT)?;
+        let mut tries = 0;
+        let outcome = loop {
+            let outcome = self.act(effect);
+            tries += 1;
+            let again = matches!(&outcome, Err(error) if error.code == Code::END_BUSY);
+            if !again || tries == TRIES || self.state.phase.is_turn() || self.stop.wait(TRY_PAUSE) {
+                break outcome;
+            }
+        };
+        match outcome {
+            Ok(()) if effect == Effect::Observe => Ok(()),
+            Ok(()) => self.input(&Input::Done(effect), &format!("done: {}", describe(effect))),
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    fn act(&mut self, effect: Effect) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        let epoch = self.state.epoch;
+        match effect {
+            Effect::Carry { .. } | Effect::Standby { .. } => Ok(()),
+            Effect::Expand => self.expand(),
+            Effect::Judge { to } => self.judge_turn(to),
+            Effect::Fence { .. } => self.turn()?.fence(&context, epoch),
+            Effect::Drain { .. } => {
+                let mut turn = self.turn.take().ok_or_else(no_turn)?;
+                let drained = match &self.worker {
+                    Some(worker) => turn.drain(&context, worker),
+                    None => Err(no_turn()),
+                };
+                self.turn = Some(turn);
+                drained
+            }
+            Effect::Compare { .. } => self.turn()?.compare(&context).map(|_| ()),
+            Effect::Seal { .. } => self.turn()?.seal(&context, epoch),
+            Effect::Flip { side } => {
+                self.turn = None;
+                turn::flip(&context, side, epoch)
+            }
+            Effect::Lift { side } => {
+                if let Some(turn) = self.turn.take() {
+                    turn.give_up();
+                }
+                context.side(side).switch()?.lift(epoch)
+            }
+            Effect::Observe => self.observe(),
+            Effect::Contract => {
+                context.old.structure()?.remove(Remove::Tables)?;
+                context.probe.at(Point::CONTRACT_SIDE)?;
+                context.new.structure()?.remove(Remove::Bookkeeping)?;
+                context.probe.at(Point::CONTRACT_AFTER)
+            }
+            Effect::Remove => {
+                context.new.structure()?.remove(Remove::Created)?;
+                context.probe.at(Point::ABORT_SIDE)?;
+                context.old.structure()?.remove(Remove::Bookkeeping)
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<&mut Turn> {
+        self.turn.as_mut().ok_or_else(no_turn)
+    }
+
+    /// Creates what the change needs: the mirror first, closed, then the authority, open.
+    fn expand(&mut self) -> Result<()> {
+        for (side, gate) in [(Side::New, Gate::Closed), (Side::Old, Gate::Open)] {
+            let standing = Standing {
+                gate,
+                epoch: Epoch::FIRST,
+                ledger: self.ledger_id.clone(),
+                mapping: self.context.mapping.clone(),
+            };
+            self.context.side(side).structure()?.expand(&standing)?;
+        }
+        Ok(())
+    }
+
+    fn judge_turn(&mut self, to: Side) -> Result<()> {
+        let accept_loss = self.accepts_loss()?;
+        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
+        let mut turn = Turn::new(to.other(), accept_loss, worker)?;
+        let judged = turn.judge(&self.context, self.state.epoch, worker, &self.stop);
+        let (evidence, verdicts) = match judged {
+            Ok(judged) => judged,
+            Err(error) => {
+                turn.give_up();
+                return Err(error);
+            }
+        };
+        for evidence in &evidence {
+            lock(&self.ledger).prove(evidence)?;
+        }
+        self.verdicts.clone_from(&verdicts);
+        if let Some(closed) = closed(&verdicts) {
+            turn.give_up();
+            return Err(closed);
+        }
+        self.turn = Some(turn);
+        Ok(())
+    }
+
+    /// Asks both ends who has authority and follows what they say.
+    fn observe(&mut self) -> Result<()> {
+        let old = self.context.old.switch()?.standing()?;
+        let new = self.context.new.switch()?.standing()?;
+        for (side, standing) in [(Side::Old, &old), (Side::New, &new)] {
+            if let Some(standing) = standing {
+                self.is_ours(side, standing)?;
+            }
+        }
+        let owner = ownership(old.as_ref(), new.as_ref());
+        if owner == Ownership::Ambiguous {
+            return Err(contraflow_core::phase::ambiguous());
+        }
+        let input = Input::Observed(owner);
+        let decision = decide(self.context.mode, &self.state, &input)?;
+        self.keep(
+            decision,
+            "observed",
+            &format!("the ends say: {}", say(owner)),
+        )
+    }
+
+    fn is_ours(&self, side: Side, standing: &Standing) -> Result<()> {
+        if standing.ledger != self.ledger_id {
+            let message = format!("the {side} end carries this change under another ledger");
+            return Err(
+                Error::new(Kind::Precondition, Code::CARRIED_ELSEWHERE, message)
+                    .at(side)
+                    .detail(
+                        "A ledger was deleted, or the change was started from another checkout.",
+                    )
+                    .hint("`contraflow adopt` takes the change over; the other process is fenced."),
+            );
+        }
+        if standing.mapping != self.context.mapping {
+            let message = "the mapping differs from the one the change was started with";
+            return Err(
+                Error::new(Kind::Precondition, Code::MAPPING_CHANGED, message)
+                    .at(side)
+                    .detail(
+                        "Rows written so far were mapped by the earlier one. Nothing was written.",
+                    )
+                    .hint("Restore the change file, or `contraflow abort` and run anew."),
+            );
+        }
+        Ok(())
+    }
+
+    fn report(&mut self) -> Result<()> {
+        let now = self.context.clock.elapsed();
+        if now.saturating_sub(self.reported) < REPORT_EVERY {
+            return Ok(());
+        }
+        self.reported = now;
+        let progress = self.progress(now);
+        let text = serde_json::to_string(&progress).unwrap_or_default();
+        lock(&self.ledger).report(&text)?;
+        self.watcher.progressed(&self.state, &progress);
+        Ok(())
+    }
+
+    fn progress(&mut self, now: Duration) -> Progress {
+        let Some(worker) = &self.worker else {
+            return Progress::default();
+        };
+        let status = worker.status();
+        let totals = status.totals;
+        self.meter
+            .add(now, totals.rows, totals.bytes, totals.events);
+        let (rows_per_s, bytes_per_s, events_per_s) = self.meter.rates();
+        let left = self.rows_estimated.saturating_sub(totals.rows);
+        let eta_s = (rows_per_s > 0 && !status.history_done).then(|| left / rows_per_s);
+        Progress {
+            direction: Some(worker.direction.to_string()),
+            rows: totals.rows,
+            rows_estimated: self.rows_estimated,
+            bytes: totals.bytes,
+            rows_per_s,
+            bytes_per_s,
+            events: totals.events,
+            events_per_s,
+            lag_events: status.lag_events,
+            eta_s,
+            trying_again: status.trying_again.clone(),
+        }
+    }
+}
+
+fn take_run(
+    context: &Context,
+    ledger: &SharedLedger,
+    mark: &RunnerMark,
+    is_alive: IsAlive,
+) -> Result<()> {
+    let now = context.clock.unix_ms();
+    let holder = lock(ledger).runner()?;
+    let dead = holder.is_some_and(|holder| !is_alive(holder.pid));
+    let stale = if dead {
+        u64::MAX
+    } else {
+        now.saturating_sub(BEAT_LASTS_MS)
+    };
+    let holder = lock(ledger).beat(
+        &RunnerMark {
+            beat_ms: now,
+            ..mark.clone()
+        },
+        stale,
+    )?;
+    if holder.run == mark.run {
+        return Ok(());
+    }
+    let ago = now.saturating_sub(holder.beat_ms) / 1_000;
+    let message = format!("process {} runs this change", holder.pid);
+    Err(
+        Error::new(Kind::Precondition, Code::ALREADY_RUNNING, message)
+            .detail(format!("Its last sign of life is {ago} s old."))
+            .hint(
+                "Verbs in this terminal reach it as they are; it is taken over when it is silent.",
+            ),
+    )
+}
+
+fn rows_estimated(context: &Context) -> u64 {
+    let estimate = |pair: &crate::context::Pair| {
+        context
+            .old
+            .end
+            .inspect(&pair.old, &[])
+            .ok()
+            .flatten()
+            .map_or(0, |i| i.rows_estimated)
+    };
+    context.pairs.iter().map(estimate).sum()
+}
+
+/// The error that lists closed gates, if any is closed.
+fn closed(verdicts: &[Verdict]) -> Option<Error> {
+    let closed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.open).collect();
+    let first = closed.first()?;
+    let said: Vec<String> = closed
+        .iter()
+        .map(|v| {
+            format!(
+                "{}: {}",
+                v.rule.name(),
+                v.why.as_deref().unwrap_or("closed")
+            )
+        })
+        .collect();
+    let message = format!("{} of {} gates are closed", closed.len(), verdicts.len());
+    Some(
+        Error::new(Kind::Precondition, Code::GATE_CLOSED, message)
+            .detail(format!("{}.", said.join("; ")))
+            .hint(format!("{}.", first.rule.advice())),
+    )
+}
+
+fn no_turn() -> Error {
+    Error::new(
+        Kind::Transient,
+        Code::TURN_FAILED,
+        "the turn was cut off and starts again",
+    )
+}
+
+fn describe(effect: Effect) -> String {
+    match effect {
+        Effect::Expand => "expand both ends".into(),
+        Effect::Carry { direction } => format!("carry {direction}"),
+        Effect::Standby { side } => format!("watch the {side} end"),
+        Effect::Judge { to } => format!("judge the gates for {to}"),
+        Effect::Fence { side } => format!("fence the {side} end"),
+        Effect::Drain { side } => format!("drain the {side} end"),
+        Effect::Compare { side } => format!("compare what changed at the {side} end"),
+        Effect::Seal { side } => format!("seal the {side} end"),
+        Effect::Flip { side } => format!("open the {side} end"),
+        Effect::Lift { side } => format!("lift the fence of the {side} end"),
+        Effect::Observe => "ask both ends who has authority".into(),
+        Effect::Contract => "take the old end down".into(),
+        Effect::Remove => "take down what expand made".into(),
+    }
+}
+
+fn say(ownership: Ownership) -> String {
+    match ownership {
+        Ownership::Unclaimed => "the change is not carried yet".into(),
+        Ownership::Held {
+            by,
+            epoch,
+            fenced: true,
+        } => format!("{by}, epoch {epoch}, fenced"),
+        Ownership::Held {
+            by,
+            epoch,
+            fenced: false,
+        } => format!("{by}, epoch {epoch}"),
+        Ownership::Sealed { gaining, epoch } => format!("on its way to {gaining}, epoch {epoch}"),
+        Ownership::Ambiguous => "impossible".into(),
+    }
+}
+
+fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Box<dyn Ledger>> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn granted(text: &str) -> Answer {
+    Answer {
+        granted: true,
+        code: None,
+        text: text.to_owned(),
+        detail: None,
+        hint: None,
+        data: None,
+    }
+}
+
+fn refused(error: &Error) -> Answer {
+    Answer {
+        granted: false,
+        code: Some(error.code.0),
+        text: error.to_string(),
+        detail: error.detail.clone(),
+        hint: error.hint.clone(),
+        data: None,
+    }
+}
+
+impl Runner<'_> {
+    /// Whether the request at hand gives up rows that letters name.
+    fn accepts_loss(&mut self) -> Result<bool> {
+        let Some(id) = self.state.asked else {
+            return Ok(false);
+        };
+        let requests = lock(&self.ledger).requests()?;
+        Ok(requests.iter().any(|request| {
+            request.id == id
+                && matches!(
+                    request.ask,
+                    Ask::Cutover { accept_loss: true } | Ask::Rollback { accept_loss: true }
+                )
+        }))
+    }
+
+    /// Judges the gates of contract by a fresh compare.
+    fn judge_contract(&mut self) -> Result<()> {
+        let direction = Side::New.direction();
+        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
+        let mut evidence = turn::gather(&self.context, self.state.epoch, direction, worker)?;
+        let comparison = requests::full_compare(&self.context, worker, &self.stop)?;
+        evidence.push(turn::evidence_of(
+            &self.context,
+            self.state.epoch,
+            direction,
+            &comparison,
+        ));
+        for evidence in &evidence {
+            lock(&self.ledger).prove(evidence)?;
+        }
+        let verdicts = judge(
+            Rule::CONTRACT,
+            &evidence,
+            self.state.epoch,
+            direction,
+            |rule| self.context.allowed(rule),
+        );
+        self.verdicts.clone_from(&verdicts);
+        closed(&verdicts).map_or(Ok(()), Err)
+    }
+
+    /// Answers the request of the turn, contract or abort that has just ended.
+    fn answer_when_rested(&mut self) -> Result<()> {
+        let Some(id) = self.state.asked else {
+            return Ok(());
+        };
+        if matches!(self.state.phase, Phase::Contract | Phase::Abort) && self.state.held.is_none() {
+            return Ok(());
+        }
+        let request = lock(&self.ledger)
+            .requests()?
+            .into_iter()
+            .find(|r| r.id == id);
+        let failure = self.last_failure.take();
+        if let Some(request) = request {
+            let reached = match request.ask {
+                Ask::Cutover { .. } => self.state.phase == Phase::Reverse,
+                Ask::Rollback { .. } => self.state.phase == Phase::Follow,
+                Ask::Contract => self.state.phase == Phase::Done,
+                Ask::Abort => self.state.phase == Phase::Aborted,
+                Ask::Hold { .. }
+                | Ask::Resume
+                | Ask::Verify
+                | Ask::Repair { .. }
+                | Ask::Replay { .. } => true,
+            };
+            let mut answer = match (reached, &failure) {
+                (true, _) => granted(&format!(
+                    "the change is in phase {}",
+                    self.state.phase.name()
+                )),
+                (false, Some(error)) => refused(error),
+                // The run that began it was killed: it is asked again.
+                (false, None) => {
+                    self.forget_asked()?;
+                    return Ok(());
+                }
+            };
+            answer.data = serde_json::to_string(&self.verdicts).ok();
+            lock(&self.ledger).answer(id, &answer)?;
+        }
+        self.forget_asked()
+    }
+
+    fn forget_asked(&mut self) -> Result<()> {
+        let state = State {
+            asked: None,
+            ..self.state.clone()
+        };
+        self.keep(
+            Decision {
+                state,
+                effects: Vec::new(),
+            },
+            "result",
+            "the request is answered",
+        )
+    }
+}

@@ -1,0 +1,278 @@
+//! Requests from other terminals, and how each is answered.
+
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::ledger::Request;
+use contraflow_core::phase::{Ask, Input, decide};
+use contraflow_core::record::{Key, PairId};
+use contraflow_core::shape::Type;
+use contraflow_core::value::Value;
+use serde::Serialize;
+
+use super::{Runner, granted, lock, no_turn, refused};
+use crate::compare::{self, Comparer, Comparison};
+use crate::context::Context;
+use crate::tasks::Stop;
+use crate::turn;
+use crate::worker::Worker;
+
+/// How long keys that are carried again may take.
+const RECARRY_WAIT: Duration = Duration::from_secs(30);
+
+/// The outcome of a verify, for every display.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verified {
+    compared: u64,
+    diverged: u64,
+    unproven: u64,
+    narrowed: u64,
+    clean: bool,
+    findings: Vec<Named>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Named {
+    table: String,
+    kind: &'static str,
+    fields: Vec<String>,
+}
+
+impl Runner<'_> {
+    /// Takes the oldest request and answers it, or begins what will answer it.
+    pub(super) fn take_requests(&mut self) -> Result<()> {
+        if self.state.asked.is_some() || self.state.phase.is_over() {
+            return self.refuse_when_over();
+        }
+        let Some(request) = lock(&self.ledger).requests()?.into_iter().next() else {
+            return Ok(());
+        };
+        match self.take(&request) {
+            Ok(()) => Ok(()),
+            Err(error) if matches!(error.kind, Kind::Fenced | Kind::Ambiguous | Kind::Internal) => {
+                Err(error)
+            }
+            Err(error) => lock(&self.ledger).answer(request.id, &refused(&error)),
+        }
+    }
+
+    fn refuse_when_over(&mut self) -> Result<()> {
+        if !self.state.phase.is_over() {
+            return Ok(());
+        }
+        let requests = lock(&self.ledger).requests()?;
+        for request in requests {
+            if let Err(error) = decide(
+                self.context.mode,
+                &self.state,
+                &Input::Asked(request.ask.clone()),
+            ) {
+                lock(&self.ledger).answer(request.id, &refused(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, request: &Request) -> Result<()> {
+        let input = Input::Asked(request.ask.clone());
+        let mut decision = decide(self.context.mode, &self.state, &input)?;
+        match &request.ask {
+            Ask::Hold { .. } => {
+                self.keep(decision, "held", "held by request")?;
+                self.align_worker()?;
+                lock(&self.ledger).answer(request.id, &granted("the change is held"))
+            }
+            Ask::Resume => {
+                self.keep(decision, "asked", "resumed by request")?;
+                lock(&self.ledger).answer(request.id, &granted("the change goes on"))
+            }
+            Ask::Verify => self.verify(request.id),
+            Ask::Repair { table, keys } => self.repair(request.id, table, keys),
+            Ask::Replay { ids } => self.replay(request.id, ids),
+            Ask::Contract | Ask::Cutover { .. } | Ask::Rollback { .. } | Ask::Abort => {
+                if request.ask == Ask::Contract {
+                    self.judge_contract()?;
+                }
+                decision.state.asked = Some(request.id);
+                self.last_failure = None;
+                self.keep(
+                    decision,
+                    "asked",
+                    &format!("request {} is taken", request.id),
+                )
+            }
+        }
+    }
+
+    fn verify(&mut self, id: u64) -> Result<()> {
+        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
+        let direction = worker.direction;
+        let result = full_compare(&self.context, worker, &self.stop)?;
+        let evidence = turn::evidence_of(&self.context, self.state.epoch, direction, &result);
+        lock(&self.ledger).prove(&evidence)?;
+        let mut answer = granted(&format!("{} rows compared", result.compared));
+        if !result.is_clean() {
+            answer.granted = false;
+            answer.code = Some(Code::DIVERGED.0);
+            answer.text = format!(
+                "{} keys differ, {} could not be compared, of {} rows",
+                result.diverged, result.unproven, result.compared
+            );
+            answer.hint = Some("`contraflow diff --key K` shows one, `repair` carries it.".into());
+        }
+        answer.data = serde_json::to_string(&self.verified(&result)).ok();
+        let text = answer.text.clone();
+        lock(&self.ledger).answer(id, &answer)?;
+        self.note("verified", &text)
+    }
+
+    fn verified(&self, result: &Comparison) -> Verified {
+        let named = |finding: &compare::Finding| {
+            let (kind, fields) = match &finding.kind {
+                compare::Kind::Missing => ("missing", Vec::new()),
+                compare::Kind::Extra => ("extra", Vec::new()),
+                compare::Kind::Different(fields) => ("different", fields.clone()),
+                compare::Kind::Unmappable(why) => ("unmappable", vec![why.clone()]),
+                compare::Kind::Unproven => ("unproven", Vec::new()),
+            };
+            Named {
+                table: self.context.pair(finding.pair).old.clone(),
+                kind,
+                fields,
+            }
+        };
+        Verified {
+            compared: result.compared,
+            diverged: result.diverged,
+            unproven: result.unproven,
+            narrowed: result.narrowed,
+            clean: result.is_clean(),
+            findings: result.findings.iter().map(named).collect(),
+        }
+    }
+
+    fn repair(&mut self, id: u64, table: &str, keys: &[Vec<String>]) -> Result<()> {
+        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
+        let (pair, keys) = typed_keys(&self.context, worker, table, keys)?;
+        let count = keys.len();
+        let carried = worker.recarry(pair, keys, RECARRY_WAIT);
+        let answer = if carried {
+            granted(&format!("{count} keys were carried again"))
+        } else {
+            refused(&too_late())
+        };
+        lock(&self.ledger).answer(id, &answer)?;
+        self.note("repaired", &answer.text)
+    }
+
+    fn replay(&mut self, id: u64, ids: &[u64]) -> Result<()> {
+        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
+        let direction = worker.direction;
+        let mut mirror = self.context.side(direction.target()).apply()?;
+        let before = mirror.letters()?;
+        let mine: Vec<_> = before
+            .into_iter()
+            .filter(|letter| letter.direction == direction)
+            .filter(|letter| ids.is_empty() || ids.contains(&letter.id))
+            .collect();
+        let mut carried = true;
+        for pair in self.context.pair_ids() {
+            let keys: Vec<Key> = mine
+                .iter()
+                .filter(|letter| letter.letter.pair == pair)
+                .map(|letter| letter.letter.source_key.clone())
+                .collect();
+            if !keys.is_empty() {
+                carried &= worker.recarry(pair, keys, RECARRY_WAIT);
+            }
+        }
+        let left = turn::letters(&self.context, direction)?;
+        let answer = if carried {
+            granted(&format!(
+                "{} letters were tried again, {left} stand",
+                mine.len()
+            ))
+        } else {
+            refused(&too_late())
+        };
+        lock(&self.ledger).answer(id, &answer)?;
+        self.note("replayed", &answer.text)
+    }
+}
+
+/// A full compare beside a running worker.
+pub(super) fn full_compare(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparison> {
+    let windows = worker.windows().ok_or_else(no_turn)?;
+    let window = windows.open();
+    let compared = Comparer::open(context, worker.direction)?.full(worker, &windows, &window, stop);
+    windows.close(&window);
+    compared
+}
+
+/// Keys as typed, in the form of the authority.
+fn typed_keys(
+    context: &Context,
+    worker: &Worker,
+    table: &str,
+    keys: &[Vec<String>],
+) -> Result<(PairId, Vec<Key>)> {
+    let role = &context.side(worker.direction.source()).role;
+    let found = context.pair_ids().find(|pair| {
+        let names = context.pair(*pair);
+        table.is_empty() && context.pairs.len() == 1 || names.old == table || names.new == table
+    });
+    let Some(pair) = found else {
+        let message = format!("no pair of this change has a table `{table}`");
+        return Err(Error::new(Kind::Config, Code::LETTER_UNKNOWN, message));
+    };
+    let shape = &role.table(pair).shape;
+    let mut typed = Vec::new();
+    for key in keys {
+        typed.push(typed_key(
+            shape.key.iter().map(|&i| &shape.fields[i].ty),
+            key,
+        )?);
+    }
+    Ok((pair, typed))
+}
+
+/// A key from its texts, by the types of its fields.
+///
+/// # Errors
+/// When the number of texts or the form of one does not fit.
+pub fn typed_key<'t>(types: impl Iterator<Item = &'t Type>, texts: &[String]) -> Result<Key> {
+    let types: Vec<&Type> = types.collect();
+    let bad = |what: String| Error::new(Kind::Config, Code::VALUE_INVALID, what);
+    if types.len() != texts.len() {
+        let message = format!(
+            "the key has {} fields, {} were given",
+            types.len(),
+            texts.len()
+        );
+        return Err(bad(message));
+    }
+    let mut key = Vec::with_capacity(types.len());
+    for (ty, text) in types.iter().zip(texts) {
+        let value = match ty {
+            // A column of any class: numbers are numbers.
+            Type::Any => text
+                .parse()
+                .map_or_else(|_| Value::Text(text.clone()), Value::Int),
+            Type::Text => Value::Text(text.clone()),
+            other => contraflow_core::codec::text::from_text(text, other)
+                .map_err(|_| bad(format!("a key field is not a {}", other.name())))?,
+        };
+        key.push(value);
+    }
+    Ok(Key(key))
+}
+
+fn too_late() -> Error {
+    Error::new(
+        Kind::Transient,
+        Code::WAIT_TIMED_OUT,
+        "the flow did not carry the keys in time",
+    )
+    .hint("`contraflow status` says how far it is.")
+}

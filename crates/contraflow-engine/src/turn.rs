@@ -1,0 +1,340 @@
+//! The steps of a turn: gates, fence, drain, compare, seal, flip.
+//!
+//! The losing end L is fenced for a bounded time, the flow drains to the fence, what changed since
+//! the gates were judged is compared, L is sealed, and the gaining end G opens. The commit at G
+//! alone decides. Each step is compare-and-set with the epoch in the end itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::end::Start;
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
+use contraflow_core::lease::Epoch;
+use contraflow_core::position::Position;
+use contraflow_core::probe::Point;
+use contraflow_core::side::{Direction, Side};
+
+use crate::compare::{Comparer, Comparison};
+use crate::context::Context;
+use crate::tasks::Stop;
+use crate::windows::{Window, Windows};
+use crate::worker::Worker;
+
+/// Keys left to compare behind the fence at most: a few milliseconds of refused writers.
+const TOUCHED_MAX: usize = 500;
+/// Rounds of comparing what changed, before the fence, to get there.
+const ROUNDS: u32 = 8;
+/// Rows on which the laws of the mapping are tried.
+const LAW_ROWS: u64 = 200;
+
+/// A turn under way.
+pub struct Turn {
+    /// The losing side.
+    losing: Side,
+    /// Letters do not keep the gate closed.
+    accept_loss: bool,
+    windows: Arc<Windows>,
+    /// Everything touched since it was opened is yet to be compared.
+    window: Option<Window>,
+    fence: Option<(Position, Duration)>,
+}
+
+impl Turn {
+    /// A turn away from a side, beside the worker that carries from it.
+    ///
+    /// # Errors
+    /// When the worker has not started yet.
+    pub fn new(losing: Side, accept_loss: bool, worker: &Worker) -> Result<Turn> {
+        let windows = worker.windows().ok_or_else(|| {
+            Error::new(
+                Kind::Transient,
+                Code::TURN_FAILED,
+                "the flow has not started yet",
+            )
+        })?;
+        Ok(Turn {
+            losing,
+            accept_loss,
+            windows,
+            window: None,
+            fence: None,
+        })
+    }
+
+    fn direction(&self) -> Direction {
+        self.losing.direction()
+    }
+
+    /// Finds out everything the gates ask, and judges. The window of the compare stays open: what
+    /// is touched from its opening on is compared behind the fence.
+    ///
+    /// # Errors
+    /// When an end cannot be read.
+    pub fn judge(
+        &mut self,
+        context: &Context,
+        epoch: Epoch,
+        worker: &Worker,
+        stop: &Stop,
+    ) -> Result<(Vec<Evidence>, Vec<Verdict>)> {
+        let window = self.windows.open();
+        let comparison =
+            Comparer::open(context, self.direction())?.full(worker, &self.windows, &window, stop);
+        self.window = Some(window);
+        let comparison = comparison?;
+        let mut evidence = gather(context, epoch, self.direction(), worker)?;
+        let mut compare = evidence_of(context, epoch, self.direction(), &comparison);
+        if self.accept_loss {
+            // A row that a letter gave up differs, and is listed with the letter.
+            let letters = evidence
+                .iter()
+                .find(|e| e.rule == Rule::Letters)
+                .map_or(0, |e| e.count);
+            compare.count = compare.count.saturating_sub(letters);
+        }
+        evidence.push(compare);
+        evidence.push(laws(context, epoch, self.direction())?);
+        if comparison.is_clean() {
+            self.shrink(context, worker)?;
+        }
+        let verdicts = judge(Rule::TURN, &evidence, epoch, self.direction(), |rule| {
+            if rule == Rule::Letters && self.accept_loss {
+                u64::MAX
+            } else {
+                context.allowed(rule)
+            }
+        });
+        context.probe.at(Point::TURN_JUDGED)?;
+        Ok((evidence, verdicts))
+    }
+
+    /// Compares what was touched, round by round, until little is left for behind the fence.
+    fn shrink(&mut self, context: &Context, worker: &Worker) -> Result<()> {
+        for _ in 0..ROUNDS {
+            let Some(window) = &self.window else {
+                return Ok(());
+            };
+            let touched = self.windows.touched_since(window);
+            if touched.len() <= TOUCHED_MAX {
+                return Ok(());
+            }
+            let next = self.windows.open();
+            let mut result = Comparison::default();
+            let mut comparer = Comparer::open(context, self.direction())?;
+            for pair in context.pair_ids() {
+                let keys: Vec<_> = touched
+                    .iter()
+                    .filter(|(p, _)| *p == pair)
+                    .map(|(_, key)| key.clone())
+                    .collect();
+                for keys in keys.chunks(1_000) {
+                    comparer.keys(pair, keys, worker, &mut result)?;
+                }
+            }
+            if !result.is_clean() {
+                self.windows.close(&next);
+                return Ok(());
+            }
+            self.windows.close(window);
+            self.window = Some(next);
+        }
+        Ok(())
+    }
+
+    /// Fences the losing end.
+    ///
+    /// # Errors
+    /// When it is not open in this epoch.
+    pub fn fence(&mut self, context: &Context, epoch: Epoch) -> Result<()> {
+        context.probe.at(Point::FENCE_BEFORE)?;
+        let limit = context.limits.fence_max;
+        let deadline = context.clock.elapsed() + limit;
+        let position = context.side(self.losing).switch()?.fence(epoch, limit)?;
+        self.fence = Some((position, deadline));
+        context.probe.at(Point::FENCE_AFTER)
+    }
+
+    /// Waits until the flow has applied everything up to the fence, letters included.
+    ///
+    /// # Errors
+    /// When the fence ends first, or a letter was born.
+    pub fn drain(&mut self, context: &Context, worker: &Worker) -> Result<()> {
+        let (fence, deadline) = self.fenced()?;
+        let left = deadline.saturating_sub(context.clock.elapsed());
+        if !worker.wait_applied(context, fence, left) {
+            return Err(failed("the flow did not drain before the fence ended"));
+        }
+        let letters = letters(context, self.direction())?;
+        if letters > 0 && !self.accept_loss {
+            return Err(failed(&format!(
+                "{letters} letters were born while draining"
+            )));
+        }
+        context.probe.at(Point::DRAINED)
+    }
+
+    /// Compares what was touched since the gates were judged. Nothing can change any more.
+    ///
+    /// # Errors
+    /// When something differs.
+    pub fn compare(&mut self, context: &Context) -> Result<Comparison> {
+        let mut result = Comparison::default();
+        if let Some(window) = self.window.take() {
+            let touched = self.windows.touched_since(&window);
+            Comparer::open(context, self.direction())?.settled(&touched, &mut result)?;
+            self.windows.close(&window);
+        }
+        if result.diverged > letters(context, self.direction())? || result.unproven > 0 {
+            let what = format!("{} of {} keys differ", result.diverged, result.narrowed);
+            return Err(failed(&format!("the final compare is not clean: {what}")));
+        }
+        context.probe.at(Point::COMPARED)?;
+        Ok(result)
+    }
+
+    /// Makes the fence permanent. The flow has stopped.
+    ///
+    /// # Errors
+    /// [`Code::FENCE_EXPIRED`] when the fence has ended.
+    pub fn seal(&mut self, context: &Context, epoch: Epoch) -> Result<()> {
+        let (fence, _) = self.fenced()?;
+        let mut gaining = context.side(self.losing.other()).feed()?;
+        gaining.open(&Start::Earliest)?;
+        let (head, _) = gaining.head()?;
+        context.probe.at(Point::SEAL_BEFORE)?;
+        context
+            .side(self.losing)
+            .switch()?
+            .seal(epoch, fence, &head)?;
+        context.probe.at(Point::SEAL_AFTER)
+    }
+
+    fn fenced(&self) -> Result<(&Position, Duration)> {
+        let fence = self
+            .fence
+            .as_ref()
+            .ok_or_else(|| failed("there is no fence"))?;
+        Ok((&fence.0, fence.1))
+    }
+
+    /// Gives up: the window of the compare is closed.
+    pub fn give_up(mut self) {
+        if let Some(window) = self.window.take() {
+            self.windows.close(&window);
+        }
+    }
+}
+
+/// Opens the gaining end under the epoch that the seal claimed.
+///
+/// # Errors
+/// When it is not closed in the epoch before.
+pub fn flip(context: &Context, gaining: Side, epoch: Epoch) -> Result<()> {
+    let sequences = context.side(gaining.other()).switch()?.sequences()?;
+    context.side(gaining).switch()?.flip(epoch, &sequences)?;
+    context.probe.at(Point::FLIP_AFTER)
+}
+
+/// Everything a gate asks that needs no compare.
+///
+/// # Errors
+/// When an end cannot be read.
+pub fn gather(
+    context: &Context,
+    epoch: Epoch,
+    direction: Direction,
+    worker: &Worker,
+) -> Result<Vec<Evidence>> {
+    let at_ms = context.clock.unix_ms();
+    let found = |rule, count: Option<u64>, sample| Evidence {
+        rule,
+        epoch,
+        direction,
+        at_ms,
+        count: count.unwrap_or(0),
+        sample,
+        proven: count.is_some(),
+    };
+    let lag = worker.status().lag_events;
+    let mut structure = context.side(direction.target()).structure()?;
+    let violations = structure.foreign_key_violations()?;
+    let letters = letters(context, direction)?;
+    let users = context.side(direction.target()).structure()?.users()?;
+    Ok(vec![
+        found(Rule::Letters, Some(letters), letters),
+        found(Rule::Lag, lag, 0),
+        found(Rule::ForeignKeys, Some(violations), 0),
+        found(
+            Rule::Users,
+            Some(users.map_or(0, |users| users.len() as u64)),
+            0,
+        ),
+    ])
+}
+
+/// The evidence in a compare.
+#[must_use]
+pub fn evidence_of(
+    context: &Context,
+    epoch: Epoch,
+    direction: Direction,
+    comparison: &Comparison,
+) -> Evidence {
+    Evidence {
+        rule: Rule::Compare,
+        epoch,
+        direction,
+        at_ms: context.clock.unix_ms(),
+        count: comparison.diverged,
+        sample: comparison.compared,
+        proven: comparison.unproven == 0,
+    }
+}
+
+/// Tries the laws of all mappings on real rows of the authority.
+fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidence> {
+    let (mut broken, mut sample) = (0, 0);
+    for pair in context.pair_ids() {
+        let mut scan = context.side(direction.source()).scan()?;
+        let range = scan.range(pair, 0, None, LAW_ROWS)?;
+        let chunk = scan.read(&range, 1 << 20, &Position::new([]))?;
+        for (_, image) in chunk.rows {
+            sample += 1;
+            let mapping = &context.pair(pair).mapping;
+            broken += u64::from(!mapping.survives(direction, &image));
+        }
+    }
+    Ok(Evidence {
+        rule: Rule::Laws,
+        epoch,
+        direction,
+        at_ms: context.clock.unix_ms(),
+        count: broken,
+        sample,
+        proven: true,
+    })
+}
+
+/// Letters of a direction that stand.
+///
+/// # Errors
+/// When the mirror cannot be read.
+pub fn letters(context: &Context, direction: Direction) -> Result<u64> {
+    let letters = context.side(direction.target()).apply()?.letters()?;
+    Ok(letters
+        .iter()
+        .filter(|letter| letter.direction == direction)
+        .count() as u64)
+}
+
+fn failed(why: &str) -> Error {
+    Error::new(
+        Kind::Transient,
+        Code::TURN_FAILED,
+        format!("the turn failed: {why}"),
+    )
+    .detail("Authority stayed where it was; writers go on there.")
+    .hint("`contraflow status` shows the gates; ask again when they are open.")
+}

@@ -1,0 +1,381 @@
+//! Claims a lane and runs the flow in a thread of its own.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::end::{Feed, Start};
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::LaneId;
+use contraflow_core::position::Position;
+use contraflow_core::record::{Key, Origin, PairId};
+use contraflow_core::side::Direction;
+
+use crate::backfill::{self, Read, Size};
+use crate::context::Context;
+use crate::flow::{Carried, Flow, Stepped, Totals};
+use crate::tasks::{Stop, TaskSet};
+use crate::windows::Windows;
+
+/// Ranges read ahead of the flow.
+const READ_AHEAD: usize = 2;
+/// How long an idle flow waits before it asks the feed again.
+const IDLE: Duration = Duration::from_millis(2);
+/// How often lag and the mirror's own feed are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The first and the longest pause before a passing fault is tried again.
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// What a running worker says of itself.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// Everything up to here is durable in the target.
+    pub applied: Option<Position>,
+    /// Events between the head and what was received; `None` while nobody knows.
+    pub lag_events: Option<u64>,
+    /// What was done since the worker started.
+    pub totals: Totals,
+    /// Ranges of history are all applied.
+    pub history_done: bool,
+    /// A passing fault that is being tried again.
+    pub trying_again: Option<String>,
+    /// Why the worker ended by itself.
+    pub failure: Option<Error>,
+    windows: Option<Arc<Windows>>,
+}
+
+/// A worker as its owner sees it.
+pub struct Worker {
+    /// Which way it carries.
+    pub direction: Direction,
+    shared: Arc<Shared>,
+    tasks: TaskSet,
+}
+
+#[derive(Default)]
+struct Shared {
+    status: Mutex<Status>,
+    changed: Condvar,
+    recarries: Mutex<VecDeque<Recarry>>,
+}
+
+struct Recarry {
+    pair: PairId,
+    keys: Vec<Key>,
+    done: SyncSender<()>,
+}
+
+impl Worker {
+    /// Starts carrying in a direction; `history` says whether ranges are copied too.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(context: &Arc<Context>, direction: Direction, history: bool) -> Result<Worker> {
+        let shared = Arc::new(Shared::default());
+        let mut tasks = TaskSet::new(Stop::default());
+        let (theirs, context) = (Arc::clone(&shared), Arc::clone(context));
+        tasks.spawn(&format!("flow-{direction}"), move |stop| {
+            work(&context, direction, history, &theirs, stop);
+        })?;
+        Ok(Worker {
+            direction,
+            shared,
+            tasks,
+        })
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn status(&self) -> MutexGuard<'_, Status> {
+        self.shared.lock()
+    }
+
+    /// Where readers of rows announce themselves, once the flow has started.
+    #[must_use]
+    pub fn windows(&self) -> Option<Arc<Windows>> {
+        self.status().windows.clone()
+    }
+
+    /// Waits until everything up to `goal` is durable in the target. False when time ran out or
+    /// the worker ended.
+    #[must_use]
+    pub fn wait_applied(&self, context: &Context, goal: &Position, limit: Duration) -> bool {
+        let source = &context.side(self.direction.source()).end;
+        let deadline = context.clock.elapsed() + limit;
+        let mut status = self.status();
+        loop {
+            if status
+                .applied
+                .as_ref()
+                .is_some_and(|applied| source.reached(applied, goal))
+            {
+                return true;
+            }
+            let left = deadline.saturating_sub(context.clock.elapsed());
+            if left.is_zero() || status.failure.is_some() {
+                return false;
+            }
+            let waited = self.shared.changed.wait_timeout(status, left);
+            status = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Carries keys again and waits until they are. False when time ran out or the worker ended.
+    #[must_use]
+    pub fn recarry(&self, pair: PairId, keys: Vec<Key>, limit: Duration) -> bool {
+        let (done, carried) = sync_channel(1);
+        let mut queue = self
+            .shared
+            .recarries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        queue.push_back(Recarry { pair, keys, done });
+        drop(queue);
+        carried.recv_timeout(limit).is_ok()
+    }
+
+    /// Stops after the step at hand and waits for it.
+    pub fn stop(&mut self) {
+        self.tasks.join();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+}
+
+/// Carries until asked to stop; passing faults are tried again, everything else ends the worker.
+fn work(
+    context: &Arc<Context>,
+    direction: Direction,
+    history: bool,
+    shared: &Arc<Shared>,
+    stop: &Stop,
+) {
+    let mut pause = BACKOFF_FIRST;
+    while !stop.asked() {
+        let mut progressed = false;
+        match carry(context, direction, history, shared, stop, &mut progressed) {
+            Ok(()) => return,
+            Err(error) if error.kind == Kind::Transient => {
+                shared.publish(|status| {
+                    status.lag_events = None;
+                    status.trying_again = Some(error.to_string());
+                });
+                pause = if progressed {
+                    BACKOFF_FIRST
+                } else {
+                    (pause * 2).min(BACKOFF_MAX)
+                };
+                if stop.wait(pause) {
+                    return;
+                }
+            }
+            Err(error) => return shared.publish(|status| status.failure = Some(error)),
+        }
+    }
+}
+
+fn carry(
+    context: &Arc<Context>,
+    direction: Direction,
+    history: bool,
+    shared: &Arc<Shared>,
+    stop: &Stop,
+    progressed: &mut bool,
+) -> Result<()> {
+    let mut flow = Flow::start(context, direction)?;
+    let mut standby = Standby::open(context, direction)?;
+    let size = Arc::new(Size::default());
+    let mut copy = Copy::start(context, &flow, history, &size)?;
+    shared.publish(|status| {
+        status.windows = Some(Arc::clone(flow.windows()));
+        status.applied = Some(flow.applied().clone());
+        status.trying_again = None;
+    });
+    let mut asked: VecDeque<SyncSender<()>> = VecDeque::new();
+    let mut looked = None;
+    while !stop.asked() {
+        let queued = shared
+            .recarries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        if let Some(recarry) = queued {
+            flow.recarry(recarry.pair, recarry.keys)?;
+            asked.push_back(recarry.done);
+        }
+        let rows_before = flow.totals().rows;
+        copy.offer_to(&mut flow, Duration::ZERO)?;
+        let stepped = flow.step()?;
+        *progressed = true;
+        match &stepped {
+            Stepped::Copied(range) => {
+                copy.done(range);
+                size.learn(flow.totals().rows - rows_before, flow.held());
+            }
+            Stepped::Recarried if flow.waiting() == 0 => {
+                for done in asked.drain(..) {
+                    // The one who asked may have stopped waiting.
+                    drop(done.send(()));
+                }
+            }
+            Stepped::Recarried | Stepped::Followed | Stepped::Idle => {}
+        }
+        let now = context.clock.elapsed();
+        let mut lag = None;
+        if looked.is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY) {
+            lag = Some(flow.lag()?);
+            standby.look(context)?;
+            looked = Some(now);
+        }
+        shared.publish(|status| {
+            status.applied = Some(flow.applied().clone());
+            status.totals = flow.totals();
+            status.history_done = copy.is_done();
+            status.lag_events = lag.or(status.lag_events);
+        });
+        if stepped == Stepped::Idle && !copy.offer_to(&mut flow, IDLE)? {
+            copy.rest(stop);
+        }
+    }
+    Ok(())
+}
+
+/// The reader of history, while there is one.
+struct Copy {
+    reads: Option<Receiver<Result<Read>>>,
+    pairs_left: Vec<PairId>,
+    /// Joined when dropped, after `reads`: a reader that waits to hand over is woken first.
+    _reader: TaskSet,
+}
+
+impl Copy {
+    fn start(context: &Arc<Context>, flow: &Flow, history: bool, size: &Arc<Size>) -> Result<Copy> {
+        let resumed = flow.resumed_chunks().to_vec();
+        let left = |(pair, last): &(PairId, Option<contraflow_core::end::Range>)| {
+            let done = last.as_ref().is_some_and(|range| range.through.is_none());
+            (!done).then_some(*pair)
+        };
+        let pairs_left: Vec<PairId> = if history {
+            resumed.iter().filter_map(left).collect()
+        } else {
+            Vec::new()
+        };
+        let mut reader = TaskSet::new(Stop::default());
+        if pairs_left.is_empty() {
+            return Ok(Copy {
+                reads: None,
+                pairs_left,
+                _reader: reader,
+            });
+        }
+        let (out, reads) = sync_channel(READ_AHEAD);
+        let (context, direction) = (Arc::clone(context), flow.direction());
+        let (windows, size) = (Arc::clone(flow.windows()), Arc::clone(size));
+        reader.spawn("backfill", move |stop| {
+            let read = backfill::read(&context, direction, &windows, &resumed, &size, &out, stop);
+            if let Err(error) = read {
+                // The flow may have ended already; then nobody needs to know.
+                drop(out.send(Err(error)));
+            }
+        })?;
+        Ok(Copy {
+            reads: Some(reads),
+            pairs_left,
+            _reader: reader,
+        })
+    }
+
+    /// Takes what was read, waiting for it at most this long. Says whether there was something.
+    fn offer_to(&mut self, flow: &mut Flow, wait: Duration) -> Result<bool> {
+        let Some(reads) = &self.reads else {
+            return Ok(false);
+        };
+        if flow.waiting() >= READ_AHEAD {
+            return Ok(false);
+        }
+        match reads.recv_timeout(wait) {
+            Ok(read) => {
+                let Read {
+                    window,
+                    chunk,
+                    range,
+                } = read?;
+                flow.offer(window, chunk, Carried::Range(range));
+                Ok(true)
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => {
+                self.reads = None;
+                Ok(false)
+            }
+        }
+    }
+
+    fn done(&mut self, range: &contraflow_core::end::Range) {
+        if range.through.is_none() {
+            self.pairs_left.retain(|pair| *pair != range.pair);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.pairs_left.is_empty()
+    }
+
+    /// Waits a moment when there is no reader whose rows would be waited for.
+    fn rest(&self, stop: &Stop) {
+        if self.reads.is_none() && stop.wait(IDLE) {}
+    }
+}
+
+/// The mirror's own feed: it must stay silent but for our echo.
+struct Standby {
+    feed: Box<dyn Feed>,
+    direction: Direction,
+}
+
+impl Standby {
+    fn open(context: &Context, direction: Direction) -> Result<Standby> {
+        let mut feed = context.side(direction.target()).feed()?;
+        let opposite = direction.opposite();
+        let checkpoint = context
+            .side(direction.source())
+            .apply()?
+            .checkpoint(LaneId(0), opposite)?;
+        feed.open(&checkpoint.map_or(Start::Earliest, Start::After))?;
+        Ok(Standby { feed, direction })
+    }
+
+    fn look(&mut self, context: &Context) -> Result<()> {
+        let batch = self.feed.next(1_000)?;
+        let echo = Origin::Flow(self.direction);
+        let rogue = batch
+            .events
+            .iter()
+            .filter(|event| event.origin != echo)
+            .count();
+        if rogue > 0 {
+            let side = self.direction.target();
+            let message = format!("{rogue} writes on the {side} end are not ours");
+            return Err(Error::new(Kind::Hold, Code::ROGUE_WRITE, message)
+                .at(side)
+                .detail(format!(
+                    "`{}` is the mirror; its guard was removed or bypassed.",
+                    context.side(side).end.address()
+                ))
+                .hint("Stop that writer, then `contraflow verify` and `contraflow repair`."));
+        }
+        self.feed.confirm(&batch.through)
+    }
+}
