@@ -165,6 +165,3 @@ impl Pair {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

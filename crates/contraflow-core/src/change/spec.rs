@@ -351,4 +351,4 @@ impl Reading<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
