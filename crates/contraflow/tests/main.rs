@@ -1,1 +1,3 @@
-//! Integration tests.
+//! The program as a person runs it: exit code, stdout and stderr together.
+
+mod verbs;

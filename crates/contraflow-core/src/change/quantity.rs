@@ -49,7 +49,7 @@ pub fn show_duration(duration: Duration) -> String {
     let whole = MS_PER_UNIT
         .iter()
         .rev()
-        .find(|(_, per)| ms > 0 && ms % per == 0);
+        .find(|(_, per)| ms > 0 && ms.is_multiple_of(*per));
     let (unit, per) = whole.copied().unwrap_or(("s", 1_000));
     format!("{}{unit}", ms / per)
 }
@@ -61,7 +61,7 @@ pub fn show_size(bytes: u64) -> String {
     let whole = binary
         .iter()
         .rev()
-        .find(|(_, per)| bytes > 0 && bytes % per == 0);
+        .find(|(_, per)| bytes > 0 && bytes.is_multiple_of(*per));
     let (unit, per) = whole.copied().unwrap_or(("B", 1));
     format!("{}{unit}", bytes / per)
 }

@@ -18,8 +18,9 @@ pub const PAIRS_MAX: usize = 1_000;
 
 /// The connection kinds, by their key in the file. PostgreSQL comes next: a row here, a variant of
 /// [`ConnectionSpec`] and of [`super::Connection`].
-const CONNECTION_KINDS: [(&str, fn(Secret<String>) -> ConnectionSpec); 1] =
-    [("sqlite", |path| ConnectionSpec::Sqlite { path })];
+const CONNECTION_KINDS: [(&str, Connect); 1] = [("sqlite", |path| ConnectionSpec::Sqlite { path })];
+
+type Connect = fn(Secret<String>) -> ConnectionSpec;
 
 /// A value and where it stands in the file.
 #[derive(Clone, Debug)]
