@@ -53,7 +53,7 @@ impl ChangeFile {
     /// When it cannot be read, is too large or is not UTF-8.
     pub fn read(path: &Path) -> Result<ChangeFile> {
         let text = read_limited(path, FILE_BYTES_MAX).map_err(|error| {
-            let message = format!("cannot read the change file `{}`: {error}", path.display());
+            let message = format!("cannot read the change file `{}`", path.display());
             let unreadable = Error::new(Kind::Config, Code::FILE_UNREADABLE, message);
             match error.kind() {
                 io::ErrorKind::NotFound => unreadable

@@ -20,6 +20,9 @@ use self::visible::visible;
 use crate::Exit;
 use crate::config::ChangeFile;
 
+/// The form of a failure in JSON.
+const ERROR_SCHEMA: &str = "contraflow.error/1";
+
 /// How a verb answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -127,14 +130,30 @@ impl Output {
         writeln!(self.err, "{}", visible(text))
     }
 
-    /// An error without a code: a wrong use of the command line.
+    /// A wrong use of the command line, which has no code of its own.
     ///
     /// # Errors
     ///
     /// When the stream is closed.
-    pub fn complain(&mut self, text: &str) -> io::Result<()> {
-        let head = problem::head("error", problem::ERROR);
-        writeln!(self.err, "{head}: {}", visible(text))
+    pub fn refuse(&mut self, message: &str, hint: &str) -> io::Result<Exit> {
+        match self.form {
+            Form::Human => {
+                let head = problem::head("error", problem::ERROR);
+                writeln!(self.err, "{head}: {}", visible(message))?;
+                writeln!(self.err, "{}{}", problem::HINT, visible(hint))?;
+            }
+            Form::Json => self.document(&Failure {
+                schema: ERROR_SCHEMA,
+                code: None,
+                kind: None,
+                side: None,
+                message: message.to_owned(),
+                detail: None,
+                hint: Some(hint),
+                causes: Vec::new(),
+            })?,
+        }
+        Ok(Exit::Error)
     }
 
     /// All problems of a change file: on stderr for a person, on stdout as JSON.
@@ -169,7 +188,7 @@ impl Output {
         let reported = match self.form {
             Form::Human => self.failure(error, own),
             Form::Json => self.document(&Failure {
-                schema: "contraflow.error/1",
+                schema: ERROR_SCHEMA,
                 code: own.map(|own| own.code),
                 kind: own.map(|own| own.kind),
                 side: own.and_then(|own| own.side),

@@ -131,7 +131,7 @@ fn explain_lists_all_codes_and_offers_near_ones() {
     let (exit, out, err) = run(dir.path(), &["explain", "CF0030"]);
     assert_eq!((exit, out.as_str()), (2, ""));
     assert!(
-        err.starts_with("error: no error code `CF0030`\nhint: Did you mean CF0031 ("),
+        err.starts_with("error: no error code `CF0030`\n hint: Did you mean CF0031 ("),
         "{err}"
     );
 }
@@ -142,4 +142,33 @@ fn a_wrong_use_is_exit_2() {
     assert_eq!(run(dir.path(), &["frobnicate"]).0, 2);
     assert_eq!(run(dir.path(), &[]).0, 2);
     assert_eq!(run(dir.path(), &["--version"]).0, 0);
+}
+
+#[test]
+fn a_wrong_code_is_a_versioned_error_as_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let (exit, out, err) = run(dir.path(), &["--json", "explain", "nothing-like-it"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((exit, err.as_str()), (2, ""));
+    assert_eq!(json["schema"], "contraflow.error/1");
+    assert_eq!(json["hint"], "`contraflow explain` lists all codes.");
+}
+
+#[test]
+fn colour_is_asked_for_and_refused_by_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let styled = |settings: &[(&str, &str)]| {
+        let done = Command::new(env!("CARGO_BIN_EXE_contraflow"))
+            .args(["explain", "0"])
+            .current_dir(dir.path())
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .envs(settings.iter().copied())
+            .output()
+            .unwrap();
+        done.stderr.contains(&0x1b)
+    };
+    assert!(!styled(&[]));
+    assert!(styled(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!styled(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
 }

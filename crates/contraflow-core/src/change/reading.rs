@@ -12,6 +12,9 @@ use super::spec::Located;
 use crate::code::Code;
 use crate::error::{Place, Problem};
 
+/// The most fields of a key: PostgreSQL's indexes hold 32, those of the others fewer.
+const KEY_FIELDS_MAX: usize = 32;
+
 /// One pass over a tree: where interpolated values come from, and what was wrong so far.
 pub(super) struct Reading<'s> {
     pub(super) secrets: &'s dyn Secrets,
@@ -45,6 +48,12 @@ impl Reading<'_> {
         };
         if items.is_empty() {
             self.invalid(node.place, format!("{what} must name at least one field"));
+            return None;
+        }
+        if items.len() > KEY_FIELDS_MAX {
+            let found = items.len();
+            let message = format!("{what} names {found} fields, the limit is {KEY_FIELDS_MAX}");
+            self.invalid(node.place, message);
             return None;
         }
         let mut names: Vec<Located<String>> = Vec::new();

@@ -17,7 +17,8 @@ pub const VERSION: &str = "1";
 pub const PAIRS_MAX: usize = 1_000;
 
 /// The connection kinds, by their key in the file. PostgreSQL comes next: a row here, a variant of
-/// [`ConnectionSpec`] and of [`super::Connection`].
+/// [`ConnectionSpec`] and of [`super::Connection`]. A URL typed with its password in it must not
+/// become the shown text of its [`Secret`].
 const CONNECTION_KINDS: [(&str, Connect); 1] = [("sqlite", |path| ConnectionSpec::Sqlite { path })];
 
 type Connect = fn(Secret<String>) -> ConnectionSpec;
@@ -310,7 +311,9 @@ impl Reading<'_> {
         let name = self.name("`value`", node)?.value;
         Some(match node.content {
             Content::Plain(_) => Bound::Plain(name),
-            _ => Bound::Quoted(name),
+            Content::Quoted(_) | Content::Null | Content::List(_) | Content::Map(_) => {
+                Bound::Quoted(name)
+            }
         })
     }
 

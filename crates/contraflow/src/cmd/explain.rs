@@ -59,17 +59,15 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         return Ok(Exit::Yes);
     };
     let Some(page) = parse(asked).and_then(find) else {
-        out.complain(&format!("no error code `{asked}`"))?;
         let near: Vec<String> = near(asked)
             .into_iter()
             .map(|Entry { code, title }| format!("{code} ({title})"))
             .collect();
-        if near.is_empty() {
-            out.say("hint: `contraflow explain` lists all codes.")?;
-        } else {
-            out.say(&format!("hint: Did you mean {}?", near.join(" or ")))?;
-        }
-        return Ok(Exit::Error);
+        let hint = match near.as_slice() {
+            [] => "`contraflow explain` lists all codes.".to_owned(),
+            near => format!("Did you mean {}?", near.join(" or ")),
+        };
+        return Ok(out.refuse(&format!("no error code `{asked}`"), &hint)?);
     };
     out.human(page.1.trim_end())?;
     out.document(&Explained {

@@ -57,7 +57,7 @@ fn unknown_key() -> Problem {
 fn a_problem_shows_its_line() {
     let file = file(&format!("{}    mappings:\n", "\n".repeat(11)));
     let (out, err) = printed(Form::Human, |o| {
-        o.problems(&file, &[unknown_key()]).unwrap()
+        o.problems(&file, &[unknown_key()]).unwrap();
     });
     assert_eq!(out, "");
     assert_eq!(
@@ -77,7 +77,7 @@ error[CF0003]: the change file has no key `mappings`
 #[test]
 fn a_place_beyond_the_file_and_no_place_are_shown_too() {
     let (_, err) = printed(Form::Human, |o| {
-        o.problems(&file("a"), &[unknown_key()]).unwrap()
+        o.problems(&file("a"), &[unknown_key()]).unwrap();
     });
     assert!(err.contains("contraflow.yaml:12:5\n hint:"));
     let problem = Problem::warning(Code::END_SETTING, "odd").at(Side::Old);
@@ -103,7 +103,7 @@ fn a_password_in_the_line_is_hidden() {
 #[test]
 fn problems_as_json_are_versioned_data() {
     let (out, err) = printed(Form::Json, |o| {
-        o.problems(&file(""), &[unknown_key()]).unwrap()
+        o.problems(&file(""), &[unknown_key()]).unwrap();
     });
     assert_eq!(err, "");
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -124,7 +124,7 @@ fn a_failure_shows_code_detail_causes_and_the_next_step() {
     .because(io::Error::other("torn page"));
     let error = anyhow::Error::from(error);
     let (_, err) = printed(Form::Human, |o| {
-        assert_eq!(o.failed(&error), Exit::Ambiguous)
+        assert_eq!(o.failed(&error), Exit::Ambiguous);
     });
     assert_eq!(
         err,
@@ -137,7 +137,7 @@ error[CF0305]: both ends are sealed
 "
     );
     let (out, _) = printed(Form::Json, |o| {
-        assert_eq!(o.failed(&error), Exit::Ambiguous)
+        assert_eq!(o.failed(&error), Exit::Ambiguous);
     });
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(json["schema"], "contraflow.error/1");

@@ -342,3 +342,24 @@ proptest! {
         let _ = checked(&format!("{}{odd}{}", &FILE[..at], &FILE[end..]));
     }
 }
+
+#[test]
+fn large_hostile_files_are_refused() {
+    let numbered = |form: fn(usize) -> String| (0..60_000).map(form).collect::<String>();
+    for text in [
+        numbered(|i| format!("k{i}: 1\n")),
+        "a:\n".repeat(100_000),
+        format!(
+            "{FILE}{}",
+            "  - {old: a, new: b, key: [c]}\n".repeat(20_000)
+        ),
+        FILE.replace("[id]", &format!("[{}]", "a, ".repeat(100_000))),
+        FILE.replace("app.db", &format!("\"{}\"", "${env:X}".repeat(10_000))),
+        "\n".repeat(500_000),
+        "- ".repeat(500_000),
+        "? ".repeat(500_000),
+        "\"".repeat(100_001),
+    ] {
+        assert!(!seen(&text).is_empty());
+    }
+}
