@@ -89,7 +89,9 @@ fn a_byte_order_mark_is_skipped() {
 
 proptest! {
     #[test]
-    fn hostile_text_never_panics(text in "[-a:{}\\[\\]&*!|>'\"#%@`?,. \t\r\n\\\\<~$\u{feff}é]{0,80}") {
+    fn hostile_text_never_panics(
+        text in "[-a:{}\\[\\]&*!|>'\"#%@`?,. \t\r\n\\\\<~$\u{feff}é]{0,80}",
+    ) {
         let _ = read(&text);
     }
 
