@@ -1,3 +1,167 @@
-//! The declared change: as typed, and as checked.
+//! The declared change: as typed ([`spec::ChangeSpec`]), and as checked ([`Change`]).
+//!
+//! A change file becomes a [`Change`] in one way only: [`spec::ChangeSpec::read`], then
+//! [`spec::ChangeSpec::check`]. Everything that acts takes a [`Change`].
 
 pub mod node;
+pub mod yaml;
+
+pub mod interpolate;
+pub mod secret;
+
+pub mod quantity;
+pub mod settings;
+
+mod reading;
+pub mod spec;
+
+mod check;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use self::node::Node;
+use self::secret::Secret;
+use self::settings::{Gates, Limits};
+use self::spec::History;
+use crate::error::Place;
+use crate::record::PairId;
+use crate::side::Side;
+
+/// The JSON Schema of the change file. A test compares it with the reader, key by key.
+pub const SCHEMA: &str = include_str!("change/schema.json");
+
+/// A change that can be carried: every check that needs no connection has passed.
+#[derive(Clone, Debug)]
+pub struct Change {
+    name: ChangeName,
+    old: Connection,
+    new: Connection,
+    pairs: Vec<Pair>,
+    gates: Gates,
+    limits: Limits,
+    ledger: Secret<PathBuf>,
+}
+
+impl Change {
+    /// The name of the change.
+    #[must_use]
+    pub fn name(&self) -> &ChangeName {
+        &self.name
+    }
+
+    /// Where the end of that side lives.
+    #[must_use]
+    pub fn connection(&self, side: Side) -> &Connection {
+        match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        }
+    }
+
+    /// The pairs, in the order of the file; at least one. `pairs()[i].id` is `PairId(i)`.
+    #[must_use]
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    /// The thresholds of the gates.
+    #[must_use]
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// What the change may use at most.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The SQLite file of the ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Path {
+        self.ledger.expose()
+    }
+}
+
+/// The name of a change. It becomes part of the names of tables and topics, so it is a lowercase
+/// letter followed by lowercase letters, digits, `-` and `_`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChangeName(String);
+
+impl ChangeName {
+    /// The longest name: with our longest prefix and suffix it still fits the 63 bytes that
+    /// PostgreSQL keeps of an identifier.
+    pub const BYTES_MAX: usize = 40;
+
+    /// Checks a name.
+    #[must_use]
+    pub fn new(name: &str) -> Option<ChangeName> {
+        let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+        (starts && name.len() <= Self::BYTES_MAX && name.bytes().all(allowed))
+            .then(|| ChangeName(name.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChangeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where an end lives. What may be shown of it is its `Display`.
+#[derive(Clone, Debug)]
+pub enum Connection {
+    /// A SQLite database file.
+    Sqlite {
+        /// The file, relative paths resolved against the directory of the change file.
+        path: Secret<PathBuf>,
+    },
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Connection::Sqlite { path } => write!(f, "sqlite:{path}"),
+        }
+    }
+}
+
+/// One old table and its new one.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// Its place in the change.
+    pub id: PairId,
+    /// The table of the old end.
+    pub old: String,
+    /// The table of the new end.
+    pub new: String,
+    /// The key fields of the old table.
+    pub key_old: Vec<String>,
+    /// The key fields of the new table; `None` when they follow from the mapping.
+    pub key_new: Option<Vec<String>>,
+    /// Which rows from before the change are carried.
+    pub history: History,
+    /// The operations, unread: `mapping::spec::parse` reads them. `None` is the identity.
+    pub mapping: Option<Node>,
+    /// Where the pair starts in the change file.
+    pub place: Place,
+}
+
+impl Pair {
+    /// The table on that side.
+    #[must_use]
+    pub fn table(&self, side: Side) -> &str {
+        match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        }
+    }
+}

@@ -48,6 +48,8 @@ codes! {
     NAME_DUPLICATE = 7;
     /// The version of the change file is not one this program reads.
     VERSION_UNKNOWN = 8;
+    /// A file would be overwritten.
+    FILE_EXISTS = 9;
 
     /// A mapping operation names a field that is not there.
     FIELD_UNKNOWN = 31;

@@ -1,6 +1,8 @@
 //! A change file as a tree whose every node knows its line and column, and a reader that collects
 //! all problems instead of stopping at the first.
 
+use std::collections::BTreeSet;
+
 use crate::code::Code;
 use crate::error::{Place, Problem};
 
@@ -76,14 +78,12 @@ impl<'n> Fields<'n> {
             problems.push(Problem::error(Code::VALUE_INVALID, message).place(Some(node.place)));
             return None;
         };
-        for (i, (name, _)) in entries.iter().enumerate() {
-            if entries[..i]
-                .iter()
-                .any(|(earlier, _)| earlier.text == name.text)
-            {
+        let mut seen = BTreeSet::new();
+        for (name, _) in entries {
+            if !seen.insert(name.text.as_str()) {
                 let message = format!("key `{}` is given twice in {what}", name.text);
-                problems
-                    .push(Problem::error(Code::NAME_DUPLICATE, message).place(Some(name.place)));
+                let problem = Problem::error(Code::NAME_DUPLICATE, message);
+                problems.push(problem.place(Some(name.place)));
             }
         }
         Some(Fields {

@@ -1,0 +1,358 @@
+//! The change file as typed: read from its text with all problems at once, not yet checked.
+
+use super::interpolate::Secrets;
+use super::node::{Content, Fields, Node, nearest};
+use super::reading::Reading;
+use super::secret::Secret;
+use super::settings::{self, Gates, Limits};
+use super::yaml;
+use crate::code::Code;
+use crate::error::{Place, Problem};
+
+/// The version of the change file that this program reads.
+pub const VERSION: &str = "1";
+
+/// The most pairs of one change: more than any schema has tables, far below what
+/// [`crate::record::PairId`] counts.
+pub const PAIRS_MAX: usize = 1_000;
+
+/// The connection kinds, by their key in the file. PostgreSQL comes next: a row here, a variant of
+/// [`ConnectionSpec`] and of [`super::Connection`]. A URL typed with its password in it must not
+/// become the shown text of its [`Secret`].
+const CONNECTION_KINDS: [(&str, Connect); 1] = [("sqlite", |path| ConnectionSpec::Sqlite { path })];
+
+type Connect = fn(Secret<String>) -> ConnectionSpec;
+
+/// A value and where it stands in the file.
+#[derive(Clone, Debug)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it starts.
+    pub place: Place,
+}
+
+/// A change file as typed. What could not be read is `None`, and a problem says why.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeSpec {
+    /// `change`: the name.
+    pub name: Option<Located<String>>,
+    /// `old`: where the old end lives.
+    pub old: Option<Located<ConnectionSpec>>,
+    /// `new`: where the new end lives.
+    pub new: Option<Located<ConnectionSpec>>,
+    /// `pairs`, in order.
+    pub pairs: Vec<PairSpec>,
+    /// `gates`, with defaults filled in.
+    pub gates: Gates,
+    /// Where the gates are written, if they are.
+    pub gates_place: Option<Place>,
+    /// `limits`, with defaults filled in.
+    pub limits: Limits,
+    /// `ledger`: the file of the ledger.
+    pub ledger: Option<Located<Secret<String>>>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Where an end lives, as typed.
+#[derive(Clone, Debug)]
+pub enum ConnectionSpec {
+    /// `sqlite`: a database file.
+    Sqlite {
+        /// The path, relative to the change file.
+        path: Secret<String>,
+    },
+}
+
+/// One item of `pairs`, as typed.
+#[derive(Clone, Debug)]
+pub struct PairSpec {
+    /// `old`: the old table.
+    pub old: Option<Located<String>>,
+    /// `new`: the new table.
+    pub new: Option<Located<String>>,
+    /// `key`: the key fields of the old table.
+    pub key_old: Vec<Located<String>>,
+    /// `key.new`: the key fields of the new table, where they do not follow from the mapping.
+    pub key_new: Option<Vec<Located<String>>>,
+    /// `history` of this pair, or of the file.
+    pub history: History,
+    /// `mapping`, unread and never interpolated: it is the same wherever the change runs.
+    pub mapping: Option<Node>,
+    /// Where the pair starts.
+    pub place: Place,
+}
+
+/// Which rows from before the change are carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// Every row.
+    #[default]
+    All,
+    /// No row: only what is written from now on.
+    None,
+    /// Rows whose field is at least this bound.
+    Since {
+        /// A field of the old table.
+        field: String,
+        /// The least value that is carried.
+        bound: Bound,
+    },
+}
+
+/// The bound of [`History::Since`], as typed: the field's own type decides what it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// A plain scalar, digits as written.
+    Plain(String),
+    /// A quoted scalar.
+    Quoted(String),
+}
+
+impl ChangeSpec {
+    /// Reads the text of a change file. Never fails: problems are kept for
+    /// [`ChangeSpec::check`], which refuses a spec that has any.
+    #[must_use]
+    pub fn read(text: &str, secrets: &dyn Secrets) -> ChangeSpec {
+        let mut reading = Reading {
+            secrets,
+            problems: Vec::new(),
+        };
+        let spec = match yaml::read(text) {
+            Ok(root) => reading.change(&root),
+            Err(problem) => {
+                reading.problems.push(problem);
+                None
+            }
+        };
+        let mut spec = spec.unwrap_or_default();
+        spec.problems = reading.problems;
+        spec
+    }
+}
+
+impl Reading<'_> {
+    fn change(&mut self, root: &Node) -> Option<ChangeSpec> {
+        let mut fields = Fields::of(root, "the change file", &mut self.problems)?;
+        let version = fields.required("version", &mut self.problems);
+        if version.is_some_and(|node| !self.version(node)) {
+            return None;
+        }
+        let name = fields.required("change", &mut self.problems);
+        let name = name.and_then(|node| self.name("the change's name", node));
+        let old = fields.required("old", &mut self.problems);
+        let old = old.and_then(|node| self.connection("`old`", node));
+        let new = fields.required("new", &mut self.problems);
+        let new = new.and_then(|node| self.connection("`new`", node));
+        let history = fields.optional("history").map(|node| self.history(node));
+        let history = history.flatten().unwrap_or_default();
+        let pairs = fields.required("pairs", &mut self.problems);
+        let pairs = pairs.map(|node| self.pairs(node, &history));
+        let gates_node = fields.optional("gates");
+        let gates = self.gates(gates_node);
+        let limits = self.limits(fields.optional("limits"));
+        let ledger = fields.optional("ledger");
+        let ledger = ledger.and_then(|node| self.setting("`ledger`", node));
+        fields.finish(&mut self.problems);
+        Some(ChangeSpec {
+            name,
+            old,
+            new,
+            pairs: pairs.unwrap_or_default(),
+            gates,
+            gates_place: gates_node.map(|node| node.place),
+            limits,
+            ledger,
+            problems: Vec::new(),
+        })
+    }
+
+    /// Whether the rest can be read: a file of another version would only seem full of mistakes.
+    fn version(&mut self, node: &Node) -> bool {
+        let known = matches!(&node.content, Content::Plain(text) if text == VERSION);
+        if !known {
+            let message = match node.text() {
+                Some(found) => format!("version `{found}` of the change file is not known"),
+                None => format!("`version` must be {VERSION}, found {}", node.kind()),
+            };
+            let hint = format!("Write `version: {VERSION}`; newer versions need a newer program.");
+            let problem = Problem::error(Code::VERSION_UNKNOWN, message).hint(hint);
+            self.problems.push(problem.place(Some(node.place)));
+        }
+        known
+    }
+
+    fn connection(&mut self, what: &str, node: &Node) -> Option<Located<ConnectionSpec>> {
+        let mut fields = Fields::of(node, what, &mut self.problems)?;
+        let mut found = Vec::new();
+        for (kind, build) in CONNECTION_KINDS {
+            if let Some(value) = fields.optional(kind) {
+                found.push((kind, build, value));
+            }
+        }
+        let before = self.problems.len();
+        fields.finish(&mut self.problems);
+        match found.as_slice() {
+            [(kind, build, value)] => {
+                let value = self.setting(&format!("`{kind}`"), value)?.value;
+                let place = node.place;
+                let value = build(value);
+                Some(Located { value, place })
+            }
+            [] if self.problems.len() > before => None,
+            [] => {
+                let message = format!("{what} names no connection");
+                let hint = "Write `sqlite: path/to/file.db`.";
+                let problem = Problem::error(Code::KEY_MISSING, message).hint(hint);
+                self.problems.push(problem.place(Some(node.place)));
+                None
+            }
+            [..] => {
+                self.invalid(node.place, format!("{what} names more than one connection"));
+                None
+            }
+        }
+    }
+
+    fn pairs(&mut self, node: &Node, history: &History) -> Vec<PairSpec> {
+        let Content::List(items) = &node.content else {
+            let message = format!("`pairs` must be a list, found {}", node.kind());
+            self.invalid(node.place, message);
+            return Vec::new();
+        };
+        if items.is_empty() {
+            self.invalid(node.place, "`pairs` must hold at least one pair");
+        }
+        if items.len() > PAIRS_MAX {
+            let found = items.len();
+            let message = format!("`pairs` holds {found} pairs, the limit is {PAIRS_MAX}");
+            self.invalid(node.place, message);
+        }
+        let items = items.iter().take(PAIRS_MAX);
+        items.filter_map(|item| self.pair(item, history)).collect()
+    }
+
+    fn pair(&mut self, node: &Node, history: &History) -> Option<PairSpec> {
+        let mut fields = Fields::of(node, "a pair", &mut self.problems)?;
+        let old = fields.required("old", &mut self.problems);
+        let old = old.and_then(|node| self.name("the old table", node));
+        let new = fields.required("new", &mut self.problems);
+        let new = new.and_then(|node| self.name("the new table", node));
+        let key = fields.required("key", &mut self.problems);
+        let (key_old, key_new) = key.map(|node| self.key(node)).unwrap_or_default();
+        let own = fields
+            .optional("history")
+            .and_then(|node| self.history(node));
+        let mapping = fields
+            .optional("mapping")
+            .filter(|node| node.content != Content::Null);
+        fields.finish(&mut self.problems);
+        Some(PairSpec {
+            old,
+            new,
+            key_old,
+            key_new,
+            history: own.unwrap_or_else(|| history.clone()),
+            mapping: mapping.cloned(),
+            place: node.place,
+        })
+    }
+
+    fn key(&mut self, node: &Node) -> (Vec<Located<String>>, Option<Vec<Located<String>>>) {
+        if !matches!(node.content, Content::Map(_)) {
+            return (self.names("`key`", node).unwrap_or_default(), None);
+        }
+        let Some(mut fields) = Fields::of(node, "`key`", &mut self.problems) else {
+            return (Vec::new(), None);
+        };
+        let old = fields.required("old", &mut self.problems);
+        let old = old.and_then(|node| self.names("the old key", node));
+        let new = fields
+            .optional("new")
+            .and_then(|node| self.names("the new key", node));
+        fields.finish(&mut self.problems);
+        (old.unwrap_or_default(), new)
+    }
+
+    fn history(&mut self, node: &Node) -> Option<History> {
+        if let Some(word) = node.text() {
+            return match word {
+                "all" => Some(History::All),
+                "none" => Some(History::None),
+                _ => {
+                    let message = format!("`history` cannot be `{word}`");
+                    let problem = Problem::error(Code::VALUE_INVALID, message);
+                    let hint = match nearest(word, &["all", "none"]) {
+                        Some(near) => format!("Did you mean `{near}`?"),
+                        None => "Use `all`, `none` or `{since: {field: .., value: ..}}`.".into(),
+                    };
+                    self.problems
+                        .push(problem.place(Some(node.place)).hint(hint));
+                    None
+                }
+            };
+        }
+        let mut fields = Fields::of(node, "`history`", &mut self.problems)?;
+        let since = fields.required("since", &mut self.problems);
+        fields.finish(&mut self.problems);
+        let mut fields = Fields::of(since?, "`since`", &mut self.problems)?;
+        let field = fields.required("field", &mut self.problems);
+        let field = field.and_then(|node| self.name("`field`", node));
+        let value = fields.required("value", &mut self.problems);
+        let bound = value.and_then(|node| self.bound(node));
+        fields.finish(&mut self.problems);
+        Some(History::Since {
+            field: field?.value,
+            bound: bound?,
+        })
+    }
+
+    fn bound(&mut self, node: &Node) -> Option<Bound> {
+        let name = self.name("`value`", node)?.value;
+        Some(match node.content {
+            Content::Plain(_) => Bound::Plain(name),
+            Content::Quoted(_) | Content::Null | Content::List(_) | Content::Map(_) => {
+                Bound::Quoted(name)
+            }
+        })
+    }
+
+    fn gates(&mut self, node: Option<&Node>) -> Gates {
+        let mut gates = Gates::default();
+        let node = node.filter(|node| node.content != Content::Null);
+        let fields = node.and_then(|node| Fields::of(node, "`gates`", &mut self.problems));
+        if let Some(mut fields) = fields {
+            let lag = self.duration(&mut fields, "lag_max", &settings::LAG);
+            gates.lag_max = lag.unwrap_or(gates.lag_max);
+            let events = self.count(&mut fields, "lag_events_max", &settings::LAG_EVENTS);
+            gates.lag_events_max = events.unwrap_or(gates.lag_events_max);
+            let age = self.duration(&mut fields, "compare_age_max", &settings::COMPARE_AGE);
+            gates.compare_age_max = age.unwrap_or(gates.compare_age_max);
+            fields.finish(&mut self.problems);
+        }
+        gates
+    }
+
+    fn limits(&mut self, node: Option<&Node>) -> Limits {
+        let mut limits = Limits::default();
+        let node = node.filter(|node| node.content != Content::Null);
+        let fields = node.and_then(|node| Fields::of(node, "`limits`", &mut self.problems));
+        if let Some(mut fields) = fields {
+            limits.rate_rows_per_s =
+                self.count(&mut fields, "rate_rows_per_s", &settings::RATE_ROWS);
+            let fence = self.duration(&mut fields, "fence_max", &settings::FENCE);
+            limits.fence_max = fence.unwrap_or(limits.fence_max);
+            let rows = self.count(&mut fields, "batch_rows_max", &settings::BATCH_ROWS);
+            limits.batch_rows_max = rows.unwrap_or(limits.batch_rows_max);
+            let bytes = self.size(&mut fields, "batch_bytes_max", &settings::BATCH_BYTES);
+            limits.batch_bytes_max = bytes.unwrap_or(limits.batch_bytes_max);
+            let letters = self.count(&mut fields, "letters_max", &settings::LETTERS);
+            limits.letters_max = letters.unwrap_or(limits.letters_max);
+            fields.finish(&mut self.problems);
+        }
+        limits
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,365 @@
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::Value as Json;
+
+use super::super::{Change, Connection, SCHEMA};
+use super::*;
+
+pub(in crate::change) struct Fixed;
+
+impl Secrets for Fixed {
+    fn env(&self, name: &str) -> Option<String> {
+        match name {
+            "DB" => Some("hunter2.db".to_owned()),
+            "LAG" => Some("hunter2".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn file(&self, _: &str) -> Result<String, String> {
+        Err("no such file".to_owned())
+    }
+}
+
+pub(in crate::change) const FILE: &str = "\
+version: 1
+change: phonebook
+old: { sqlite: app.db }
+new: { sqlite: app-v2.db }
+pairs:
+  - old: phonebook
+    new: contacts_v2
+    key: [id]
+";
+
+pub(in crate::change) fn checked(text: &str) -> Result<(Change, Vec<Problem>), Vec<Problem>> {
+    ChangeSpec::read(text, &Fixed).check(Path::new("/srv/app"))
+}
+
+/// Code, line, column and message of every problem.
+pub(in crate::change) fn seen(text: &str) -> Vec<String> {
+    let show = |problem: Problem| {
+        let place = problem
+            .place
+            .map_or(String::new(), |p| format!("{}:{}", p.line, p.column));
+        let hint = problem
+            .hint
+            .map_or(String::new(), |hint| format!(" | {hint}"));
+        format!("{} {place} {}{hint}", problem.code, problem.message)
+    };
+    checked(text).unwrap_err().into_iter().map(show).collect()
+}
+
+/// The problems of [`FILE`] with more lines at its end.
+fn with(lines: &str) -> Vec<String> {
+    seen(&format!("{FILE}{lines}"))
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let text = "\
+version: 1
+change: Phone Book
+old: { sqlit: app.db }
+new: { sqlite: \"${env:NOPE}\" }
+pairs:
+  - old: phonebook
+    new: [x]
+    key: id
+    maping: []
+  - new: contacts_v2
+    key: [a, a]
+histroy: all
+gates: { lag_max: 2 }
+limits: { batch_rows_max: 0 }
+";
+    assert_eq!(
+        seen(text),
+        [
+            "CF0005 2:9 `Phone Book` cannot be the name of a change | Start with a lowercase \
+             letter and use at most 40 of `a`-`z`, `0`-`9`, `-`, `_`.",
+            "CF0003 3:8 `old` has no key `sqlit` | Did you mean `sqlite`?",
+            "CF0006 4:16 variable `NOPE` is not set | Set `NOPE` in the environment of this \
+             command.",
+            "CF0005 7:10 the new table must be a single value, found a list",
+            "CF0005 8:10 `key` must be a list of names, found a word or number | Write `[id]`.",
+            "CF0003 9:5 a pair has no key `maping` | Did you mean `mapping`?",
+            "CF0004 10:5 a pair lacks the key `old`",
+            "CF0007 11:14 `key` names `a` twice",
+            "CF0003 12:1 the change file has no key `histroy` | Did you mean `history`?",
+            "CF0005 13:19 `lag_max` must be a duration such as `500ms`, `5s`, `2m`, found `2`",
+            "CF0005 14:27 `batch_rows_max` must be from 1 to 1000000, found `0`",
+        ]
+    );
+}
+
+#[test]
+fn a_foreign_version_is_the_only_problem() {
+    let found = seen("version: 2\nends: []\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("CF0008 1:10 version `2` of the change file is not known"));
+    assert!(seen("version: [1]\n")[0].starts_with("CF0008 1:10"));
+    let missing = FILE.replace("version: 1\n", "");
+    assert_eq!(
+        seen(&missing),
+        ["CF0004 1:1 the change file lacks the key `version`"]
+    );
+}
+
+#[test]
+fn keys_given_twice_are_reported() {
+    assert_eq!(
+        with("change: other\n"),
+        ["CF0007 9:1 key `change` is given twice in the change file"]
+    );
+}
+
+#[test]
+fn wrong_forms_are_reported() {
+    assert_eq!(
+        seen("- a\n"),
+        ["CF0005 1:1 the change file must be a map, found a list"]
+    );
+    assert!(seen("a: [\n")[0].starts_with("CF0002 2:1 the change file is not YAML"));
+    let text = FILE.replace("{ sqlite: app.db }", "{}");
+    assert!(seen(&text)[0].starts_with("CF0004 3:6 `old` names no connection"));
+    let head = FILE.split("pairs:").next().unwrap();
+    let none = format!("{head}pairs: []\n");
+    assert_eq!(
+        seen(&none),
+        ["CF0005 5:8 `pairs` must hold at least one pair"]
+    );
+    let word = format!("{head}pairs: all\n");
+    assert_eq!(
+        seen(&word),
+        ["CF0005 5:8 `pairs` must be a list, found a word or number"]
+    );
+}
+
+#[test]
+fn names_are_never_interpolated() {
+    let text = FILE.replace("old: phonebook", "old: ${env:DB}");
+    assert!(seen(&text)[0].starts_with("CF0006 6:10 the old table cannot be interpolated"));
+}
+
+#[test]
+fn interpolated_values_are_never_shown() {
+    let text = FILE.replace("app.db", "\"${env:DB}\"");
+    let (change, _) = checked(&text).unwrap();
+    let Connection::Sqlite { path } = change.connection(crate::side::Side::Old);
+    assert_eq!(path.expose(), Path::new("/srv/app/hunter2.db"));
+    let shown = format!("{change:?} {}", change.connection(crate::side::Side::Old));
+    assert!(!shown.contains("hunter2"));
+    let spec = ChangeSpec::read(&text, &Fixed);
+    assert!(!format!("{spec:?}").contains("hunter2"));
+    let found = with("gates: { lag_max: \"${env:LAG}\" }\n");
+    assert!(found[0].ends_with("found `${env:LAG}`"), "{found:?}");
+}
+
+#[test]
+fn history_is_all_none_or_since() {
+    let (change, _) = checked(&format!(
+        "{FILE}    history: {{since: {{field: created_at, value: \"2026-01-01\"}}}}
+  - {{old: a, new: b, key: {{old: [x, y], new: [z]}}, mapping: [{{rename: {{x: \"${{y}}\"}}}}]}}
+history: none
+"
+    ))
+    .unwrap();
+    let [first, second] = change.pairs() else {
+        panic!("two pairs");
+    };
+    assert_eq!(
+        first.history,
+        History::Since {
+            field: "created_at".into(),
+            bound: Bound::Quoted("2026-01-01".into())
+        }
+    );
+    assert_eq!(second.history, History::None);
+    assert_eq!(second.key_old, ["x", "y"]);
+    assert_eq!(second.key_new.as_deref(), Some(&["z".to_owned()][..]));
+    assert!(second.mapping.is_some());
+    assert!(first.mapping.is_none());
+    assert_eq!(
+        with("history: non\n"),
+        ["CF0005 9:10 `history` cannot be `non` | Did you mean `none`?"]
+    );
+    assert_eq!(
+        with("history: {since: {field: a}}\n"),
+        ["CF0004 9:18 `since` lacks the key `value`"]
+    );
+}
+
+#[test]
+fn gates_and_limits_are_read_in_human_units() {
+    let (change, warnings) = checked(&format!(
+        "{FILE}gates: {{lag_max: 1s, lag_events_max: 5_000, compare_age_max: 2h}}
+limits:
+  rate_rows_per_s: 2000
+  fence_max: 10s
+  batch_rows_max: 500
+  batch_bytes_max: 8MiB
+  letters_max: 10
+"
+    ))
+    .unwrap();
+    assert!(warnings.is_empty());
+    assert_eq!(
+        *change.gates(),
+        Gates {
+            lag_max: Duration::from_secs(1),
+            lag_events_max: 5_000,
+            compare_age_max: Duration::from_secs(7_200),
+        }
+    );
+    assert_eq!(
+        *change.limits(),
+        Limits {
+            rate_rows_per_s: Some(2_000),
+            fence_max: Duration::from_secs(10),
+            batch_rows_max: 500,
+            batch_bytes_max: 8 << 20,
+            letters_max: 10,
+        }
+    );
+    let (change, _) = checked(&format!("{FILE}gates:\nlimits:\n")).unwrap();
+    assert_eq!(
+        (change.gates(), change.limits()),
+        (&Gates::default(), &Limits::default())
+    );
+}
+
+/// The keys that the reader knows at one place of the file: it names them all when none is near.
+fn known(text: &str) -> Vec<String> {
+    let hint = ChangeSpec::read(text, &Fixed)
+        .problems
+        .into_iter()
+        .filter_map(|problem| problem.hint)
+        .find_map(|hint| {
+            Some(
+                hint.strip_prefix("Known keys: ")?
+                    .trim_end_matches('.')
+                    .to_owned(),
+            )
+        });
+    let mut keys: Vec<String> = hint.unwrap().split(", ").map(str::to_owned).collect();
+    keys.sort();
+    keys
+}
+
+fn schema_keys(object: &Json) -> Vec<String> {
+    assert_eq!(object["additionalProperties"], Json::Bool(false));
+    object["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect()
+}
+
+#[test]
+fn the_schema_and_the_reader_know_the_same_keys() {
+    let schema: Json = serde_json::from_str(SCHEMA).unwrap();
+    let defs = &schema["$defs"];
+    let odd = "qqqqqqqqqqqqqqqq";
+    let same = |object: &Json, text: &str| assert_eq!(schema_keys(object), known(text), "{text}");
+    same(&schema, &format!("{FILE}{odd}: 1\n"));
+    same(
+        &defs["connection"],
+        &FILE.replace("sqlite: app.db", &format!("{odd}: 1")),
+    );
+    same(&defs["pair"], &format!("{FILE}    {odd}: 1\n"));
+    same(
+        &defs["key"],
+        &FILE.replace("[id]", &format!("{{old: [id], {odd}: 1}}")),
+    );
+    same(&defs["gates"], &format!("{FILE}gates: {{{odd}: 1}}\n"));
+    same(&defs["limits"], &format!("{FILE}limits: {{{odd}: 1}}\n"));
+    same(
+        &defs["history"]["oneOf"][1],
+        &format!("{FILE}history: {{{odd}: 1}}\n"),
+    );
+    same(
+        &defs["since"],
+        &format!("{FILE}history: {{since: {{{odd}: 1}}}}\n"),
+    );
+}
+
+#[test]
+fn the_schema_and_the_reader_require_the_same_keys() {
+    let schema: Json = serde_json::from_str(SCHEMA).unwrap();
+    let required = |object: &Json| -> Vec<String> {
+        let names = object["required"].as_array().unwrap().iter();
+        names
+            .map(|name| format!("lacks the key `{}`", name.as_str().unwrap()))
+            .collect()
+    };
+    let lacking = |text: &str, what: &str| -> Vec<String> {
+        let all = ChangeSpec::read(text, &Fixed).problems.into_iter();
+        let messages = all.map(|problem| problem.message);
+        messages
+            .filter_map(|m| m.strip_prefix(what).map(|m| m.trim().to_owned()))
+            .collect()
+    };
+    assert_eq!(lacking("{}", "the change file"), required(&schema));
+    let text = FILE.replace("    key: [id]", "  - {}");
+    assert!(lacking(&text, "a pair").ends_with(&required(&schema["$defs"]["pair"])));
+}
+
+#[test]
+fn the_schema_states_the_defaults() {
+    let schema: Json = serde_json::from_str(SCHEMA).unwrap();
+    let mut text = FILE.to_owned();
+    for part in ["gates", "limits"] {
+        text.push_str(&format!("{part}:\n"));
+        for (key, value) in schema["$defs"][part]["properties"].as_object().unwrap() {
+            if let Some(default) = value.get("default") {
+                text.push_str(&format!(
+                    "  {key}: {}\n",
+                    default.to_string().trim_matches('"')
+                ));
+            }
+        }
+    }
+    let (change, _) = checked(&text).unwrap();
+    assert_eq!(
+        (change.gates(), change.limits()),
+        (&Gates::default(), &Limits::default())
+    );
+    assert!(text.contains("letters_max: 1000") && text.contains("lag_max: 2s"));
+}
+
+proptest! {
+    #[test]
+    fn hostile_files_never_panic(
+        at in 0usize..FILE.len(),
+        odd in "[-a:{}\\[\\]&*!|>'\"#$ \n~é]{0,6}",
+        cut in 0usize..20,
+    ) {
+        let end = (at + cut).min(FILE.len());
+        let _ = checked(&format!("{}{odd}{}", &FILE[..at], &FILE[end..]));
+    }
+}
+
+#[test]
+fn large_hostile_files_are_refused() {
+    let numbered = |form: fn(usize) -> String| (0..60_000).map(form).collect::<String>();
+    for text in [
+        numbered(|i| format!("k{i}: 1\n")),
+        "a:\n".repeat(100_000),
+        format!(
+            "{FILE}{}",
+            "  - {old: a, new: b, key: [c]}\n".repeat(20_000)
+        ),
+        FILE.replace("[id]", &format!("[{}]", "a, ".repeat(100_000))),
+        FILE.replace("app.db", &format!("\"{}\"", "${env:X}".repeat(10_000))),
+        "\n".repeat(500_000),
+        "- ".repeat(500_000),
+        "? ".repeat(500_000),
+        "\"".repeat(100_001),
+    ] {
+        assert!(!seen(&text).is_empty());
+    }
+}

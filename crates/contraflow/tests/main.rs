@@ -1,0 +1,3 @@
+//! The program as a person runs it: exit code, stdout and stderr together.
+
+mod verbs;
