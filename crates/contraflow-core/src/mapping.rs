@@ -9,6 +9,7 @@
 
 mod check;
 mod law;
+mod laws;
 mod memory;
 mod ops;
 mod program;
@@ -16,6 +17,7 @@ mod scope;
 mod spec;
 
 pub use law::Law;
+pub use laws::{Case, Counterexample, LawReport, LawResult, Proof, check_laws};
 pub use spec::{OpSpec, parse};
 
 use std::borrow::Cow;
@@ -201,6 +203,12 @@ impl Mapping {
     #[must_use]
     pub fn is_forgotten(&self, side: Side, field: usize) -> bool {
         side == Side::Old && self.plan.forgotten.contains(&field)
+    }
+
+    /// The old fields that a new field is made from.
+    #[must_use]
+    pub fn origins(&self, new_field: usize) -> Vec<usize> {
+        self.plan.program.origins(new_field)
     }
 
     /// The name of the operations as declared, whatever their layout in the file.

@@ -205,8 +205,6 @@ impl Draft {
             (0..old.fields.len()).collect(),
             arranged.iter().map(|slot| slot.register).collect(),
         ];
-        let forgets = ops.iter().filter_map(|op| op.operation.forgets());
-        let forgotten = forgets.filter_map(|name| old.index(name)).collect();
         let derived = (0..arranged.len())
             .filter(|&i| arranged[i].derived)
             .collect();
@@ -221,12 +219,13 @@ impl Draft {
             fields: arranged.into_iter().map(|slot| slot.field).collect(),
             key: new_key,
         };
+        let program = Program::new(self.registers, fields, self.planned);
         Plan {
             shapes: [old, new],
-            program: Program::new(self.registers, fields, self.planned),
             key,
             derived,
-            forgotten,
+            forgotten: program.opaque(),
+            program,
             operations: self.operations,
             digest: digest::name(canonical.concat().as_bytes()),
         }

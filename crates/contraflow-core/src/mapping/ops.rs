@@ -9,6 +9,8 @@ mod group;
 mod lens;
 mod nest;
 mod rename;
+mod split;
+mod wrap;
 
 use std::fmt;
 
@@ -34,11 +36,6 @@ pub(super) trait Operation: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Old fields that are dropped on purpose.
-    fn forgets(&self) -> Option<&str> {
-        None
-    }
-
     /// Whether it takes effect together with its neighbours of the same kind.
     fn simultaneous(&self) -> bool {
         false
@@ -57,6 +54,10 @@ pub(super) const OPERATIONS: &[(&str, Read)] = &[
     ("hoist", nest::read_hoist),
     ("group", group::read_group),
     ("ungroup", group::read_ungroup),
+    ("split", split::read_split),
+    ("join", split::read_join),
+    ("wrap", wrap::read_wrap),
+    ("unwrap", wrap::read_unwrap),
     ("at", at::read),
     ("const", compute::read_const),
     ("derive", compute::read_derive),

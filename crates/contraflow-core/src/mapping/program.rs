@@ -96,6 +96,14 @@ pub(super) struct Program {
     fields: [Vec<usize>; 2],
     steps: Vec<(u32, Box<dyn Step>)>,
     touched: Vec<bool>,
+    links: Vec<Link>,
+}
+
+/// What an operation reads on the old side and writes on the new one.
+struct Link {
+    reads: Vec<usize>,
+    writes: Vec<usize>,
+    opaque: bool,
 }
 
 impl Program {
@@ -103,18 +111,56 @@ impl Program {
     pub(super) fn new(registers: usize, fields: [Vec<usize>; 2], planned: Vec<Planned>) -> Program {
         let mut touched = vec![false; registers];
         let mut steps = Vec::new();
+        let mut links = Vec::new();
         for (number, planned) in (0..).zip(planned) {
-            for register in planned.reads.into_iter().chain(planned.writes) {
+            for &register in planned.reads.iter().chain(&planned.writes) {
                 touched[register] = true;
             }
             steps.extend(planned.step.map(|step| (number, step)));
+            links.push(Link {
+                reads: planned.reads,
+                writes: planned.writes,
+                opaque: planned.law == Law::Opaque,
+            });
         }
         Program {
             registers,
             fields,
             steps,
             touched,
+            links,
         }
+    }
+
+    /// Old fields from which operations lose something on purpose.
+    pub(super) fn opaque(&self) -> Vec<usize> {
+        let mut lost = vec![false; self.registers];
+        for link in self.links.iter().rev() {
+            if link.opaque || link.writes.iter().any(|&register| lost[register]) {
+                link.reads
+                    .iter()
+                    .for_each(|&register| lost[register] = true);
+            }
+        }
+        (0..self.fields[0].len())
+            .filter(|&field| lost[field])
+            .collect()
+    }
+
+    /// The old fields that a new field is made from.
+    pub(super) fn origins(&self, new_field: usize) -> Vec<usize> {
+        let mut made = vec![false; self.registers];
+        made[self.fields[1][new_field]] = true;
+        for link in self.links.iter().rev() {
+            if link.writes.iter().any(|&register| made[register]) {
+                link.reads
+                    .iter()
+                    .for_each(|&register| made[register] = true);
+            }
+        }
+        (0..self.fields[0].len())
+            .filter(|&field| made[field])
+            .collect()
     }
 
     /// Empty registers.

@@ -138,10 +138,6 @@ impl Operation for Remove {
     fn loses(&self) -> Option<String> {
         (!self.restore).then(|| format!("what `{}` held", self.field))
     }
-
-    fn forgets(&self) -> Option<&str> {
-        (!self.restore).then_some(&self.field)
-    }
 }
 
 /// Preserves a field that no operation names and that only one side has. `None` when a row born

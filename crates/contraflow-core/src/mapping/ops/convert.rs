@@ -17,7 +17,7 @@ mod table;
 
 use std::sync::Arc;
 
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, Zero};
 
 use crate::change::node::{Content, Fields, Node};
 use crate::code::Code;
@@ -84,7 +84,7 @@ fn how(settings: &mut Settings<'_, '_>) -> Option<How> {
             let factor = node
                 .text()
                 .and_then(|text| crate::codec::text::decimal(text).ok());
-            let factor = factor.filter(|factor| factor.0 != BigDecimal::from(0));
+            let factor = factor.filter(|factor| !factor.0.is_zero());
             if factor.is_none() {
                 refuse(
                     node,

@@ -71,11 +71,6 @@ impl Fold {
         }
         Ok((fields, whole))
     }
-
-    /// The fields of no item.
-    pub(super) fn blank_fields(&self) -> Result<Vec<Value>, MapError> {
-        self.fields(Value::Null).map(|(fields, _)| fields)
-    }
 }
 
 /// Whether a column can hold this value as it is.

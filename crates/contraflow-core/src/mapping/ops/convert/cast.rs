@@ -230,7 +230,7 @@ impl Cast {
     fn apply(&self, value: &Value) -> Result<Value, &'static str> {
         match (self, value) {
             (Cast::Widen, number) => Ok(number.clone()),
-            (Cast::Fit(to), number) => int(integer(number)?, to),
+            (Cast::Fit(to), number) => int(&integer(number)?, to),
             (Cast::Print, scalar) => text::to_text(scalar)
                 .map(Value::Text)
                 .ok_or("expected a scalar"),
@@ -284,7 +284,7 @@ fn integer(value: &Value) -> Result<BigInt, &'static str> {
     }
 }
 
-fn int(number: BigInt, to: &Type) -> Result<Value, &'static str> {
+fn int(number: &BigInt, to: &Type) -> Result<Value, &'static str> {
     let value = match (number.to_i64(), number.to_u64()) {
         (Some(number), _) => Value::Int(number),
         (None, Some(number)) => Value::Uint(number),
@@ -299,7 +299,7 @@ fn int(number: BigInt, to: &Type) -> Result<Value, &'static str> {
 fn whole(decimal: &BigDecimal, to: &Type) -> Result<Value, &'static str> {
     let truncated = decimal.with_scale(0);
     match truncated == *decimal {
-        true => int(truncated.into_bigint_and_exponent().0, to),
+        true => int(&truncated.into_bigint_and_exponent().0, to),
         false => Err("expected a whole number"),
     }
 }
@@ -386,7 +386,7 @@ fn ratio(
     }
     let quotient = over / under;
     match to {
-        Type::Int { .. } => int(quotient, to),
+        Type::Int { .. } => int(&quotient, to),
         Type::Decimal { scale: Some(_), .. } => {
             scaled(&BigDecimal::new(quotient, i64::from(target_scale)), to)
         }
