@@ -5,6 +5,8 @@
 //! * [`side`]: old and new, forward and reverse; the only place that says which is source.
 //! * [`value`], [`record`], [`shape`]: what is carried.
 //! * [`position`]: where in a feed.
+//! * [`codec`], [`digest`]: values as bytes, text and short names.
+//! * [`mapping`]: what the old shape says, said in the new one, and back.
 //! * [`error`], [`code`]: what can go wrong, and what the operator does then.
 //! * [`lease`]: the right to write, and who has authority.
 //! * [`end`]: the traits that a place where data lives implements.
@@ -18,6 +20,11 @@ pub mod value;
 pub mod record;
 
 pub mod shape;
+
+pub mod codec;
+pub mod digest;
+
+pub mod mapping;
 
 pub mod position;
 

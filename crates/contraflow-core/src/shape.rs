@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::value::{Frame, Value};
 
+pub mod word;
+
 /// The type of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
