@@ -180,6 +180,7 @@ impl State {
             phase: Phase::Declared,
             held: None,
             epoch: Epoch::FIRST,
+            asked: None,
         }
     }
 

@@ -12,8 +12,10 @@ use contraflow_core::end::Start;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
 use contraflow_core::lease::Epoch;
+use contraflow_core::mapping::check_laws;
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
+use contraflow_core::record::Image;
 use contraflow_core::side::{Direction, Side};
 
 use crate::compare::{Comparer, Comparison};
@@ -300,11 +302,14 @@ fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidenc
         let mut scan = context.side(direction.source()).scan()?;
         let range = scan.range(pair, 0, None, LAW_ROWS)?;
         let chunk = scan.read(&range, 1 << 20, &Position::new([]))?;
-        for (_, image) in chunk.rows {
-            sample += 1;
-            let mapping = &context.pair(pair).mapping;
-            broken += u64::from(!mapping.survives(direction, &image));
-        }
+        let rows: Vec<Image> = chunk.rows.into_iter().map(|(_, image)| image).collect();
+        sample += rows.len() as u64;
+        let samples: [&[Image]; 2] = match direction {
+            Direction::Forward => [&rows, &[]],
+            Direction::Reverse => [&[], &rows],
+        };
+        let report = check_laws(&context.pair(pair).mapping, samples, epoch.0);
+        broken += u64::from(!report.holds());
     }
     Ok(Evidence {
         rule: Rule::Laws,

@@ -227,7 +227,7 @@ fn carry(
             Stepped::Recarried if flow.waiting() == 0 => {
                 for done in asked.drain(..) {
                     // The one who asked may have stopped waiting.
-                    drop(done.send(()));
+                    let _gone = done.send(());
                 }
             }
             Stepped::Recarried | Stepped::Followed | Stepped::Idle => {}

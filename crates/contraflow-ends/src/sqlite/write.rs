@@ -67,7 +67,8 @@ impl<'t> TableWriter<'t> {
     /// Deletes what the records delete; with `all`, also what they are about to write, so that
     /// unique values are free for their final owners.
     pub(super) fn free(&mut self, records: &[Record], all: bool) -> Result<()> {
-        for record in records.iter().filter(|record| record.pair == self.pair) {
+        let pair = self.pair;
+        for record in records.iter().filter(|record| record.pair == pair) {
             let leaves = match record.change {
                 Change::Delete | Change::Replace(_) => true,
                 Change::Put(_) => all,
@@ -164,7 +165,7 @@ impl<'t> TableWriter<'t> {
         Ok(())
     }
 
-    fn forget(&mut self, key: &Key) -> Result<()> {
+    fn forget(&self, key: &Key) -> Result<()> {
         if !self.beside {
             return Ok(());
         }
