@@ -8,13 +8,16 @@
 //! mapping makes of the authority.
 
 mod audit;
+mod ground;
 mod process;
 mod schedule;
 mod world;
 mod writer;
 
 use crate::mutant::Mutant;
+pub use ground::{Ground, InMemory, Store};
 pub use schedule::{Schedule, Step};
+pub use world::Tally;
 use world::World;
 
 /// A failure, shrunk.
@@ -36,33 +39,50 @@ impl std::fmt::Display for Failure {
         }
         write!(
             f,
-            "replay: CONTRAFLOW_SEED={} cargo test -p contraflow-testkit --test main sim",
+            "replay: CONTRAFLOW_SEED={} cargo test --test main seeds_hold",
             self.seed
         )
     }
 }
 
-/// Runs one seed.
+/// Runs one seed and says what it got to.
 ///
 /// # Errors
 /// The failure, shrunk.
-pub fn run(seed: u64, mutant: Option<Mutant>) -> Result<(), Box<Failure>> {
+pub fn run(ground: &dyn Ground, seed: u64, mutant: Option<Mutant>) -> Result<Tally, Box<Failure>> {
     let schedule = Schedule::of(seed);
-    let Err(what) = World::play(&schedule, mutant) else {
-        return Ok(());
-    };
-    let (steps, what) = shrunk(&schedule, mutant, what);
-    Err(Box::new(Failure { seed, what, steps }))
+    World::play(ground, &schedule, mutant).map_err(|what| {
+        let (steps, what) = shrunk(ground, &schedule, mutant, what);
+        Box::new(Failure { seed, what, steps })
+    })
 }
 
 /// Whether one seed fails, without shrinking.
 #[must_use]
-pub fn fails(seed: u64, mutant: Option<Mutant>) -> bool {
-    World::play(&Schedule::of(seed), mutant).is_err()
+pub fn fails(ground: &dyn Ground, seed: u64, mutant: Option<Mutant>) -> bool {
+    World::play(ground, &Schedule::of(seed), mutant).is_err()
+}
+
+/// The one seed that `CONTRAFLOW_SEED` names, or all of a test's own.
+///
+/// # Panics
+/// When the variable is not a number.
+#[must_use]
+pub fn seeds(own: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    let Ok(seed) = std::env::var("CONTRAFLOW_SEED") else {
+        return own;
+    };
+    let seed: u64 = seed.parse().expect("`CONTRAFLOW_SEED` is a number");
+    seed..seed + 1
 }
 
 /// Leaves out steps as long as it still fails: halves first, single steps last.
-fn shrunk(schedule: &Schedule, mutant: Option<Mutant>, what: String) -> (Vec<Step>, String) {
+fn shrunk(
+    ground: &dyn Ground,
+    schedule: &Schedule,
+    mutant: Option<Mutant>,
+    what: String,
+) -> (Vec<Step>, String) {
     let (mut schedule, mut what) = (schedule.clone(), what);
     let mut size = schedule.steps.len().div_ceil(2);
     while size > 0 {
@@ -71,9 +91,9 @@ fn shrunk(schedule: &Schedule, mutant: Option<Mutant>, what: String) -> (Vec<Ste
             let mut fewer = schedule.clone();
             let end = (at + size).min(fewer.steps.len());
             fewer.steps.drain(at..end);
-            match World::play(&fewer, mutant) {
+            match World::play(ground, &fewer, mutant) {
                 Err(still) => (schedule, what) = (fewer, still),
-                Ok(()) => at += size,
+                Ok(_) => at += size,
             }
         }
         size /= 2;

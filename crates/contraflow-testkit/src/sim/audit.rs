@@ -32,7 +32,7 @@ pub(super) fn sealed(outside: &Outside, process: &Process) -> Result<(), String>
 }
 
 fn compared(outside: &Outside, direction: Direction) -> Result<(), String> {
-    let rows = |side: Side| outside.ends[place(side)].rows(TABLES[place(side)]);
+    let rows = |side: Side| outside.stores[place(side)].rows(TABLES[place(side)]);
     let source = rows(direction.source());
     let mut mirror = rows(direction.target());
     for (key, image) in source {

@@ -12,7 +12,7 @@ use contraflow_core::position::Position;
 use contraflow_core::record::{Key, PairId};
 use contraflow_core::side::{Direction, Side};
 use contraflow_engine::context::Context;
-use contraflow_engine::flow::{Carried, Flow, Stepped};
+use contraflow_engine::flow::{Carried, Flow, Stepped, Totals};
 use contraflow_engine::turn;
 use contraflow_engine::windows::Window;
 
@@ -36,6 +36,8 @@ pub(super) struct Process {
     /// Where history goes on, and whether it is all read.
     cursor: Cursor,
     fence: Option<Position>,
+    /// What the flows did that have ended.
+    pub(super) totals: Totals,
 }
 
 #[derive(Default)]
@@ -56,6 +58,7 @@ impl Process {
             reads: VecDeque::new(),
             cursor: Cursor::default(),
             fence: None,
+            totals: Totals::default(),
         }
     }
 
@@ -68,7 +71,13 @@ impl Process {
 
     /// Forgets everything that is not in the ends.
     pub(super) fn die(&mut self) {
-        self.flow = None;
+        if let Some(flow) = self.flow.take() {
+            let more = flow.totals();
+            self.totals.events += more.events;
+            self.totals.rows += more.rows;
+            self.totals.superseded += more.superseded;
+            self.totals.letters += more.letters;
+        }
         self.reads.clear();
         self.fence = None;
     }

@@ -63,8 +63,8 @@ impl Schedule {
             Style::Log
         };
         let history = chance.below(12);
-        let length = 20 + chance.below(100);
         let turns = chance.once_in(2);
+        let length = if turns { 60 } else { 20 } + chance.below(100);
         let steps = (0..length).map(|_| step(&mut chance, turns)).collect();
         Schedule {
             seed,
@@ -77,21 +77,21 @@ impl Schedule {
 
 fn step(chance: &mut Chance, turns: bool) -> Step {
     let own = chance.draw();
-    match chance.below(100) {
-        0..24 => Step::Write(own),
-        24..26 => Step::Stray(own),
-        26..36 => Step::Reveal(own),
-        36..56 => Step::Flow(1 + own % 6),
-        56..60 => Step::Receive,
-        60..70 => Step::Read(own),
-        70..80 => Step::Offer,
-        80..83 => Step::Recarry(own),
-        83..86 => Step::Cut(own % 8),
-        86 => Step::Kill,
-        87..90 => Step::Overtake,
-        90..94 => Step::Zombie(1 + own % 6),
-        94..98 if turns => Step::Turn,
-        98 => Step::Lift,
-        _ => Step::Pass(own % 40),
+    match chance.below(if turns { 112 } else { 100 }) {
+        0..25 => Step::Write(own),
+        25..27 => Step::Stray(own),
+        27..37 => Step::Reveal(own),
+        37..58 => Step::Flow(1 + own % 6),
+        58..62 => Step::Receive,
+        62..73 => Step::Read(own),
+        73..83 => Step::Offer,
+        83..86 => Step::Recarry(own),
+        86..89 => Step::Cut(own % 8),
+        89 => Step::Kill,
+        90..93 => Step::Overtake,
+        93..97 => Step::Zombie(1 + own % 6),
+        97 => Step::Lift,
+        98..100 => Step::Pass(own % 40),
+        _ => Step::Turn,
     }
 }

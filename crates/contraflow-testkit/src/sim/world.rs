@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use contraflow_core::clock::Clock;
 use contraflow_core::end::{End, Role, Table};
 use contraflow_core::error::{Error, Kind};
 use contraflow_core::lease::{Epoch, Gate, Ownership, Standing, ownership};
@@ -14,16 +13,17 @@ use contraflow_core::record::Key;
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 use contraflow_engine::context::{Bound, Context, Limits, Pair};
-use contraflow_engine::flow::Stepped;
+use contraflow_engine::flow::{Stepped, Totals};
 
 use super::audit;
+use super::ground::{Ground, Store};
 use super::process::Process;
 use super::schedule::{Schedule, Step};
 use super::writer;
 use crate::chance::Chance;
 use crate::clock::SimClock;
 use crate::mapping::{mapping, shape};
-use crate::memory::{Memory, Refused};
+use crate::memory::Refused;
 use crate::mutant::{Between, Lanes, Mutant, Watched};
 use crate::trap::Trap;
 
@@ -44,7 +44,7 @@ const ZOMBIES: usize = 2;
 /// What exists outside of every process.
 #[derive(Clone)]
 pub(super) struct Outside {
-    pub(super) ends: [Memory; 2],
+    pub(super) stores: [Arc<dyn Store>; 2],
     pub(super) mapping: Mapping,
     roles: [Arc<Role>; 2],
     clock: Arc<SimClock>,
@@ -57,6 +57,20 @@ pub(super) struct World {
     mutant: Option<Mutant>,
     process: Process,
     zombies: Vec<Process>,
+    tally: Tally,
+}
+
+/// What a schedule got to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// What the flows did.
+    pub flows: Totals,
+    /// Turns that were sealed, both ways.
+    pub seals: u64,
+    /// Runs that were cut off.
+    pub cuts: u64,
+    /// Overtaken processes that were refused.
+    pub fenced: u64,
 }
 
 /// What was wrong, in words.
@@ -64,17 +78,28 @@ type Wrong = String;
 
 impl World {
     /// Plays a schedule to its end and audits.
-    pub(super) fn play(schedule: &Schedule, mutant: Option<Mutant>) -> Result<(), Wrong> {
-        let mut world = World::new(schedule, mutant)?;
+    pub(super) fn play(
+        ground: &dyn Ground,
+        schedule: &Schedule,
+        mutant: Option<Mutant>,
+    ) -> Result<Tally, Wrong> {
+        let mut world = World::new(ground, schedule, mutant)?;
         for step in &schedule.steps {
             world.step(*step)?;
         }
         world.settle()?;
-        audit::mirror(&world.outside, &world.process)
+        audit::mirror(&world.outside, &world.process)?;
+        world.process.die();
+        world.tally.flows = world.process.totals;
+        Ok(world.tally)
     }
 
-    fn new(schedule: &Schedule, mutant: Option<Mutant>) -> Result<World, Wrong> {
-        let outside = Outside::new(schedule);
+    fn new(
+        ground: &dyn Ground,
+        schedule: &Schedule,
+        mutant: Option<Mutant>,
+    ) -> Result<World, Wrong> {
+        let outside = Outside::new(ground, schedule);
         let process = outside.process(mutant);
         for side in Side::BOTH {
             let gate = match side {
@@ -97,6 +122,7 @@ impl World {
             mutant,
             process,
             zombies: Vec::new(),
+            tally: Tally::default(),
         })
     }
 
@@ -143,11 +169,16 @@ impl World {
             Step::Lift => process.lift().map(|()| false),
             _ => Ok(false),
         });
+        outside.nothing_between();
         match done {
             // What was sealed is what the other side goes on with.
-            Ok(true) => audit::sealed(outside, process),
+            Ok(true) => {
+                self.tally.seals += 1;
+                audit::sealed(outside, process)
+            }
             Ok(false) => Ok(()),
             Err(error) => {
+                self.tally.cuts += u64::from(error.kind == Kind::Transient);
                 process.die();
                 harmless(&error)
             }
@@ -163,7 +194,8 @@ impl World {
             self.process.die();
             return harmless(&error);
         }
-        let old = std::mem::replace(&mut self.process, next);
+        let mut old = std::mem::replace(&mut self.process, next);
+        self.process.totals = std::mem::take(&mut old.totals);
         old.trap.disarm();
         if self.zombies.len() < ZOMBIES {
             self.zombies.push(old);
@@ -177,14 +209,15 @@ impl World {
             return Ok(());
         };
         zombie.offer();
-        let commits = |outside: &Outside| outside.ends.each_ref().map(Memory::commits);
+        let commits = |outside: &Outside| outside.stores.each_ref().map(|store| store.commits());
         let before = commits(&self.outside);
         let stepped = zombie.step(events_max);
         if commits(&self.outside) != before {
             return Err("an overtaken process wrote".to_owned());
         }
-        if stepped.is_ok() {
-            self.zombies.push(zombie);
+        match stepped {
+            Ok(_) => self.zombies.push(zombie),
+            Err(error) => self.tally.fenced += u64::from(error.kind == Kind::Fenced),
         }
         Ok(())
     }
@@ -193,6 +226,9 @@ impl World {
     fn settle(&mut self) -> Result<(), Wrong> {
         self.process.trap.disarm();
         self.outside.clock.advance(Duration::from_secs(3_600));
+        if let Err(error) = self.process.lift() {
+            harmless(&error)?;
+        }
         let mut calm = 0;
         for _ in 0..SETTLE_STEPS {
             let process = &mut self.process;
@@ -230,6 +266,10 @@ fn harmless(error: &Error) -> Result<(), Wrong> {
     }
 }
 
+fn trap_of(trap: &Arc<Trap>) -> Arc<dyn Probe> {
+    Arc::<Trap>::clone(trap)
+}
+
 fn keys(seed: u64) -> Vec<Key> {
     let mut chance = Chance::new(seed);
     let mut keys: Vec<Key> = Vec::new();
@@ -244,7 +284,7 @@ fn keys(seed: u64) -> Vec<Key> {
 }
 
 impl Outside {
-    fn new(schedule: &Schedule) -> Outside {
+    fn new(ground: &dyn Ground, schedule: &Schedule) -> Outside {
         let old = shape("id int64, name text, tag text?, n int64", &["id"]);
         let mapping = mapping(OPERATIONS, &old, None);
         let clock = Arc::new(SimClock::default());
@@ -263,14 +303,10 @@ impl Outside {
                 }],
             })
         });
-        let ends = Side::BOTH.map(|side| {
-            let clock: Arc<dyn Clock> = Arc::<SimClock>::clone(&clock);
-            let memory = Memory::new(schedule.style, clock, Arc::new(Silent));
-            memory.create_table(TABLES[place(side)], mapping.shape(side), &[&["tag"]]);
-            memory
-        });
+        let stores =
+            Side::BOTH.map(|side| ground.store(schedule, TABLES[place(side)], mapping.shape(side)));
         let outside = Outside {
-            ends,
+            stores,
             mapping,
             roles,
             clock,
@@ -280,7 +316,7 @@ impl Outside {
             let seed = schedule.seed.wrapping_add(row);
             let shape = outside.mapping.shape(Side::Old);
             // A row that conflicts with an earlier one is simply not there.
-            let _refused = writer::transact(&outside.ends[0], TABLES[0], shape, seed);
+            let _refused = writer::transact(outside.stores[0].as_ref(), TABLES[0], shape, seed);
         }
         outside
     }
@@ -289,12 +325,12 @@ impl Outside {
     fn process(&self, mutant: Option<Mutant>) -> Process {
         let trap = Arc::new(Trap::default());
         let watched = [0, 1].map(|side| {
-            let memory = self.ends[side].with_probe(Arc::<Trap>::clone(&trap) as Arc<dyn Probe>);
-            let lanes = self.ends[side].clone();
-            let lanes: Lanes = Arc::new(move |lane, direction| lanes.lane(lane, direction));
+            let end = self.stores[side].end(Arc::clone(&self.clock), trap_of(&trap));
+            let store = Arc::clone(&self.stores[side]);
+            let lanes: Lanes = Arc::new(move |lane, direction| store.lane(lane, direction));
             let outside = self.clone();
             let between: Between = Arc::new(move || outside.happen_between());
-            Watched::new(Arc::new(memory), mutant, lanes).between(between)
+            Watched::new(end, mutant, lanes).between(between)
         });
         let bound = |side: usize| Bound {
             end: Arc::new(watched[side].clone()) as Arc<dyn End>,
@@ -319,7 +355,7 @@ impl Outside {
                 backfill_rows_per_s: None,
             },
             clock: Arc::<SimClock>::clone(&self.clock),
-            probe: Arc::<Trap>::clone(&trap),
+            probe: trap_of(&trap),
         };
         Process::new(Arc::new(context), trap, watched)
     }
@@ -327,7 +363,8 @@ impl Outside {
     /// Which side the application writes, if any.
     fn authority(&self) -> Option<Side> {
         let standing = |side: usize| {
-            let mut switch = self.ends[side].switch(&self.roles[side])?;
+            let end = self.stores[side].end(Arc::clone(&self.clock), Arc::new(Silent));
+            let mut switch = end.switch(&self.roles[side])?;
             switch.standing().ok().flatten()
         };
         match ownership(standing(0).as_ref(), standing(1).as_ref()) {
@@ -339,7 +376,7 @@ impl Outside {
     fn transact(&self, side: Side, seed: u64) -> Result<(), Refused> {
         let table = TABLES[place(side)];
         writer::transact(
-            &self.ends[place(side)],
+            self.stores[place(side)].as_ref(),
             table,
             self.mapping.shape(side),
             seed,
@@ -354,23 +391,28 @@ impl Outside {
         Ok(())
     }
 
-    /// A writer at the mirror is refused, whatever it writes.
+    /// A writer at the mirror changes nothing, whatever it writes.
     fn stray(&self, seed: u64) -> Result<(), Wrong> {
         let Some(side) = self.authority() else {
             return Ok(());
         };
-        match self.transact(side.other(), seed) {
-            Err(Refused::Guard) => Ok(()),
-            Ok(()) | Err(Refused::Conflict) => Err("the mirror took a foreign write".to_owned()),
+        let mirror = place(side.other());
+        let rows = || self.stores[mirror].rows(TABLES[mirror]);
+        let before = rows();
+        // A statement that meets no row is not refused, and writes nothing.
+        let _refused = self.transact(side.other(), seed);
+        if rows() != before {
+            return Err("the mirror took a foreign write".to_owned());
         }
+        Ok(())
     }
 
     fn reveal(&self, seed: u64) {
         let mut chance = Chance::new(seed);
-        for end in &self.ends {
-            let pending = end.pending() as u64;
+        for store in &self.stores {
+            let pending = store.pending() as u64;
             if pending > 0 {
-                end.reveal(usize::try_from(chance.below(pending)).unwrap_or(0));
+                store.reveal(usize::try_from(chance.below(pending)).unwrap_or(0));
             }
         }
     }
@@ -379,6 +421,10 @@ impl Outside {
         // Not at every read.
         let seed = (seed % 3 > 0).then_some(seed);
         *self.between.lock().unwrap_or_else(PoisonError::into_inner) = seed;
+    }
+
+    fn nothing_between(&self) {
+        *self.between.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn happen_between(&self) {

@@ -4,8 +4,9 @@ use contraflow_core::record::{Key, Row};
 use contraflow_core::shape::{Shape, Type};
 use contraflow_core::value::Value;
 
+use super::ground::Store;
 use crate::chance::Chance;
-use crate::memory::{Memory, Refused, Write};
+use crate::memory::{Refused, Write};
 
 /// Keys that rows may have.
 const KEYS: u64 = 9;
@@ -16,7 +17,7 @@ const BETWEEN: u64 = 99;
 
 /// One random transaction on a table whose fields include `id` and `tag`.
 pub(super) fn transact(
-    memory: &Memory,
+    store: &dyn Store,
     table: &str,
     shape: &Shape,
     seed: u64,
@@ -24,7 +25,7 @@ pub(super) fn transact(
     let mut writer = Writer {
         chance: Chance::new(seed),
         shape,
-        rows: memory
+        rows: store
             .rows(table)
             .into_iter()
             .map(|(_, image)| image.row)
@@ -35,7 +36,7 @@ pub(super) fn transact(
     for _ in 0..statements {
         writer.add(&mut writes);
     }
-    memory.application().transact(table, &writes)
+    store.transact(table, &writes)
 }
 
 struct Writer<'s> {
