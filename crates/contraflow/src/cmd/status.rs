@@ -199,7 +199,7 @@ fn text(session: &Session, status: &Status) -> String {
         .map_or(String::new(), |h| format!("  HELD: {}", h.reason));
     let mut line = |label: &str, value: &str| {
         // Writing to a string cannot fail.
-        let _infallible = writeln!(text, "{label:<11}{value}");
+        let _infallible = writeln!(text, "{label:<12}{value}");
     };
     line(&status.change, &format!("phase {}{held}", status.phase));
     line(
