@@ -26,7 +26,71 @@ const OPS: &[&str] = &[
     "- ungroup: {from: tags, fields: \"tag{i}\", numbers: 1..2}",
     "- group: {fields: \"s{i}\", numbers: 1..3, into: ss, count: ss_count}",
     "- hoist: {from: home}",
-    "- at: {path: \"orders[]\", do: [{rename: {from: sku, to: code}}, {convert: {field: qty, to: int64, on_fail: {up: {value: 0}}}}, {add: {field: paid, type: bool, default: false}}]}",
+    "- at: {path: \"orders[]\", do: [{rename: {from: sku, to: code}}, \
+     {convert: {field: qty, to: int64, on_fail: {up: {value: 0}}}}, \
+     {add: {field: paid, type: bool, default: false}}]}",
+];
+
+/// Operations with a shape of their own.
+const ALONE: &[(&str, &str)] = &[
+    (
+        "- split: {field: t, by: \" \", into: [first, last]}",
+        "id int64, t text?",
+    ),
+    (
+        "- split: {field: t, by: \" \", into: [first, last]}",
+        "id int64, t text",
+    ),
+    (
+        "- join: {fields: [a, b], by: \" \", into: t}",
+        "id int64, a text, b text?",
+    ),
+    ("- wrap: {field: t, into: ts}", "id int64, t text?"),
+    ("- wrap: {field: t}", "id int64, t text"),
+    ("- unwrap: {field: ts}", "id int64, ts list of int32"),
+    (
+        "- nest: {fields: [a, b], into: r}",
+        "id int64, a int32, b text?",
+    ),
+    ("- hoist: {from: r}", "id int64, r record(a text, b int32)?"),
+    (
+        "- convert: {field: t, to: int64, on_fail: letter}",
+        "id int64, t text",
+    ),
+    (
+        "- convert: {field: c, to: \"decimal(20,2)\", factor: 0.01, on_fail: letter}",
+        "id int64, c int64",
+    ),
+    (
+        "- convert: {field: c, to: int32, on_fail: {up: {value: 0}}}",
+        "id int64, c int64",
+    ),
+    (
+        "- convert: {field: c, to: timestamp, epoch: millis, on_fail: letter}",
+        "id int64, c int64",
+    ),
+    (
+        "- convert: {field: f, to: decimal, on_fail: letter}",
+        "id int64, f float64",
+    ),
+    (
+        "- convert: {field: s, enum: {A: on, B: \"off\", C: \"off\"}, \
+         on_fail: {up: {value: none}, down: {value: A}}}",
+        "id int64, s text",
+    ),
+    (
+        "- convert: {field: j, to: list of int32, on_fail: {up: {value: null}}}",
+        "id int64, j text?",
+    ),
+    (
+        "- convert: {field: j, to: json}",
+        "id int64, j list of record(a text?)?",
+    ),
+    (
+        "- group: {fields: \"c{i}_{f}\", numbers: 1..3, items: {n: name, p: phone}, into: cs}",
+        "id int64, c1_n text, c1_p text?, c2_n text, c2_p text?, c3_n text, c3_p text?",
+    ),
+    ("- remove: {field: x, restore: false}", "id int64, x text?"),
 ];
 
 #[track_caller]
@@ -45,61 +109,7 @@ fn every_operation_alone() {
     for lines in OPS {
         holds(lines, OLD);
     }
-    for (lines, old) in [
-        (
-            "- split: {field: t, by: \" \", into: [first, last]}",
-            "id int64, t text?",
-        ),
-        (
-            "- split: {field: t, by: \" \", into: [first, last]}",
-            "id int64, t text",
-        ),
-        (
-            "- join: {fields: [a, b], by: \" \", into: t}",
-            "id int64, a text, b text?",
-        ),
-        ("- wrap: {field: t, into: ts}", "id int64, t text?"),
-        ("- wrap: {field: t}", "id int64, t text"),
-        ("- unwrap: {field: ts}", "id int64, ts list of int32"),
-        (
-            "- nest: {fields: [a, b], into: r}",
-            "id int64, a int32, b text?",
-        ),
-        ("- hoist: {from: r}", "id int64, r record(a text, b int32)?"),
-        (
-            "- convert: {field: t, to: int64, on_fail: letter}",
-            "id int64, t text",
-        ),
-        (
-            "- convert: {field: c, to: \"decimal(20,2)\", factor: 0.01, on_fail: letter}",
-            "id int64, c int64",
-        ),
-        (
-            "- convert: {field: c, to: int32, on_fail: {up: {value: 0}}}",
-            "id int64, c int64",
-        ),
-        (
-            "- convert: {field: c, to: timestamp, epoch: millis, on_fail: letter}",
-            "id int64, c int64",
-        ),
-        (
-            "- convert: {field: f, to: decimal, on_fail: letter}",
-            "id int64, f float64",
-        ),
-        (
-            "- convert: {field: s, enum: {A: on, B: \"off\", C: \"off\"}, on_fail: {up: {value: none}, down: {value: A}}}",
-            "id int64, s text",
-        ),
-        (
-            "- convert: {field: j, to: list of int32, on_fail: {up: {value: null}}}",
-            "id int64, j text?",
-        ),
-        (
-            "- group: {fields: \"c{i}_{f}\", numbers: 1..3, items: {n: name, p: phone}, into: cs}",
-            "id int64, c1_n text, c1_p text?, c2_n text, c2_p text?, c3_n text, c3_p text?",
-        ),
-        ("- remove: {field: x, restore: false}", "id int64, x text?"),
-    ] {
+    for (lines, old) in ALONE {
         holds(lines, old);
     }
 }

@@ -1,6 +1,6 @@
 //! The integration tests of the core, in one binary.
 
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod checked;
 mod flow;

@@ -105,7 +105,8 @@ fn spellings_are_remembered_field_by_field() {
 /// A note moves with its item and dies with it.
 #[test]
 fn notes_of_list_items_follow_them() {
-    let lines = "- at: {path: \"tags[]\", do: [{convert: {field: value, to: int64, on_fail: letter}}]}";
+    let lines =
+        "- at: {path: \"tags[]\", do: [{convert: {field: value, to: int64, on_fail: letter}}]}";
     let mapping = mapping(lines, "id int64, tags list of text");
     let row = image(vec![int(1), list(vec![text("01"), text("2"), text("003")])]);
     let new = up(&mapping, &row);

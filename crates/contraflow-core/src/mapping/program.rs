@@ -132,6 +132,14 @@ impl Program {
         }
     }
 
+    /// The same program, where these registers do not count as untouched.
+    pub(super) fn touching(mut self, registers: &[usize]) -> Program {
+        registers
+            .iter()
+            .for_each(|&register| self.touched[register] = true);
+        self
+    }
+
     /// Old fields from which operations lose something on purpose.
     pub(super) fn opaque(&self) -> Vec<usize> {
         let mut lost = vec![false; self.registers];
