@@ -83,12 +83,26 @@ const ALONE: &[(&str, &str)] = &[
         "id int64, j text?",
     ),
     (
-        "- convert: {field: j, to: json}",
+        "- convert: {field: j, to: json, on_fail: letter}",
         "id int64, j list of record(a text?)?",
     ),
     (
         "- group: {fields: \"c{i}_{f}\", numbers: 1..3, items: {n: name, p: phone}, into: cs}",
         "id int64, c1_n text, c1_p text?, c2_n text, c2_p text?, c3_n text, c3_p text?",
+    ),
+    (
+        "- expr: {read: [a, b], write: {c: int64}, up: {c: \"a * 3 + b\"}, \
+         down: {a: \"c / 3\", b: \"c % 3\"}, law: partial}",
+        "id int64, a int64, b int64",
+    ),
+    (
+        "- expr: {read: [a], write: {ok: bool?}, up: {ok: \"a == 'x' ? true : null\"}, \
+         down: {a: \"ok == true ? 'x' : ''\"}, law: restorable}",
+        "id int64, a text",
+    ),
+    (
+        "- expr: {read: [a], write: {b: text}, up: {b: \"a + '!'\"}, law: derived}",
+        "id int64, a text",
     ),
     ("- remove: {field: x, restore: false}", "id int64, x text?"),
 ];
