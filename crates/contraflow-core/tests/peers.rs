@@ -143,3 +143,21 @@ fn garbage_beside_a_row_is_refused() {
         .unwrap_err();
     assert_eq!(error.path, "complement");
 }
+
+/// An undeclared field may have the name that the other side gives to a declared one.
+#[test]
+fn an_undeclared_field_that_clashes_waits_beside_the_row() {
+    let lines = "- at: {path: \"cs[]\", do: [{add: {field: email, type: text, default: x}}]}";
+    let mapping = mapping(lines, "id int64, cs list of record(name text)");
+    let Value::Record(mut item) = record(vec![text("a")]) else {
+        panic!()
+    };
+    item.extras.push(("email".into(), Value::Json("1".into())));
+    let row = image(vec![int(1), list(vec![Value::Record(item)])]);
+    let new = up(&mapping, &row);
+    same(
+        &new.row.0[1..],
+        &[list(vec![record(vec![text("a"), text("x")])])],
+    );
+    assert_eq!(down(&mapping, &new).row, row.row);
+}

@@ -34,8 +34,10 @@ pub enum Proof {
     KeyKept,
     /// The same row gives the same result, and a second way round changes nothing more.
     Settled,
-    /// An edit of one new field changes only the old fields it is made from.
+    /// An edit of one field of the target changes only the source fields it is made from.
     Local,
+    /// An edit of the target survives the way back and forth: no note outlives what it explains.
+    EditKept,
 }
 
 /// Where a case comes from.
