@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod checked;
+mod codecs;
 mod flow;
 mod laws;
 mod peers;
