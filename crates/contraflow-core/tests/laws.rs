@@ -1,10 +1,11 @@
 //! Every operation, alone and in random chains, keeps the laws it declares.
 
-use contraflow_core::mapping::{Law, Proof, check_laws};
+use contraflow_core::mapping::{Case, Law, Proof, check_laws};
+use contraflow_core::side::Side;
 use proptest::prelude::{ProptestConfig, any, prop_assert, proptest};
 use proptest::sample::subsequence;
 
-use crate::flow::{check, mapping};
+use crate::flow::{check, image, int, mapping, text};
 
 const OLD: &str = "id int64, t text, u text?, i int32, big int64, d decimal(10,2)?, \
     when timestamp, flag bool, s1 text?, s2 text?, s3 text?, tags list of text, \
@@ -129,20 +130,44 @@ fn every_operation_alone() {
 }
 
 #[test]
-fn a_broken_promise_is_found_and_shrunk() {
-    // `remember: false` says that originals are lost, so the class is opaque and nothing is
-    // promised; the same mapping that promised more would fail.
+fn a_broken_promise_is_found_shrunk_and_shows_no_real_row() {
+    let lines = "- expr: {read: [a], write: {c: int64}, up: {c: \"100 / a\"}, \
+                 down: {a: \"c\"}, law: restorable}";
+    let mapping = mapping(lines, "id int64, a int64, other text?");
+    let real = image(vec![int(4711), int(0), text("secret")]);
+    let report = check_laws(&mapping, [&[real], &[]], 1);
+    assert!(!report.holds());
+    let total = report
+        .laws
+        .iter()
+        .find(|law| law.law == Proof::Total)
+        .unwrap();
+    let generated = &total.broken[0];
+    assert_eq!(
+        (generated.case, generated.path.as_str()),
+        (Case::Generated, "c")
+    );
+    assert_eq!(
+        generated.row.as_deref(),
+        Some(r#"{"id":0,"a":0,"other":null}"#)
+    );
+    let real = total
+        .broken
+        .iter()
+        .find(|broken| broken.case == Case::Real)
+        .unwrap();
+    assert!(real.row.is_none());
+    let shown = format!("{report:?}");
+    assert!(!shown.contains("4711") && !shown.contains("secret"));
+}
+
+#[test]
+fn what_is_lost_on_purpose_is_named() {
     let lossy = "- convert: {field: t, to: int64, on_fail: {up: {value: 0, remember: false}}}";
     let mapping = check(lossy, "id int64, t text", None).unwrap();
     assert_eq!(mapping.law(), Law::Opaque);
     assert!(mapping.operations()[0].loses.is_some());
-    let report = check_laws(&mapping, [&[], &[]], 1);
-    assert!(
-        report
-            .laws
-            .iter()
-            .any(|law| law.law == Proof::OldComesBack && law.cases > 0)
-    );
+    assert!(mapping.is_forgotten(Side::Old, 1));
 }
 
 proptest! {

@@ -17,7 +17,7 @@ use sample::Generator;
 
 /// Rows generated per side.
 const GENERATED: usize = 256;
-/// Counterexamples kept per law: one is enough to act, a few show the pattern.
+/// Counterexamples kept per law, of generated and of real rows each: one is enough to act, a few show the pattern.
 const BROKEN_MAX: usize = 5;
 
 /// A law that is checked.
@@ -74,7 +74,7 @@ pub struct LawResult {
     pub law: Proof,
     /// How many cases were tried.
     pub cases: usize,
-    /// Cases that break it; at most five are kept.
+    /// Cases that break it; at most five generated and five real ones are kept.
     pub broken: Vec<Counterexample>,
 }
 
@@ -156,7 +156,12 @@ impl Report {
             };
             let result = &mut self.results[at];
             result.cases += 1;
-            if let Some(failure) = failure.filter(|_| result.broken.len() < BROKEN_MAX) {
+            let kept = result
+                .broken
+                .iter()
+                .filter(|broken| broken.case == case)
+                .count();
+            if let Some(failure) = failure.filter(|_| kept < BROKEN_MAX) {
                 let counterexample = explain(mapping, side, image, case, law, failure, seed);
                 result.broken.push(counterexample);
             }
