@@ -17,7 +17,8 @@ use sample::Generator;
 
 /// Rows generated per side.
 const GENERATED: usize = 256;
-/// Counterexamples kept per law, of generated and of real rows each: one is enough to act, a few show the pattern.
+/// Counterexamples kept per law, of generated and of real rows each:
+/// one is enough to act, a few show the pattern.
 const BROKEN_MAX: usize = 5;
 
 /// A law that is checked.
