@@ -40,6 +40,8 @@ pub struct Flow {
     totals: Totals,
     held: Duration,
     letters_changed: bool,
+    /// What one image maps to, kept to spare an allocation per row.
+    mapped: Vec<Mapped>,
 }
 
 /// Rows that were read and wait until the feed has passed what they show.
@@ -112,6 +114,7 @@ impl Flow {
             totals: Totals::default(),
             held: Duration::ZERO,
             letters_changed: true,
+            mapped: Vec::new(),
         })
     }
 
@@ -259,8 +262,9 @@ impl Flow {
         }
         let read = chunk.rows.len() as u64;
         let mut superseded = 0;
+        let quiet = self.windows.is_quiet();
         for (key, image) in chunk.rows {
-            if self.is_superseded(pair, &key, &chunk.since) {
+            if !quiet && self.is_superseded(pair, &key, &chunk.since) {
                 superseded += 1;
                 continue;
             }
@@ -345,7 +349,7 @@ impl Flow {
         Ok(any)
     }
 
-    fn map_event(&self, event: Event, records: &mut Vec<Record>, letters: &mut Vec<Letter>) {
+    fn map_event(&mut self, event: Event, records: &mut Vec<Record>, letters: &mut Vec<Letter>) {
         let Event {
             pair,
             key,
@@ -363,7 +367,7 @@ impl Flow {
     }
 
     fn map_put(
-        &self,
+        &mut self,
         pair: PairId,
         source_key: Key,
         image: Image,
