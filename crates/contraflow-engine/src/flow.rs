@@ -375,29 +375,36 @@ impl Flow {
         records: &mut Vec<Record>,
         letters: &mut Vec<Letter>,
     ) {
-        let mut mapped: Vec<Mapped> = Vec::with_capacity(1);
-        match self
-            .context
-            .pair(pair)
-            .mapping
-            .map(self.direction, image, &mut mapped)
-        {
-            Ok(()) => {
-                for Mapped { key, image } in mapped {
-                    let change = if replace {
-                        Change::Replace(image)
-                    } else {
-                        Change::Put(image)
-                    };
-                    records.push(Record {
-                        pair,
-                        key,
-                        source_key: source_key.clone(),
-                        change,
-                    });
-                }
+        let mapping = &self.context.pair(pair).mapping;
+        if let Err(error) = mapping.map(self.direction, image, &mut self.mapped) {
+            self.mapped.clear();
+            letters.push(letter(pair, source_key, &error));
+            return;
+        }
+        let change = |image| {
+            if replace {
+                Change::Replace(image)
+            } else {
+                Change::Put(image)
             }
-            Err(error) => letters.push(letter(pair, source_key, &error)),
+        };
+        let last = self.mapped.pop();
+        for Mapped { key, image } in self.mapped.drain(..) {
+            let source_key = source_key.clone();
+            records.push(Record {
+                pair,
+                key,
+                source_key,
+                change: change(image),
+            });
+        }
+        if let Some(Mapped { key, image }) = last {
+            records.push(Record {
+                pair,
+                key,
+                source_key,
+                change: change(image),
+            });
         }
     }
 

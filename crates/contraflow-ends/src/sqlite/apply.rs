@@ -76,12 +76,15 @@ impl Writer {
             self.polite_until = now + POLITE_FOR;
         }
         self.data_version = version;
-        let pause = if now < self.polite_until {
-            held.max(BREATH)
+        self.held_since_pause += held;
+        if now < self.polite_until {
+            self.context.clock.sleep(held.max(BREATH));
+        } else if self.held_since_pause >= HELD_MAX {
+            self.context.clock.sleep(BREATH);
         } else {
-            BREATH
-        };
-        self.context.clock.sleep(pause);
+            return Ok(());
+        }
+        self.held_since_pause = Duration::ZERO;
         Ok(())
     }
 }
