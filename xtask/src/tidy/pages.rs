@@ -42,7 +42,7 @@ pub(super) fn error_pages(repo: &Repo, findings: &mut Findings) {
     }
 }
 
-/// Every crash point has a row in its page, and every row a point.
+/// Every crash point has a row in its page and a place in the code, and every row a point.
 pub(super) fn crash_points(repo: &Repo, findings: &mut Findings) {
     let Some(points) = repo.file(POINTS) else {
         return findings.add(POINTS, 1, "there are no crash points");
@@ -56,7 +56,10 @@ pub(super) fn crash_points(repo: &Repo, findings: &mut Findings) {
             rows.insert(name, number);
         }
     }
-    for (line, _, value) in constants(points) {
+    for (line, constant, value) in constants(points) {
+        if !is_hit(repo, constant) {
+            findings.add(POINTS, line, format!("no code stops at `{constant}`"));
+        }
         let Some(name) = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')) else {
             continue;
         };
@@ -75,6 +78,20 @@ pub(super) fn crash_points(repo: &Repo, findings: &mut Findings) {
             format!("there is no crash point `{name}`"),
         );
     }
+}
+
+/// Whether any code outside of tests names a crash point.
+fn is_hit(repo: &Repo, constant: &str) -> bool {
+    let named = format!("Point::{constant}");
+    let hits = |line: &String| {
+        line.match_indices(&named).any(|(at, _)| {
+            let after = line[at + named.len()..].chars().next();
+            !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+        })
+    };
+    let product = |file: &File| file.path.starts_with("crates/") && !file.is_test();
+    repo.rust()
+        .any(|(file, rust)| product(file) && rust.code.iter().any(hits))
 }
 
 /// The changelog has a place for what comes next.

@@ -198,10 +198,12 @@ fn rows_and_crash_points_are_the_same() {
         "docs/crash-points.md",
         "| point |\n| `a.before` | x |\n| `c` | x |",
     );
-    let found = found(pages::crash_points, &[points, page]);
+    let code = (CORE, "probe.at(Point::A)?;");
+    let found = found(pages::crash_points, &[points, page, code]);
     assert_eq!(
         found,
         [
+            "crates/contraflow-core/src/probe.rs:2: no code stops at `B`",
             "crates/contraflow-core/src/probe.rs:2: `b.after` has no row in docs/crash-points.md",
             "docs/crash-points.md:3: there is no crash point `c`",
         ]
