@@ -460,6 +460,7 @@ impl<'w> Runner<'w> {
         let left = self.rows_estimated.saturating_sub(totals.rows);
         let eta_s = (rows_per_s > 0 && !status.history_done).then(|| left / rows_per_s);
         Progress {
+            at_s: now.as_secs(),
             direction: Some(worker.direction.to_string()),
             rows: totals.rows,
             rows_estimated: self.rows_estimated,

@@ -88,7 +88,6 @@ impl Worker {
     }
 
     /// What it says of itself.
-    #[must_use]
     pub fn status(&self) -> MutexGuard<'_, Status> {
         self.shared.lock()
     }

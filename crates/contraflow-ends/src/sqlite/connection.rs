@@ -82,6 +82,10 @@ pub fn create_folder(path: &Path) -> Result<()> {
 /// Translates a failure of SQLite into what the operator does about it. SQLite's own texts name
 /// tables and columns, never values.
 #[must_use]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands over"
+)]
 pub fn failure(source: rusqlite::Error) -> Error {
     let (kind, code, message) = match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (

@@ -188,9 +188,10 @@ fn declared_type(declared: &str) -> Type {
         Type::Bool
     } else if has("INT") {
         Type::INT64
-    } else if has("CHAR") || has("CLOB") || has("TEXT") || has("UUID") || has("JSON") {
-        Type::Text
-    } else if has("DATE") || has("TIME") {
+    } else if ["CHAR", "CLOB", "TEXT", "UUID", "JSON", "DATE", "TIME"]
+        .into_iter()
+        .any(has)
+    {
         Type::Text
     } else if has("REAL") || has("FLOA") || has("DOUB") {
         Type::Float { bits: 64 }

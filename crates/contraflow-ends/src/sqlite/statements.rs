@@ -29,7 +29,8 @@ pub(super) fn bookkeeping(names: &Names) -> Vec<String> {
         format!(
             "create table {} (id integer primary key check (id = 1), gate text not null,
   epoch integer not null, fence_until_ms integer not null, applying integer not null,
-  ledger text not null, mapping text not null, declarations text not null)",
+  ledger text not null, mapping text not null, declarations text not null,
+  created text not null)",
             names.standing
         ),
         format!(

@@ -130,7 +130,7 @@ impl Structure for Tables {
             }
             tx.execute(
                 &format!(
-                    "insert into {} values (1, ?1, ?2, 0, 0, ?3, ?4, ?5)",
+                    "insert into {} values (1, ?1, ?2, 0, 0, ?3, ?4, ?5, ?6)",
                     context.names.standing
                 ),
                 rusqlite::params![
@@ -138,7 +138,8 @@ impl Structure for Tables {
                     standing.epoch.0,
                     standing.ledger,
                     standing.mapping,
-                    declarations.join(" ")
+                    declarations.join(" "),
+                    created_pairs(context),
                 ],
             )
             .map_err(failure)?;
@@ -154,14 +155,17 @@ impl Structure for Tables {
         }
         let mut db = connection::writer(&context.path)?;
         connection::write(&mut db, |tx| {
+            let dropped = match tables {
+                Remove::Bookkeeping => Vec::new(),
+                Remove::Created => {
+                    let created = stored_created(tx, context)?;
+                    drop_tables(context, |pair| created.contains(&pair))
+                }
+                Remove::Tables => drop_tables(context, |_| true),
+            };
             for statement in clean_statements(context) {
                 tx.execute_batch(&statement).map_err(failure)?;
             }
-            let dropped = match tables {
-                Remove::Bookkeeping => Vec::new(),
-                Remove::Created => drop_tables(context, |created| created),
-                Remove::Tables => drop_tables(context, |_| true),
-            };
             for statement in dropped {
                 tx.execute_batch(&statement).map_err(failure)?;
             }
@@ -236,13 +240,35 @@ fn clean_statements(context: &Context) -> Vec<String> {
     all
 }
 
-fn drop_tables(context: &Context, which: impl Fn(bool) -> bool) -> Vec<String> {
-    let tables = context
-        .role
-        .tables
-        .iter()
-        .filter(|table| which(table.created));
-    tables
-        .map(|table| format!("drop table if exists {}", quote(&table.name)))
+fn drop_tables(context: &Context, which: impl Fn(PairId) -> bool) -> Vec<String> {
+    let pairs = context.role.pairs().filter(|(pair, _)| which(*pair));
+    pairs
+        .map(|(_, table)| format!("drop table if exists {}", quote(&table.name)))
         .collect()
+}
+
+/// The pairs whose table this change creates, as the standing row keeps them: after a restart the
+/// table is there, and only the end remembers whose it is.
+fn created_pairs(context: &Context) -> String {
+    let created = context.role.pairs().filter(|(_, table)| table.created);
+    created
+        .map(|(pair, _)| pair.0.to_string())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn stored_created(db: &Connection, context: &Context) -> Result<Vec<PairId>> {
+    if switch::standing(db, context)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "select created from {} where id = 1",
+        context.names.standing
+    );
+    let created: String = db.query_row(&sql, [], |row| row.get(0)).map_err(failure)?;
+    Ok(created
+        .split(' ')
+        .filter_map(|pair| pair.parse().ok())
+        .map(PairId)
+        .collect())
 }
