@@ -20,6 +20,25 @@ pub(super) fn mode_is_matched_in_one_place(repo: &Repo, findings: &mut Findings)
     }
 }
 
+/// Files whose types must not be compared by order.
+const WITHOUT_ORDER: &[&str] = &[
+    "crates/contraflow-core/src/phase.rs",
+    "crates/contraflow-core/src/position.rs",
+];
+
+/// Phases are asked by predicates, and positions are ordered by their end only.
+pub(super) fn phases_and_positions_have_no_order(repo: &Repo, findings: &mut Findings) {
+    let without = |path: &str| WITHOUT_ORDER.contains(&path);
+    for (file, rust) in repo.rust().filter(|(file, _)| without(&file.path)) {
+        for (number, line) in (1..).zip(&rust.code) {
+            if line.contains("PartialOrd") {
+                let message = "an order that has no meaning: ask a predicate, or the end";
+                findings.add(&file.path, number, message);
+            }
+        }
+    }
+}
+
 /// Whether a variant of `Mode` stands where a pattern or a comparison stands.
 fn matches_mode(line: &str) -> bool {
     const VARIANTS: [&str; 3] = ["Mode::Tables", "Mode::Topics", "Mode::Services"];

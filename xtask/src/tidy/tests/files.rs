@@ -64,6 +64,23 @@ fn clocks_outside_of_a_clock() {
 }
 
 #[test]
+fn chance_threads_and_exits_have_one_place() {
+    let rule = words::ambient;
+    let place = "crates/contraflow/src/surroundings.rs";
+    for broken in [
+        "use std::hash::RandomState;",
+        "let a = rand::random();",
+        "std::thread::Builder::new()",
+        "std::process::exit(1);",
+    ] {
+        assert_eq!(found(rule, &[(CORE, broken)]).len(), 1, "{broken}");
+        assert!(found(rule, &[(place, broken)]).is_empty());
+        assert!(found(rule, &[("crates/a/tests/b.rs", broken)]).is_empty());
+    }
+    assert!(found(rule, &[(CORE, "use operand::a; // rand::random")]).is_empty());
+}
+
+#[test]
 fn mode_is_matched_in_phase_only() {
     let rule = modes::mode_is_matched_in_one_place;
     for broken in [
@@ -86,6 +103,15 @@ fn mode_is_matched_in_phase_only() {
     ] {
         assert!(found(rule, &[(CORE, fine)]).is_empty(), "{fine}");
     }
+}
+
+#[test]
+fn phases_have_no_order() {
+    let rule = modes::phases_and_positions_have_no_order;
+    let derived = "#[derive(Clone, PartialOrd)]";
+    let phase = "crates/contraflow-core/src/phase.rs";
+    assert_eq!(found(rule, &[(phase, derived)]).len(), 1);
+    assert!(found(rule, &[(CORE, derived)]).is_empty());
 }
 
 #[test]
