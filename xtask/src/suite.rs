@@ -65,9 +65,9 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
 }
 
 fn clippy() -> Result<bool> {
-    let args = ["clippy", "--locked", "--workspace", "--all-targets"];
+    let args = ["clippy", "--locked", "--workspace", "--keep-going"];
     let mut command = shell::cargo(&args)?;
-    command.args(["--all-features", "--", "-D", "warnings"]);
+    command.args(["--all-targets", "--all-features", "--", "-D", "warnings"]);
     shell::succeeds(&mut command)
 }
 
