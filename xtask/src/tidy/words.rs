@@ -33,6 +33,8 @@ const AMBIENT: &[Ambient] = &[
         words: &["thread::Builder", "thread::spawn", "tokio::spawn"],
         files: &[
             "crates/contraflow-engine/src/tasks.rs",
+            // The application of the demo listens to its input until the process ends.
+            "crates/contraflow/src/demo/app.rs",
             "crates/contraflow/src/surroundings.rs",
         ],
         why: "a thread that nobody joins: use `TaskSet::spawn`",
