@@ -36,7 +36,7 @@ pub(super) struct Measure {
     pub(super) ratio: f64,
     /// Pairs of runs that counted.
     pub(super) runs: usize,
-    /// Highest ratio less lowest, through the median ratio.
+    /// How far the middle half of the ratios reaches, through the median ratio.
     pub(super) spread: f64,
 }
 
@@ -103,8 +103,6 @@ pub(super) fn interleave(
 fn summary(name: &'static str, unit: &'static str, pairs: &[(f64, f64)]) -> Measure {
     let ratios: Vec<f64> = pairs.iter().map(|(ours, peer)| ours / peer).collect();
     let ratio = median(&ratios);
-    let highest = ratios.iter().copied().fold(f64::MIN, f64::max);
-    let lowest = ratios.iter().copied().fold(f64::MAX, f64::min);
     Measure {
         name,
         ours: median(&pairs.iter().map(|(ours, _)| *ours).collect::<Vec<_>>()),
@@ -112,19 +110,24 @@ fn summary(name: &'static str, unit: &'static str, pairs: &[(f64, f64)]) -> Meas
         unit,
         ratio,
         runs: pairs.len(),
-        spread: (highest - lowest) / ratio,
+        spread: (quantile(&ratios, 0.75) - quantile(&ratios, 0.25)) / ratio,
     }
 }
 
 fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// The value below which a share of the values lies, between two of them if need be.
+fn quantile(values: &[f64], share: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
-    }
+    let Some(last) = values.len().checked_sub(1) else {
+        return f64::NAN;
+    };
+    let place = share * last as f64;
+    let (below, above) = (place.floor() as usize, place.ceil() as usize);
+    values[below] + (values[above] - values[below]) * place.fract()
 }
 
 fn heading() -> String {
