@@ -40,6 +40,8 @@ pub struct Flow {
     totals: Totals,
     held: Duration,
     letters_changed: bool,
+    /// What one image maps to, kept to spare an allocation per row.
+    mapped: Vec<Mapped>,
 }
 
 /// Rows that were read and wait until the feed has passed what they show.
@@ -112,6 +114,7 @@ impl Flow {
             totals: Totals::default(),
             held: Duration::ZERO,
             letters_changed: true,
+            mapped: Vec::new(),
         })
     }
 
@@ -259,8 +262,9 @@ impl Flow {
         }
         let read = chunk.rows.len() as u64;
         let mut superseded = 0;
+        let quiet = self.windows.is_quiet();
         for (key, image) in chunk.rows {
-            if self.is_superseded(pair, &key, &chunk.since) {
+            if !quiet && self.is_superseded(pair, &key, &chunk.since) {
                 superseded += 1;
                 continue;
             }
@@ -345,7 +349,7 @@ impl Flow {
         Ok(any)
     }
 
-    fn map_event(&self, event: Event, records: &mut Vec<Record>, letters: &mut Vec<Letter>) {
+    fn map_event(&mut self, event: Event, records: &mut Vec<Record>, letters: &mut Vec<Letter>) {
         let Event {
             pair,
             key,
@@ -363,7 +367,7 @@ impl Flow {
     }
 
     fn map_put(
-        &self,
+        &mut self,
         pair: PairId,
         source_key: Key,
         image: Image,
@@ -371,29 +375,36 @@ impl Flow {
         records: &mut Vec<Record>,
         letters: &mut Vec<Letter>,
     ) {
-        let mut mapped: Vec<Mapped> = Vec::with_capacity(1);
-        match self
-            .context
-            .pair(pair)
-            .mapping
-            .map(self.direction, image, &mut mapped)
-        {
-            Ok(()) => {
-                for Mapped { key, image } in mapped {
-                    let change = if replace {
-                        Change::Replace(image)
-                    } else {
-                        Change::Put(image)
-                    };
-                    records.push(Record {
-                        pair,
-                        key,
-                        source_key: source_key.clone(),
-                        change,
-                    });
-                }
+        let mapping = &self.context.pair(pair).mapping;
+        if let Err(error) = mapping.map(self.direction, image, &mut self.mapped) {
+            self.mapped.clear();
+            letters.push(letter(pair, source_key, &error));
+            return;
+        }
+        let change = |image| {
+            if replace {
+                Change::Replace(image)
+            } else {
+                Change::Put(image)
             }
-            Err(error) => letters.push(letter(pair, source_key, &error)),
+        };
+        let last = self.mapped.pop();
+        for Mapped { key, image } in self.mapped.drain(..) {
+            let source_key = source_key.clone();
+            records.push(Record {
+                pair,
+                key,
+                source_key,
+                change: change(image),
+            });
+        }
+        if let Some(Mapped { key, image }) = last {
+            records.push(Record {
+                pair,
+                key,
+                source_key,
+                change: change(image),
+            });
         }
     }
 
