@@ -77,6 +77,8 @@ pub struct Runner<'w> {
     meter: Meter,
     reported: Duration,
     rows_estimated: u64,
+    /// Rows of history that earlier runs carried.
+    rows_before: u64,
     stop: Stop,
     watcher: &'w mut dyn Watcher,
 }
@@ -119,6 +121,7 @@ impl<'w> Runner<'w> {
             verdicts: Vec::new(),
             meter: Meter::default(),
             rows_estimated,
+            rows_before: 0,
             stop,
             watcher,
         };
@@ -200,6 +203,11 @@ impl<'w> Runner<'w> {
         }
         if let (None, Some(direction)) = (&self.worker, wanted) {
             let history = self.state.phase.copies_history() && self.context.copies_history;
+            self.rows_before = if history {
+                rows_there(&self.context)?
+            } else {
+                0
+            };
             self.worker = Some(Worker::start(&self.context, direction, history)?);
             self.meter = Meter::default();
         }
@@ -462,12 +470,13 @@ impl<'w> Runner<'w> {
         self.meter
             .add(now, totals.rows, totals.bytes, totals.events);
         let (rows_per_s, bytes_per_s, events_per_s) = self.meter.rates();
-        let left = self.rows_estimated.saturating_sub(totals.rows);
+        let rows = self.rows_before + totals.rows;
+        let left = self.rows_estimated.saturating_sub(rows);
         let eta_s = (rows_per_s > 0 && !status.history_done).then(|| left / rows_per_s);
         Progress {
             at_s: now.as_secs(),
             direction: Some(worker.direction.to_string()),
-            rows: totals.rows,
+            rows,
             rows_estimated: self.rows_estimated,
             bytes: totals.bytes,
             rows_per_s,
@@ -514,6 +523,12 @@ fn take_run(
                 "Verbs in this terminal reach it as they are; it is taken over when it is silent.",
             ),
     )
+}
+
+/// Rows that the new tables hold: what earlier runs carried.
+fn rows_there(context: &Context) -> Result<u64> {
+    let mut structure = context.new.structure()?;
+    context.pair_ids().map(|pair| structure.count(pair)).sum()
 }
 
 fn rows_estimated(context: &Context) -> u64 {
