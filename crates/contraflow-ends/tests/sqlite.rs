@@ -2,6 +2,7 @@
 
 mod files;
 mod peculiar;
+mod sim;
 
 use contraflow_testkit::conformance;
 
