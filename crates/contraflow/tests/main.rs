@@ -1,3 +1,4 @@
 //! The program as a person runs it: exit code, stdout and stderr together.
 
+mod live;
 mod verbs;
