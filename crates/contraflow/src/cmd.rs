@@ -23,3 +23,5 @@ pub mod diff;
 pub mod letters;
 
 pub mod adopt;
+
+pub mod demo;

@@ -5,6 +5,7 @@
 //! * [`request`]: asks something of a change, whoever runs it.
 //! * [`watch`]: shows a run.
 //! * [`cmd`]: one module per verb.
+//! * [`demo`]: the story that shows it all.
 //! * [`output`]: the only place that prints.
 //! * [`surroundings`]: time, chance, signals, other processes.
 
@@ -17,6 +18,8 @@ pub mod request;
 pub mod watch;
 
 pub mod cmd;
+
+pub mod demo;
 
 pub mod output;
 

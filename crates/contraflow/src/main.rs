@@ -9,6 +9,10 @@ use contraflow::cmd::{self, ask};
 use contraflow::output::{Form, Output};
 use contraflow_core::phase::Ask;
 
+/// Rows are allocated by the reader and freed by the flow: the system's allocator is slow at that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Carries live data across a breaking change, and proves that nothing was lost.
 #[derive(Parser)]
 #[command(name = "contraflow", version, propagate_version = true)]
@@ -49,6 +53,9 @@ enum Verb {
     Adopt(cmd::adopt::Args),
     Explain(cmd::explain::Args),
     Schema(cmd::schema::Args),
+    Demo(cmd::demo::Args),
+    #[command(hide = true)]
+    DemoApp(cmd::demo::AppArgs),
 }
 
 fn main() -> ExitCode {
@@ -95,5 +102,7 @@ fn run(verb: &Verb, out: &mut Output) -> anyhow::Result<Exit> {
         Verb::Adopt(args) => cmd::adopt::run(args, out),
         Verb::Explain(args) => cmd::explain::run(args, out),
         Verb::Schema(args) => cmd::schema::run(args, out),
+        Verb::Demo(args) => cmd::demo::run(args, out),
+        Verb::DemoApp(args) => cmd::demo::run_app(args, out),
     }
 }

@@ -1,0 +1,3 @@
+//! The drivers, tried from outside.
+
+mod sqlite;

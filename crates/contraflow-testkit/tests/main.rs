@@ -1,0 +1,3 @@
+//! The testkit, tried on itself.
+
+mod memory;
