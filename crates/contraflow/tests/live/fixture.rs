@@ -360,7 +360,7 @@ pub(super) struct Writers<'f> {
 }
 
 impl Writers<'_> {
-    fn healthy(&mut self) {
+    pub(super) fn healthy(&mut self) {
         for (index, process) in self.processes.iter_mut().enumerate() {
             let ended = !process.runs();
             let history = self.fixture.history();
