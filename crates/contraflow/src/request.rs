@@ -1,6 +1,7 @@
 //! Asks something of a change: of the process that runs it, or, when none does, by running it
 //! until the answer is there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -81,8 +82,8 @@ fn by_ourselves(
 ) -> Result<Answer> {
     let mut display = Display::new(out, true);
     let runner = Runner::start(
-        session.context.clone(),
-        ledger.clone(),
+        Arc::clone(&session.context),
+        Arc::clone(ledger),
         mark(),
         is_alive,
         stop.clone(),

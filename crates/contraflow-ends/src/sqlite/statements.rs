@@ -225,7 +225,8 @@ fn guard(role: &Role, names: &Names, table: &Table, gate: Gate, epoch: Epoch) ->
     match gate {
         Gate::Open => String::new(),
         Gate::Fenced => format!(
-            "  select raise(abort, {}) where (select fence_until_ms from {} where id = 1) > {NOW_MS};\n",
+            "  select raise(abort, {})
+    where (select fence_until_ms from {} where id = 1) > {NOW_MS};\n",
             text("fenced for a turn, try again shortly"),
             names.standing,
         ),
@@ -325,7 +326,8 @@ fn victims(names: &Names, pair: PairId, table: &Table, unique: &[UniqueIndex], o
             .map(|name| format!("t.{0} is {itself}.{0}", quote(name)))
             .collect();
         body.push_str(&format!(
-            "  insert into {} (pair, op, {}) select {}, 'V', {} from {} as t where {} and not ({});\n",
+            "  insert into {} (pair, op, {}) select {}, 'V', {} from {} as t
+    where {} and not ({});\n",
             names.journal,
             names.key_columns(),
             pair.0,

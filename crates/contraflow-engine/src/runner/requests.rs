@@ -11,7 +11,8 @@ use contraflow_core::shape::Type;
 use contraflow_core::value::Value;
 use serde::Serialize;
 
-use super::{Runner, granted, lock, no_turn, refused};
+use super::answers::{granted, refused};
+use super::{Runner, lock, no_turn};
 use crate::compare::{self, Comparer, Comparison};
 use crate::context::Context;
 use crate::tasks::Stop;
