@@ -43,7 +43,11 @@ pub fn ask(session: &Session, ask: &Ask, stop: &Stop, out: &mut Output) -> Resul
             return Ok(answer);
         }
         if !somebody_runs(session, &ledger)? {
-            return by_ourselves(session, &ledger, id, stop, out);
+            match by_ourselves(session, &ledger, id, stop, out) {
+                // Somebody took the run a moment earlier, and will answer.
+                Err(error) if error.code == Code::ALREADY_RUNNING => {}
+                done => return done,
+            }
         }
         if stop.wait(POLL) {
             return Err(Error::new(

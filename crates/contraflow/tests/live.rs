@@ -3,4 +3,6 @@
 
 mod endings;
 mod fixture;
+mod kills;
 mod process;
+mod zombies;

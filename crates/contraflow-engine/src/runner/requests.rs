@@ -75,7 +75,7 @@ impl Runner<'_> {
         };
         let starting = |worker: &Worker| {
             let status = worker.status();
-            status.applied.is_none() && status.trying_again.is_none() && status.failure.is_none()
+            status.lag_events.is_none() && status.trying_again.is_none() && status.failure.is_none()
         };
         needs_flow && self.worker.as_ref().is_some_and(starting)
     }

@@ -198,14 +198,28 @@ impl Fixture {
         self.spawn_in(self.path(), args, settings)
     }
 
-    /// Starts `contraflow run`.
+    /// Starts `contraflow run`, and waits until it has the run.
     pub(super) fn run(&self) -> Process {
-        self.spawn(&["run"], &[])
+        self.run_with(&[])
+    }
+
+    /// As [`Fixture::run`], with settings in the environment.
+    pub(super) fn run_with(&self, settings: &[(&str, &str)]) -> Process {
+        let mut process = self.spawn(&["run"], settings);
+        until("the run is taken", || {
+            !process.runs() || self.status()["running"]["pid"] == process.id()
+        });
+        process
     }
 
     /// Runs a verb to its end.
     pub(super) fn verb(&self, args: &[&str]) -> Done {
-        let mut process = self.spawn(args, &[]);
+        self.verb_in(self.path(), args)
+    }
+
+    /// Runs a verb in a folder to its end.
+    pub(super) fn verb_in(&self, folder: &Path, args: &[&str]) -> Done {
+        let mut process = self.spawn_in(folder, args, &[]);
         let code = process.wait();
         Done {
             code,
@@ -346,7 +360,7 @@ pub(super) struct Writers<'f> {
 }
 
 impl Writers<'_> {
-    fn healthy(&mut self) {
+    pub(super) fn healthy(&mut self) {
         for (index, process) in self.processes.iter_mut().enumerate() {
             let ended = !process.runs();
             let history = self.fixture.history();

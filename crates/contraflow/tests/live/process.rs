@@ -52,6 +52,10 @@ impl Process {
         }
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it is still there; a stopped process is.
     pub(super) fn runs(&mut self) -> bool {
         if self.exit.is_none() {
