@@ -9,9 +9,8 @@ use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
 use contraflow_core::end::{End, Inspected, Role, Table};
 use contraflow_core::error::{Problem, Severity};
-use contraflow_core::ledger::Ledger;
 use contraflow_core::mapping::{Mapping, OpSpec, parse};
-use contraflow_core::phase::{Mode, Phase};
+use contraflow_core::phase::Mode;
 use contraflow_core::side::Side;
 use contraflow_ends::ledger::SqliteLedger;
 use contraflow_ends::sqlite::Sqlite;
@@ -38,31 +37,6 @@ impl Session {
     /// # Errors
     /// The problems, when at least one of them is an error.
     pub fn open(file: &ChangeFile) -> Result<Session, Vec<Problem>> {
-        Session::bound(file, |_| None)
-    }
-
-    /// As [`Session::open`], for a change that may be on its way out: then a table that is gone
-    /// is no problem but the point, and nothing stands in the way any more.
-    ///
-    /// # Errors
-    /// As for [`Session::open`].
-    pub fn carried(file: &ChangeFile) -> Result<Session, Vec<Problem>> {
-        Session::bound(file, |change| {
-            let path = change.ledger();
-            if !path.exists() {
-                return None;
-            }
-            // A ledger that cannot be read fails the verb when it uses it, with the reason.
-            let saved = SqliteLedger::open(path, &random_name()).ok()?.load().ok()??;
-            is_ending(saved.state.phase).then_some(saved.mapping)
-        })
-    }
-
-    /// `ending` gives the mapping's digest of a change that is being taken down or was.
-    fn bound(
-        file: &ChangeFile,
-        ending: impl FnOnce(&Change) -> Option<String>,
-    ) -> Result<Session, Vec<Problem>> {
         let spec = file.spec();
         let mut problems = Vec::new();
         let parsed: Vec<Vec<OpSpec>> = spec
@@ -85,11 +59,7 @@ impl Session {
             problems.extend(warnings);
             return Err(sorted(problems));
         }
-        let ending = ending(&change);
-        let mut bound = bind(&change, &parsed, ending.is_some(), &mut problems);
-        if let (Some(context), Some(mapping)) = (&mut bound, ending) {
-            context.mapping = mapping;
-        }
+        let bound = bind(&change, &parsed, &mut problems);
         let (errors, more): (Vec<_>, Vec<_>) = problems
             .into_iter()
             .partition(|problem| problem.severity == Severity::Error);
@@ -117,22 +87,12 @@ impl Session {
     }
 }
 
-/// True from the moment on at which an end is taken down, or what we made there.
-fn is_ending(phase: Phase) -> bool {
-    matches!(phase, Phase::Contract | Phase::Abort) || phase.is_over()
-}
-
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by_key(|problem| (problem.place, problem.code));
     problems
 }
 
-fn bind(
-    change: &Change,
-    parsed: &[Vec<OpSpec>],
-    ending: bool,
-    problems: &mut Vec<Problem>,
-) -> Option<Context> {
+fn bind(change: &Change, parsed: &[Vec<OpSpec>], problems: &mut Vec<Problem>) -> Option<Context> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let probe = probe();
     let open = |side: Side| -> Arc<dyn End> {
@@ -148,11 +108,7 @@ fn bind(
     let mut pairs = Vec::new();
     let mut tables = [Vec::new(), Vec::new()];
     for (declared, ops) in change.pairs().iter().zip(parsed) {
-        let bound = match ending.then(|| bind_remains(declared, &*old, &*new)).flatten() {
-            Some(bound) => Some(bound),
-            None => bind_pair(declared, ops, &*old, &*new, problems),
-        };
-        let Some((mapping, ours, theirs)) = bound else {
+        let Some((mapping, ours, theirs)) = bind_pair(declared, ops, &*old, &*new, problems) else {
             continue;
         };
         tables[0].push(ours);
@@ -182,7 +138,7 @@ fn bind(
         end: new,
         role: role(Side::New, new_tables),
     };
-    for bound in [&old, &new].into_iter().filter(|_| !ending) {
+    for bound in [&old, &new] {
         match bound.end.check(&bound.role) {
             Ok(found) => problems.extend(found),
             Err(error) => problems.push(of(&error).at(bound.role.side)),
@@ -255,24 +211,6 @@ fn bind_pair(
             None
         }
     }
-}
-
-/// A pair whose old table is gone: names are all that is left to do something with, so it maps
-/// the new table to itself.
-fn bind_remains(
-    declared: &DeclaredPair,
-    old: &dyn End,
-    new: &dyn End,
-) -> Option<(Mapping, Table, Table)> {
-    if old.inspect(&declared.old, &declared.key_old).ok()?.is_some() {
-        return None;
-    }
-    let found = new.inspect(&declared.new, &[]).ok()??;
-    let key = found.primary_key.clone();
-    let found = new.inspect(&declared.new, &key).ok()??;
-    let (mapping, _) = Mapping::check(&[], &found.shape, &key, None, None).ok()?;
-    let tables = tables(declared, &mapping, &found, Some(&found), old, new);
-    Some((mapping, tables.0, tables.1))
 }
 
 /// The tables of a pair as their ends will carry them.

@@ -32,7 +32,7 @@ struct Adopted {
 /// When an end cannot be written.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::carried(&file) {
+    let session = match Session::open(&file) {
         Ok(session) => session,
         Err(problems) => {
             out.problems(&file, &problems)?;

@@ -96,7 +96,7 @@ pub fn run(
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(change.map(PathBuf::as_path))?;
-    let session = match Session::carried(&file) {
+    let session = match Session::open(&file) {
         Ok(session) => session,
         Err(problems) => {
             out.problems(&file, &problems)?;
@@ -144,7 +144,7 @@ pub fn tell(verb: &str, answer: &Answer, out: &mut Output) -> anyhow::Result<Exi
 /// When nobody confirmed, or as for [`run`].
 pub fn run_final(verb: &str, args: &Final, ask: &Ask, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::carried(&file) {
+    let session = match Session::open(&file) {
         Ok(session) => session,
         Err(problems) => {
             out.problems(&file, &problems)?;

@@ -82,7 +82,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         Verb::List { change } | Verb::Show { change, .. } => change,
     };
     let file = ChangeFile::find(change.as_deref())?;
-    let session = match Session::carried(&file) {
+    let session = match Session::open(&file) {
         Ok(session) => session,
         Err(problems) => {
             out.problems(&file, &problems)?;

@@ -38,7 +38,7 @@ struct Ran<'s> {
 /// When the change cannot run.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::carried(&file) {
+    let session = match Session::open(&file) {
         Ok(session) => session,
         Err(problems) => {
             out.problems(&file, &problems)?;

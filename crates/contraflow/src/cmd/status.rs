@@ -56,7 +56,7 @@ pub struct Status {
 /// When an end or the ledger cannot be read.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::carried(&file) {
+    let session = match Session::open(&file) {
         Ok(session) => session,
         Err(problems) => {
             out.problems(&file, &problems)?;
