@@ -137,6 +137,9 @@ impl<'w> Runner<'w> {
     }
 
     fn run_until(&mut self, until: Until, lost: &Stop) -> Result<()> {
+        if self.context.pairs.is_empty() && !self.state.phase.is_end() {
+            return Err(without_pairs(&self.state));
+        }
         loop {
             if lost.asked() {
                 return Err(contraflow_core::end::fenced("the run was taken over"));
@@ -270,12 +273,16 @@ impl<'w> Runner<'w> {
         if let Some(turn) = self.turn.take_if(|_| !self.state.phase.is_turn()) {
             turn.give_up();
         }
+        let reason = match &failure.detail {
+            Some(detail) => format!("{failure}. {}", detail.trim_end_matches('.')),
+            None => failure.to_string(),
+        };
+        let text = format!("{}: {reason}", failure.code);
         let hold = Hold {
             code: Some(failure.code.0),
-            reason: failure.to_string(),
+            reason,
             hint: failure.hint.clone(),
         };
-        let text = format!("{}: {failure}", failure.code);
         self.last_failure = Some(failure);
         self.effects.clear();
         let decision = decide(self.context.mode, &self.state, &Input::Failed(hold))?;
@@ -546,6 +553,17 @@ fn closed(verdicts: &[Verdict]) -> Option<Error> {
     )
 }
 
+/// A context without pairs finishes a contract or an abort; it must not carry anything.
+fn without_pairs(state: &State) -> Error {
+    let message = format!(
+        "the ends say that the change is in phase {}",
+        state.phase.name()
+    );
+    Error::new(Kind::Precondition, Code::PHASE_REFUSES, message)
+        .detail("The ledger said otherwise; it has been corrected.")
+        .hint("`contraflow run` goes on from there.")
+}
+
 fn no_turn() -> Error {
     Error::new(
         Kind::Transient,
@@ -605,7 +623,9 @@ fn granted(text: &str) -> Answer {
     }
 }
 
-fn refused(error: &Error) -> Answer {
+/// The answer to a request that is not granted.
+#[must_use]
+pub fn refused(error: &Error) -> Answer {
     Answer {
         granted: false,
         code: Some(error.code.0),

@@ -42,7 +42,7 @@ pub fn ask(session: &Session, ask: &Ask, stop: &Stop, out: &mut Output) -> Resul
             return Ok(answer);
         }
         if !somebody_runs(session, &ledger)? {
-            return by_ourselves(session, &ledger, id, stop, out);
+            return by_ourselves(session, &ledger, (id, ask), stop, out);
         }
         if stop.wait(POLL) {
             return Err(Error::new(
@@ -71,7 +71,7 @@ fn somebody_runs(session: &Session, ledger: &SharedLedger) -> Result<bool> {
 fn by_ourselves(
     session: &Session,
     ledger: &SharedLedger,
-    id: u64,
+    (id, ask): (u64, &Ask),
     stop: &Stop,
     out: &mut Output,
 ) -> Result<Answer> {
@@ -84,7 +84,10 @@ fn by_ourselves(
         stop.clone(),
         &mut display,
     )?;
-    runner.run(Until::Answered(id))?;
+    match ask {
+        Ask::Abort => runner.abort(id)?,
+        _ => runner.run(Until::Answered(id))?,
+    };
     drop(display);
     lock(ledger).answered(id)?.ok_or_else(|| {
         Error::new(
