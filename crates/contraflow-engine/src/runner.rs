@@ -20,6 +20,8 @@ use crate::tasks::{Stop, TaskSet};
 use crate::turn::{self, Turn};
 use crate::worker::Worker;
 
+pub use answers::refused;
+
 use answers::closed;
 use words::{describe, say};
 
@@ -145,6 +147,9 @@ impl<'w> Runner<'w> {
     }
 
     fn run_until(&mut self, until: Until, lost: &Stop) -> Result<()> {
+        if self.context.pairs.is_empty() && !self.state.phase.is_end() {
+            return Err(without_pairs(&self.state));
+        }
         loop {
             if lost.asked() {
                 return Err(contraflow_core::end::fenced("the run was taken over"));
@@ -283,12 +288,16 @@ impl<'w> Runner<'w> {
         if let Some(turn) = self.turn.take_if(|_| !self.state.phase.is_turn()) {
             turn.give_up();
         }
+        let reason = match &failure.detail {
+            Some(detail) => format!("{failure}. {}", detail.trim_end_matches('.')),
+            None => failure.to_string(),
+        };
+        let text = format!("{}: {reason}", failure.code);
         let hold = Hold {
             code: Some(failure.code.0),
-            reason: failure.to_string(),
+            reason,
             hint: failure.hint.clone(),
         };
-        let text = format!("{}: {failure}", failure.code);
         self.last_failure = Some(failure);
         self.effects.clear();
         let decision = decide(self.context.mode, &self.state, &Input::Failed(hold))?;
@@ -542,6 +551,17 @@ fn rows_estimated(context: &Context) -> u64 {
             .map_or(0, |i| i.rows_estimated)
     };
     context.pairs.iter().map(estimate).sum()
+}
+
+/// A context without pairs finishes a contract or an abort; it must not carry anything.
+fn without_pairs(state: &State) -> Error {
+    let message = format!(
+        "the ends say that the change is in phase {}",
+        state.phase.name()
+    );
+    Error::new(Kind::Precondition, Code::PHASE_REFUSES, message)
+        .detail("The ledger said otherwise; it has been corrected.")
+        .hint("`contraflow run` goes on from there.")
 }
 
 fn no_turn() -> Error {

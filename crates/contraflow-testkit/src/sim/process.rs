@@ -163,7 +163,12 @@ impl Process {
         else {
             return false;
         };
-        let rows = Prepared::map(&self.context, flow.direction(), chunk, Carried::Range(range));
+        let rows = Prepared::map(
+            &self.context,
+            flow.direction(),
+            chunk,
+            Carried::Range(range),
+        );
         flow.offer(window, rows);
         true
     }

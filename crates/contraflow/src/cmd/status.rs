@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use contraflow_core::code::Code;
 use contraflow_core::end::StoredLetter;
 use contraflow_core::error::Result;
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
-use contraflow_core::lease::{Ownership, Standing, ownership};
+use contraflow_core::lease::{Gate, Ownership, Standing, ownership};
 use contraflow_core::ledger::{Entry, RunnerMark, Saved};
-use contraflow_core::phase::{Phase, State};
+use contraflow_core::phase::{Hold, Phase, State};
 use contraflow_core::side::Side;
 use contraflow_engine::progress::Progress;
+use indicatif::HumanDuration;
 use serde::Serialize;
 
 use crate::Exit;
@@ -47,6 +50,8 @@ pub struct Status {
     gates: Vec<Verdict>,
     letters: usize,
     history: Vec<Entry>,
+    /// When this was gathered.
+    at_ms: u64,
     next: String,
 }
 
@@ -56,12 +61,9 @@ pub struct Status {
 /// When an end or the ledger cannot be read.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::open(&file) {
+    let session = match Session::ends(&file) {
         Ok(session) => session,
-        Err(problems) => {
-            out.problems(&file, &problems)?;
-            return Ok(Exit::Error);
-        }
+        Err(refusal) => return refusal.tell(&file, out),
     };
     let status = show(&session, out)?;
     out.document(&status)?;
@@ -128,6 +130,7 @@ pub fn gather(session: &Session) -> Result<Status> {
         gates,
         letters: letters.len(),
         history,
+        at_ms: context.clock.unix_ms(),
         next,
     })
 }
@@ -171,15 +174,15 @@ fn next(state: &State, running: bool, ambiguous: bool, letters: usize) -> String
         return "find out which end the application writes to: `contraflow explain CF0305`".into();
     }
     if let Some(hold) = &state.held {
-        let hint = hold.hint.as_deref().unwrap_or("look at the cause");
-        return format!("{hint} Then `contraflow resume`");
+        return after_hold(hold);
     }
     if letters > 0 {
         return "`contraflow letters list`".into();
     }
     match (state.phase, running) {
         (Phase::Declared, _) => "`contraflow run`".into(),
-        (Phase::Done | Phase::Aborted, _) => "nothing: the change is over".into(),
+        (Phase::Done, _) => "nothing: the change is over".into(),
+        (Phase::Aborted, _) => "nothing; `contraflow run` starts the change again".into(),
         (_, false) => "`contraflow run`: nobody carries the change now".into(),
         (Phase::Expand | Phase::Backfill, true) => "wait: `contraflow wait --for follow`".into(),
         (Phase::Follow, true) => "`contraflow verify`, then `contraflow cutover`".into(),
@@ -189,6 +192,21 @@ fn next(state: &State, running: bool, ambiguous: bool, letters: usize) -> String
         (Phase::Turn { .. } | Phase::Contract | Phase::Abort, true) => {
             "wait: it ends by itself".into()
         }
+    }
+}
+
+/// What to do about a hold. A hint that names a command of ours says all there is to say.
+fn after_hold(hold: &Hold) -> String {
+    match &hold.hint {
+        Some(hint) if hint.contains("`contraflow ") => hint.clone(),
+        Some(hint) => format!("{hint} Then `contraflow resume`"),
+        None => match hold.code {
+            Some(code) => format!(
+                "see to the cause (`contraflow explain {}`), then `contraflow resume`",
+                Code(code)
+            ),
+            None => "`contraflow resume`".to_owned(),
+        },
     }
 }
 
@@ -202,21 +220,23 @@ fn text(session: &Session, status: &Status) -> String {
         .map_or(String::new(), |h| format!("  HELD: {}", h.reason));
     let mut line = |label: &str, value: &str| {
         // Writing to a string cannot fail.
-        let _infallible = writeln!(text, "{label:<12}{value}");
+        let _infallible = writeln!(text, "{label:<10}  {value}");
     };
     line(&status.change, &format!("phase {}{held}", status.phase));
-    line(
-        "  old",
-        &standing_text(&context.old.end.address(), status.old.as_ref()),
-    );
-    line(
-        "  new",
-        &standing_text(&context.new.end.address(), status.new.as_ref()),
-    );
+    let phase = status.state.phase;
+    for (label, bound, standing) in [
+        ("  old", &context.old, &status.old),
+        ("  new", &context.new, &status.new),
+    ] {
+        let standing = standing_text(phase, standing.as_ref());
+        line(label, &format!("{}  {standing}", bound.end.address()));
+    }
     let authority = match (status.ambiguous, status.authority) {
         (true, _) => "AMBIGUOUS: nothing is written until a human decides",
         (_, Some(Side::Old)) => "old",
         (_, Some(Side::New)) => "new",
+        (_, None) if phase == Phase::Done => "the application's: new",
+        (_, None) if phase == Phase::Aborted => "the application's: old",
         (_, None) => "not claimed",
     };
     line("  authority", authority);
@@ -234,20 +254,29 @@ fn text(session: &Session, status: &Status) -> String {
         line("  gate", &format!("{mark} {:<13}{why}", gate.rule.name()));
     }
     line("  letters", &status.letters.to_string());
+    if phase.is_over() || status.state.held.is_some() {
+        for entry in &status.history {
+            let ago = status.at_ms.saturating_sub(entry.at_ms);
+            let ago = HumanDuration(Duration::from_millis(ago));
+            line("  history", &format!("{ago} ago: {}", entry.text));
+        }
+    }
     line("next", &status.next);
     text
 }
 
-fn standing_text(address: &str, standing: Option<&Standing>) -> String {
-    match standing {
-        Some(standing) => {
-            let gate = match standing.gate {
-                contraflow_core::lease::Gate::Open => "open to writers",
-                contraflow_core::lease::Gate::Fenced => "fenced for a turn",
-                contraflow_core::lease::Gate::Closed => "closed to writers",
-            };
-            format!("{address}  {gate}, epoch {}", standing.epoch)
-        }
-        None => format!("{address}  does not carry the change"),
-    }
+fn standing_text(phase: Phase, standing: Option<&Standing>) -> String {
+    let Some(standing) = standing else {
+        return if phase.is_over() {
+            "no longer carries the change".to_owned()
+        } else {
+            "does not carry the change".to_owned()
+        };
+    };
+    let gate = match standing.gate {
+        Gate::Open => "open to writers",
+        Gate::Fenced => "fenced for a turn",
+        Gate::Closed => "closed to writers",
+    };
+    format!("{gate}, epoch {}", standing.epoch)
 }

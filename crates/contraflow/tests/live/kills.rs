@@ -136,9 +136,7 @@ fn turns(fixture: &Fixture, writers: &mut Writers<'_>) -> &'static str {
         } else {
             dies(fixture, doomed(fixture, &[verb], point), point);
             let mut runner = fixture.run();
-            until("the turn ends", || {
-                fixture.status()["authority"] == gaining
-            });
+            until("the turn ends", || fixture.status()["authority"] == gaining);
             runner.kill();
         }
         authority = gaining;
