@@ -1,3 +1,6 @@
 //! The program as a person runs it: exit code, stdout and stderr together.
 
+mod desk;
+
+mod input;
 mod verbs;
