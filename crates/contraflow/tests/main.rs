@@ -3,4 +3,5 @@
 mod desk;
 
 mod input;
+mod over;
 mod verbs;
