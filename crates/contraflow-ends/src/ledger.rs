@@ -335,5 +335,7 @@ fn failed(message: &str) -> Error {
 }
 
 fn broken(source: rusqlite::Error) -> Error {
-    failed("the ledger cannot be used").because(source)
+    failed("the ledger cannot be used")
+        .hint("Free space or restore the file, then `contraflow run`; the ends keep the data safe.")
+        .because(source)
 }

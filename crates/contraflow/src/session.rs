@@ -103,6 +103,11 @@ impl Session {
     /// The problems of the file.
     pub fn ends(file: &ChangeFile) -> Result<Session, Refusal> {
         let (change, warnings) = file.check().map_err(Refusal::Problems)?;
+        let mut problems = Vec::new();
+        bind::ledger_apart(&change, &mut problems);
+        if !problems.is_empty() {
+            return Err(Refusal::Problems(problems));
+        }
         let mut context = bind::ends(&change);
         let ledger_path = change.ledger().to_owned();
         context.mapping = begun_with(&context, &ledger_path).map_err(Refusal::Failed)?;
@@ -240,7 +245,8 @@ fn saved(path: &Path) -> contraflow_core::error::Result<Option<Saved>> {
 /// disagree about it.
 fn begun_with(context: &Context, ledger: &Path) -> contraflow_core::error::Result<String> {
     for side in Side::BOTH {
-        if let Some(standing) = context.side(side).switch()?.standing()? {
+        // Whoever needs an end that cannot be read reports it then.
+        if let Ok(Some(standing)) = context.side(side).switch()?.standing() {
             return Ok(standing.mapping);
         }
     }

@@ -36,14 +36,16 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         Ok(session) => session,
         Err(refusal) => return refusal.tell(&file, out),
     };
-    let ledger = session.ledger()?;
-    let name = lock(&ledger).id().to_owned();
     let mut ends = Vec::new();
-    for side in Side::BOTH {
-        let mut switch = session.context.side(side).switch()?;
-        if switch.standing()?.is_some() {
-            switch.adopt(&name)?;
-            ends.push(side.name());
+    if session.is_carried()? {
+        let ledger = session.ledger()?;
+        let name = lock(&ledger).id().to_owned();
+        for side in Side::BOTH {
+            let mut switch = session.context.side(side).switch()?;
+            if switch.standing()?.is_some() {
+                switch.adopt(&name)?;
+                ends.push(side.name());
+            }
         }
     }
     let text = if ends.is_empty() {

@@ -4,13 +4,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use contraflow_core::code::Code;
 use contraflow_core::end::StoredLetter;
 use contraflow_core::error::Result;
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
 use contraflow_core::lease::{Gate, Ownership, Standing, ownership};
 use contraflow_core::ledger::{Entry, RunnerMark, Saved};
-use contraflow_core::phase::{Hold, Phase, State};
+use contraflow_core::phase::{Phase, State};
 use contraflow_core::side::Side;
 use contraflow_engine::progress::Progress;
 use indicatif::HumanDuration;
@@ -90,8 +89,11 @@ pub fn show(session: &Session, out: &mut Output) -> anyhow::Result<Status> {
 /// When an end or the ledger cannot be read.
 pub fn gather(session: &Session) -> Result<Status> {
     let context = &session.context;
-    let old = context.old.switch()?.standing()?;
-    let new = context.new.switch()?.standing()?;
+    let standing = |side: Side| {
+        let found = context.side(side).switch()?.standing();
+        found.map_err(|error| error.at(side))
+    };
+    let (old, new) = (standing(Side::Old)?, standing(Side::New)?);
     let owner = ownership(old.as_ref(), new.as_ref());
     let mut saved: Option<Saved> = None;
     let (mut running, mut progress, mut evidence, mut history) =
@@ -174,7 +176,7 @@ fn next(state: &State, running: bool, ambiguous: bool, letters: usize) -> String
         return "find out which end the application writes to: `contraflow explain CF0305`".into();
     }
     if let Some(hold) = &state.held {
-        return after_hold(hold);
+        return watch::after_hold(hold);
     }
     if letters > 0 {
         return "`contraflow letters list`".into();
@@ -195,21 +197,6 @@ fn next(state: &State, running: bool, ambiguous: bool, letters: usize) -> String
     }
 }
 
-/// What to do about a hold. A hint that names a command of ours says all there is to say.
-fn after_hold(hold: &Hold) -> String {
-    match &hold.hint {
-        Some(hint) if hint.contains("`contraflow ") => hint.clone(),
-        Some(hint) => format!("{hint} Then `contraflow resume`"),
-        None => match hold.code {
-            Some(code) => format!(
-                "see to the cause (`contraflow explain {}`), then `contraflow resume`",
-                Code(code)
-            ),
-            None => "`contraflow resume`".to_owned(),
-        },
-    }
-}
-
 fn text(session: &Session, status: &Status) -> String {
     let context = &session.context;
     let mut text = String::new();
@@ -220,7 +207,7 @@ fn text(session: &Session, status: &Status) -> String {
         .map_or(String::new(), |h| format!("  HELD: {}", h.reason));
     let mut line = |label: &str, value: &str| {
         // Writing to a string cannot fail.
-        let _infallible = writeln!(text, "{label:<10}  {value}");
+        let _infallible = writeln!(text, "{label:<11}  {value}");
     };
     line(&status.change, &format!("phase {}{held}", status.phase));
     let phase = status.state.phase;

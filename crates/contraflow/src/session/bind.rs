@@ -162,21 +162,16 @@ fn unreadable(change: &Change, side: Side, end: &dyn End) -> Option<Problem> {
     }
     // A name that no table of the application has: only the file itself is looked at.
     let error = end.inspect("sqlite_schema", &[]).err()?;
-    let why = error
-        .detail
-        .as_deref()
-        .map_or_else(String::new, |detail| format!(" {detail}"));
-    let message = format!("the {side} end `{}` cannot be read: {error}", end.address());
+    let why = error.detail.clone().unwrap_or_else(|| error.to_string());
+    let why = why.trim_end_matches('.');
+    let message = format!("the {side} end `{}` cannot be read: {why}", end.address());
     let problem = Problem::error(error.code, message).at(side);
-    Some(problem.hint(format!("Name a SQLite database, or restore this one.{why}")))
+    Some(problem.hint("Name a SQLite database, or restore this one."))
 }
 
-/// Two names may be one file, and one name may be given to two things.
-fn one_file(change: &Change, problems: &mut Vec<Problem>) {
-    let paths = Side::BOTH.map(|side| {
-        let Connection::Sqlite { path } = change.connection(side);
-        path.expose().as_path()
-    });
+/// A restored end must not take the ledger back with it, and must not be written as one.
+pub(super) fn ledger_apart(change: &Change, problems: &mut Vec<Problem>) {
+    let paths = paths(change);
     for (side, path) in [(Side::Old, paths[0]), (Side::New, paths[1])] {
         if is_one_file(path, change.ledger()) {
             let message = format!("the ledger is the file of the {side} end");
@@ -184,6 +179,18 @@ fn one_file(change: &Change, problems: &mut Vec<Problem>) {
             problems.push(problem.hint("Give the ledger a file of its own."));
         }
     }
+}
+
+fn paths(change: &Change) -> [&Path; 2] {
+    Side::BOTH.map(|side| {
+        let Connection::Sqlite { path } = change.connection(side);
+        path.expose().as_path()
+    })
+}
+
+/// Two names may be one file.
+fn one_file(change: &Change, problems: &mut Vec<Problem>) {
+    let paths = paths(change);
     if !is_one_file(paths[0], paths[1]) {
         return;
     }
