@@ -25,7 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::code::Code;
-use crate::error::{Place, Problem};
+use crate::error::{Error, Kind, Place, Problem};
 use crate::record::{Image, Key, Row};
 use crate::shape::Shape;
 use crate::side::{Direction, Side};
@@ -67,6 +67,12 @@ impl MapError {
             path: path.to_owned(),
             reason: reason.into(),
         }
+    }
+}
+
+impl From<MapError> for Error {
+    fn from(error: MapError) -> Error {
+        Error::new(Kind::Data, error.code, error.to_string())
     }
 }
 

@@ -8,6 +8,84 @@ use crate::flow::{check, key, node, ops, shape};
 
 const OLD: &str = "id int64, a text, b text, n int32";
 
+/// Operations, the new table, the code and the line of what is wrong.
+const MISTAKES: &[(&str, Option<&str>, Code, Option<u32>)] = &[
+    ("- remove: {field: c}", None, Code::FIELD_UNKNOWN, Some(1)),
+    (
+        "- rename: {from: a, to: b}",
+        None,
+        Code::PATH_WRITTEN_TWICE,
+        Some(1),
+    ),
+    (
+        "- add: {field: b, type: text, default: x}",
+        None,
+        Code::PATH_WRITTEN_TWICE,
+        Some(1),
+    ),
+    (
+        "- remove: {field: a}",
+        None,
+        Code::FIELD_NOT_PRODUCED,
+        Some(1),
+    ),
+    (
+        "- convert: {field: a, to: int64}",
+        None,
+        Code::ON_FAIL_MISSING,
+        Some(1),
+    ),
+    (
+        "- convert: {field: a, to: date, factor: 2}",
+        None,
+        Code::TYPE_MISMATCH,
+        Some(1),
+    ),
+    ("- hoist: {from: a}", None, Code::TYPE_MISMATCH, Some(1)),
+    (
+        "- convert: {field: id, to: text, on_fail: letter}",
+        None,
+        Code::KEY_NOT_ISO,
+        Some(1),
+    ),
+    (
+        "- remove: {field: id, default: 0}",
+        None,
+        Code::KEY_NOT_ISO,
+        Some(1),
+    ),
+    (
+        "- group: {fields: \"n\", numbers: 1..2, into: x}",
+        None,
+        Code::OPERATION_INVALID,
+        Some(1),
+    ),
+    (
+        "",
+        Some("id int64, a int64, b text, n int32"),
+        Code::TYPE_MISMATCH,
+        None,
+    ),
+    (
+        "",
+        Some("id int64, a text, b text, n int32, z text"),
+        Code::FIELD_NOT_PRODUCED,
+        None,
+    ),
+    (
+        "- rename: {from: a, to: c}",
+        Some("id int64, b text, n int32, a text?"),
+        Code::FIELD_UNKNOWN,
+        None,
+    ),
+    (
+        "",
+        Some("id int64, a text, b text"),
+        Code::FIELD_NOT_PRODUCED,
+        None,
+    ),
+];
+
 #[track_caller]
 fn refused(lines: &str, old: &str, new: Option<&str>, code: Code, line: Option<u32>) -> Problem {
     let problems = check(lines, old, new).map(|_| ()).unwrap_err();
@@ -19,83 +97,7 @@ fn refused(lines: &str, old: &str, new: Option<&str>, code: Code, line: Option<u
 
 #[test]
 fn each_mistake_has_its_code_and_place() {
-    let cases: &[(&str, Option<&str>, Code, Option<u32>)] = &[
-        ("- remove: {field: c}", None, Code::FIELD_UNKNOWN, Some(1)),
-        (
-            "- rename: {from: a, to: b}",
-            None,
-            Code::PATH_WRITTEN_TWICE,
-            Some(1),
-        ),
-        (
-            "- add: {field: b, type: text, default: x}",
-            None,
-            Code::PATH_WRITTEN_TWICE,
-            Some(1),
-        ),
-        (
-            "- remove: {field: a}",
-            None,
-            Code::FIELD_NOT_PRODUCED,
-            Some(1),
-        ),
-        (
-            "- convert: {field: a, to: int64}",
-            None,
-            Code::ON_FAIL_MISSING,
-            Some(1),
-        ),
-        (
-            "- convert: {field: a, to: date, factor: 2}",
-            None,
-            Code::TYPE_MISMATCH,
-            Some(1),
-        ),
-        ("- hoist: {from: a}", None, Code::TYPE_MISMATCH, Some(1)),
-        (
-            "- convert: {field: id, to: text, on_fail: letter}",
-            None,
-            Code::KEY_NOT_ISO,
-            Some(1),
-        ),
-        (
-            "- remove: {field: id, default: 0}",
-            None,
-            Code::KEY_NOT_ISO,
-            Some(1),
-        ),
-        (
-            "- group: {fields: \"n\", numbers: 1..2, into: x}",
-            None,
-            Code::OPERATION_INVALID,
-            Some(1),
-        ),
-        (
-            "",
-            Some("id int64, a int64, b text, n int32"),
-            Code::TYPE_MISMATCH,
-            None,
-        ),
-        (
-            "",
-            Some("id int64, a text, b text, n int32, z text"),
-            Code::FIELD_NOT_PRODUCED,
-            None,
-        ),
-        (
-            "- rename: {from: a, to: c}",
-            Some("id int64, b text, n int32, a text?"),
-            Code::FIELD_UNKNOWN,
-            None,
-        ),
-        (
-            "",
-            Some("id int64, a text, b text"),
-            Code::FIELD_NOT_PRODUCED,
-            None,
-        ),
-    ];
-    for (lines, new, code, line) in cases {
+    for (lines, new, code, line) in MISTAKES {
         let mut problems = Vec::new();
         let parsed = parse(&node(lines), &mut problems);
         if parsed.len() < node_count(lines) {

@@ -4,7 +4,7 @@ use contraflow_core::change::node::{Content, Name, Node};
 use contraflow_core::error::{Place, Problem};
 use contraflow_core::mapping::{Mapped, Mapping, OpSpec, parse};
 use contraflow_core::record::{Complement, Image, Row};
-use contraflow_core::shape::{Field, Shape};
+use contraflow_core::shape::Shape;
 use contraflow_core::side::Direction;
 use contraflow_core::value::{Record, Value};
 
@@ -61,9 +61,8 @@ impl Flow<'_> {
                 let mut entries = Vec::new();
                 while self.peek() != '}' {
                     let place = self.place();
-                    let text = match self.scalar() {
-                        Content::Plain(text) | Content::Quoted(text) => text,
-                        _ => panic!("a key"),
+                    let (Content::Plain(text) | Content::Quoted(text)) = self.scalar() else {
+                        panic!("a key")
                     };
                     self.eat(':');
                     entries.push((Name { place, text }, self.node()));
@@ -93,7 +92,7 @@ impl Flow<'_> {
 }
 
 /// A list of operations, one per line, in flow style.
-pub fn node(lines: &str) -> Node {
+pub(crate) fn node(lines: &str) -> Node {
     let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
     let items = (1..).zip(lines).map(|(line, text)| {
         let text = text.trim_start_matches("- ");
@@ -111,7 +110,7 @@ pub fn node(lines: &str) -> Node {
     }
 }
 
-pub fn ops(lines: &str) -> Vec<OpSpec> {
+pub(crate) fn ops(lines: &str) -> Vec<OpSpec> {
     let mut problems = Vec::new();
     let ops = parse(&node(lines), &mut problems);
     assert!(problems.is_empty(), "{problems:?}");
@@ -119,7 +118,7 @@ pub fn ops(lines: &str) -> Vec<OpSpec> {
 }
 
 /// A shape from `id int64, name text?`; the first field is the key.
-pub fn shape(fields: &str) -> Shape {
+pub(crate) fn shape(fields: &str) -> Shape {
     let contraflow_core::shape::Type::Record(fields) =
         contraflow_core::shape::Type::parse(&format!("record({fields})")).expect(fields)
     else {
@@ -131,7 +130,7 @@ pub fn shape(fields: &str) -> Shape {
     }
 }
 
-pub fn key(shape: &Shape) -> Vec<String> {
+pub(crate) fn key(shape: &Shape) -> Vec<String> {
     shape
         .key
         .iter()
@@ -139,35 +138,35 @@ pub fn key(shape: &Shape) -> Vec<String> {
         .collect()
 }
 
-pub fn check(lines: &str, old: &str, new: Option<&str>) -> Result<Mapping, Vec<Problem>> {
+pub(crate) fn check(lines: &str, old: &str, new: Option<&str>) -> Result<Mapping, Vec<Problem>> {
     let (old, new) = (shape(old), new.map(shape));
     Mapping::check(&ops(lines), &old, &key(&old), new.as_ref(), None).map(|(mapping, _)| mapping)
 }
 
-pub fn mapping(lines: &str, old: &str) -> Mapping {
+pub(crate) fn mapping(lines: &str, old: &str) -> Mapping {
     check(lines, old, None).unwrap()
 }
 
-pub fn text(text: &str) -> Value {
+pub(crate) fn text(text: &str) -> Value {
     Value::Text(text.into())
 }
 
-pub fn int(number: i64) -> Value {
+pub(crate) fn int(number: i64) -> Value {
     Value::Int(number)
 }
 
-pub fn record(fields: Vec<Value>) -> Value {
+pub(crate) fn record(fields: Vec<Value>) -> Value {
     Value::Record(Box::new(Record {
         fields,
         extras: Vec::new(),
     }))
 }
 
-pub fn list(items: Vec<Value>) -> Value {
+pub(crate) fn list(items: Vec<Value>) -> Value {
     Value::List(items)
 }
 
-pub fn image(row: Vec<Value>) -> Image {
+pub(crate) fn image(row: Vec<Value>) -> Image {
     Image {
         row: Row(row),
         complement: Complement::default(),
@@ -181,28 +180,24 @@ fn carry(mapping: &Mapping, direction: Direction, image: Image) -> Image {
     image
 }
 
-pub fn up(mapping: &Mapping, image: &Image) -> Image {
+pub(crate) fn up(mapping: &Mapping, image: &Image) -> Image {
     carry(mapping, Direction::Forward, image.clone())
 }
 
-pub fn down(mapping: &Mapping, image: &Image) -> Image {
+pub(crate) fn down(mapping: &Mapping, image: &Image) -> Image {
     carry(mapping, Direction::Reverse, image.clone())
 }
 
 /// The same row with one field written by an application; the complement lies where it lay.
-pub fn edit(image: &Image, field: usize, value: Value) -> Image {
+pub(crate) fn edit(image: &Image, field: usize, value: Value) -> Image {
     let mut image = image.clone();
     image.row.0[field] = value;
     image
 }
 
-pub fn field(name: &str, word: &str) -> Field {
-    Field::parse(name, word).unwrap()
-}
-
 /// Rows compare without printing values.
 #[track_caller]
-pub fn same(a: &[Value], b: &[Value]) {
+pub(crate) fn same(a: &[Value], b: &[Value]) {
     let differing: Vec<usize> = (0..a.len().max(b.len()))
         .filter(|&i| a.get(i) != b.get(i))
         .collect();

@@ -1,8 +1,9 @@
 //! The integration tests of the core, in one binary.
 
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod checked;
+mod codecs;
 mod flow;
 mod laws;
 mod peers;

@@ -143,3 +143,39 @@ fn garbage_beside_a_row_is_refused() {
         .unwrap_err();
     assert_eq!(error.path, "complement");
 }
+
+/// An undeclared field may have the name that the other side gives to a declared one.
+#[test]
+fn an_undeclared_field_that_clashes_waits_beside_the_row() {
+    let lines = "- at: {path: \"cs[]\", do: [{add: {field: email, type: text, default: x}}]}";
+    let mapping = mapping(lines, "id int64, cs list of record(name text)");
+    let Value::Record(mut item) = record(vec![text("a")]) else {
+        panic!()
+    };
+    item.extras.push(("email".into(), Value::Json("1".into())));
+    let row = image(vec![int(1), list(vec![Value::Record(item)])]);
+    let new = up(&mapping, &row);
+    same(
+        &new.row.0[1..],
+        &[list(vec![record(vec![text("a"), text("x")])])],
+    );
+    assert_eq!(down(&mapping, &new).row, row.row);
+}
+
+/// An old writer who edits one field of what is a record elsewhere keeps the rest of that record.
+#[test]
+fn undeclared_fields_of_a_nested_record_survive_an_edit() {
+    let mapping = mapping(
+        "- nest: {fields: [a, b], into: r}",
+        "id int64, a text, b text?",
+    );
+    let Value::Record(mut odd) = record(vec![text("a"), text("b")]) else {
+        panic!()
+    };
+    odd.extras.push(("kept".into(), Value::Json("1.10".into())));
+    let there = down(&mapping, &image(vec![int(1), Value::Record(odd.clone())]));
+    same(&there.row.0, &[int(1), text("a"), text("b")]);
+    let back = up(&mapping, &edit(&there, 1, text("c")));
+    odd.fields[0] = text("c");
+    same(&back.row.0, &[int(1), Value::Record(odd)]);
+}

@@ -9,7 +9,8 @@ use crate::flow::{down, edit, image, int, list, mapping, record, same, text, up}
 const OLD: &str = "id int64, owner text, contact1_name text?, contact1_num text?, \
                    contact2_name text?, contact2_num text?";
 const OPS: &str = "
-    - group: {fields: \"contact{i}_{f}\", numbers: 1..2, items: {name: name, num: phoneNumber}, into: contacts, count: count}
+    - group: {fields: \"contact{i}_{f}\", numbers: 1..2, \
+      items: {name: name, num: phoneNumber}, into: contacts, count: count}
     - add: {field: email, type: text, nullable: true, default: null}
 ";
 

@@ -1,4 +1,6 @@
 //! Drivers: one folder and one cargo feature per system, holding only the faces it has.
 
 #[cfg(feature = "sqlite")]
+pub mod ledger;
+#[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -1,6 +1,5 @@
 //! The drivers, tried from outside.
 
-// Helpers of tests are tests, too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod sqlite;

@@ -11,9 +11,11 @@ const RATE_WINDOW: Duration = Duration::from_secs(10);
 /// A change's progress at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
+    /// Seconds since the run's process started.
+    pub at_s: u64,
     /// The direction of the running flow, if any.
     pub direction: Option<String>,
-    /// Rows of history carried since this run started.
+    /// Rows of history carried so far, by earlier runs too.
     pub rows: u64,
     /// Rows of history in all, estimated.
     pub rows_estimated: u64,

@@ -85,6 +85,12 @@ impl Windows {
         state.received = received.clone();
     }
 
+    /// Whether nothing was touched while any window of now was open.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.lock().touched.is_empty()
+    }
+
     /// Where the last touch of a key lies in the feed, if it was touched while any window of now
     /// was open.
     #[must_use]

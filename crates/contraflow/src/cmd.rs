@@ -5,3 +5,23 @@ pub mod init;
 pub mod schema;
 
 pub mod explain;
+
+pub mod check;
+
+pub mod plan;
+
+pub mod run;
+
+pub mod status;
+
+pub mod wait;
+
+pub mod ask;
+
+pub mod diff;
+
+pub mod letters;
+
+pub mod adopt;
+
+pub mod demo;

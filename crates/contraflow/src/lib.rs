@@ -1,14 +1,29 @@
 //! The command line of Contraflow.
 //!
 //! * [`config`]: finds and reads the change file.
+//! * [`session`]: binds it to its ends.
+//! * [`request`]: asks something of a change, whoever runs it.
+//! * [`watch`]: shows a run.
 //! * [`cmd`]: one module per verb.
+//! * [`demo`]: the story that shows it all.
 //! * [`output`]: the only place that prints.
+//! * [`surroundings`]: time, chance, signals, other processes.
 
 pub mod config;
 
+pub mod session;
+
+pub mod request;
+
+pub mod watch;
+
 pub mod cmd;
 
+pub mod demo;
+
 pub mod output;
+
+pub mod surroundings;
 
 /// What a verb answers to the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Problem, remedy};
+use contraflow_core::ledger::Answer;
 use contraflow_core::side::Side;
 
 use self::visible::visible;
@@ -175,6 +176,41 @@ impl Output {
                 file: &file.path,
                 problems,
             }),
+        }
+    }
+
+    /// Problems that refuse nothing, on stderr; the JSON form carries them in its document.
+    ///
+    /// # Errors
+    ///
+    /// When the stream is closed.
+    pub fn warnings(&mut self, file: &ChangeFile, problems: &[Problem]) -> io::Result<()> {
+        match self.form {
+            Form::Human => self.problems(file, problems),
+            Form::Json => Ok(()),
+        }
+    }
+
+    /// A request that was not granted, on stderr; the JSON form carries it in its document.
+    ///
+    /// # Errors
+    ///
+    /// When the stream is closed.
+    pub fn refusal(&mut self, answer: &Answer) -> io::Result<()> {
+        if self.form == Form::Json {
+            return Ok(());
+        }
+        let word = answer
+            .code
+            .map_or("error".to_owned(), |code| format!("error[{}]", Code(code)));
+        let head = problem::head(&word, problem::ERROR);
+        writeln!(self.err, "{head}: {}", visible(&answer.text))?;
+        if let Some(detail) = &answer.detail {
+            writeln!(self.err, "  {}", visible(detail))?;
+        }
+        match &answer.hint {
+            Some(hint) => writeln!(self.err, "{}{}", problem::HINT, visible(hint)),
+            None => Ok(()),
         }
     }
 

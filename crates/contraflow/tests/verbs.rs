@@ -67,10 +67,6 @@ fn every_optional_setting_of_the_template_is_accepted_and_a_default() {
     assert_eq!(with.limits().rate_rows_per_s, Some(2_000));
     assert_eq!(with.gates(), without.gates());
     assert_eq!(with.limits().fence_max, without.limits().fence_max);
-    assert_eq!(
-        with.limits().batch_bytes_max,
-        without.limits().batch_bytes_max
-    );
     assert_eq!(with.limits().letters_max, without.limits().letters_max);
     assert_eq!(with.ledger(), without.ledger());
 }

@@ -45,7 +45,6 @@ impl ChangeSpec {
         for end in [&old, &new].into_iter().flatten() {
             self.check_ledger(end, ledger.as_ref(), &mut problems);
         }
-        self.check_fence(&mut problems);
         problems.sort_by_key(|problem| problem.place);
         let refused = problems.iter().any(|p| p.severity == Severity::Error);
         match (name, old, new, pairs, ledger) {
@@ -144,18 +143,6 @@ impl ChangeSpec {
             let hint = "Give the ledger a file of its own, or leave `ledger` out.";
             let problem = Problem::error(Code::VALUE_INVALID, message).hint(hint);
             problems.push(problem.place(place));
-        }
-    }
-
-    fn check_fence(&self, problems: &mut Vec<Problem>) {
-        let lag = self.gates.lag_max;
-        let fence = self.limits.fence_max;
-        if lag >= fence {
-            let (lag, fence) = (lag.as_millis(), fence.as_millis());
-            let message = format!("`lag_max` ({lag} ms) is not below `fence_max` ({fence} ms)");
-            let hint = "A turn that starts so far behind may not drain inside the fence.";
-            let problem = Problem::warning(Code::VALUE_INVALID, message).hint(hint);
-            problems.push(problem.place(self.gates_place));
         }
     }
 }

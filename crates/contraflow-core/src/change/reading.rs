@@ -102,28 +102,6 @@ impl Reading<'_> {
         )
     }
 
-    /// The optional key of a map as a size in bytes.
-    pub(super) fn size(
-        &mut self,
-        fields: &mut Fields<'_>,
-        key: &'static str,
-        range: &RangeInclusive<u64>,
-    ) -> Option<u64> {
-        let bounds = (
-            quantity::show_size(*range.start()),
-            quantity::show_size(*range.end()),
-        );
-        let form = "a size such as `512KiB`, `16MiB`";
-        self.number(
-            fields.optional(key)?,
-            key,
-            form,
-            quantity::size,
-            range,
-            bounds,
-        )
-    }
-
     /// The optional key of a map as a whole number.
     pub(super) fn count(
         &mut self,

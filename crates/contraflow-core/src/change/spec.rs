@@ -45,8 +45,6 @@ pub struct ChangeSpec {
     pub pairs: Vec<PairSpec>,
     /// `gates`, with defaults filled in.
     pub gates: Gates,
-    /// Where the gates are written, if they are.
-    pub gates_place: Option<Place>,
     /// `limits`, with defaults filled in.
     pub limits: Limits,
     /// `ledger`: the file of the ledger.
@@ -148,8 +146,7 @@ impl Reading<'_> {
         let history = history.flatten().unwrap_or_default();
         let pairs = fields.required("pairs", &mut self.problems);
         let pairs = pairs.map(|node| self.pairs(node, &history));
-        let gates_node = fields.optional("gates");
-        let gates = self.gates(gates_node);
+        let gates = self.gates(fields.optional("gates"));
         let limits = self.limits(fields.optional("limits"));
         let ledger = fields.optional("ledger");
         let ledger = ledger.and_then(|node| self.setting("`ledger`", node));
@@ -160,7 +157,6 @@ impl Reading<'_> {
             new,
             pairs: pairs.unwrap_or_default(),
             gates,
-            gates_place: gates_node.map(|node| node.place),
             limits,
             ledger,
             problems: Vec::new(),
@@ -322,12 +318,8 @@ impl Reading<'_> {
         let node = node.filter(|node| node.content != Content::Null);
         let fields = node.and_then(|node| Fields::of(node, "`gates`", &mut self.problems));
         if let Some(mut fields) = fields {
-            let lag = self.duration(&mut fields, "lag_max", &settings::LAG);
-            gates.lag_max = lag.unwrap_or(gates.lag_max);
             let events = self.count(&mut fields, "lag_events_max", &settings::LAG_EVENTS);
             gates.lag_events_max = events.unwrap_or(gates.lag_events_max);
-            let age = self.duration(&mut fields, "compare_age_max", &settings::COMPARE_AGE);
-            gates.compare_age_max = age.unwrap_or(gates.compare_age_max);
             fields.finish(&mut self.problems);
         }
         gates
@@ -342,10 +334,6 @@ impl Reading<'_> {
                 self.count(&mut fields, "rate_rows_per_s", &settings::RATE_ROWS);
             let fence = self.duration(&mut fields, "fence_max", &settings::FENCE);
             limits.fence_max = fence.unwrap_or(limits.fence_max);
-            let rows = self.count(&mut fields, "batch_rows_max", &settings::BATCH_ROWS);
-            limits.batch_rows_max = rows.unwrap_or(limits.batch_rows_max);
-            let bytes = self.size(&mut fields, "batch_bytes_max", &settings::BATCH_BYTES);
-            limits.batch_bytes_max = bytes.unwrap_or(limits.batch_bytes_max);
             let letters = self.count(&mut fields, "letters_max", &settings::LETTERS);
             limits.letters_max = letters.unwrap_or(limits.letters_max);
             fields.finish(&mut self.problems);

@@ -39,6 +39,7 @@ pub(super) fn check(ops: &[OpSpec], ends: &Ends<'_>) -> Result<(Plan, Vec<Proble
             .collect(),
         planned,
         registers,
+        recoded: Vec::new(),
     };
     let arranged = match ends.new {
         Some(new) => draft.arrange(slots, ends.old.fields.len(), new, &mut problems),
@@ -98,6 +99,8 @@ struct Draft {
     planned: Vec<Planned>,
     operations: Vec<Operation>,
     registers: usize,
+    /// Registers whose type differs between the two tables, so that ends must decode them.
+    recoded: Vec<usize>,
 }
 
 impl Draft {
@@ -119,6 +122,9 @@ impl Draft {
             };
             let mut slot = slots.remove(at);
             meet::meet(&slot.field, field, problems);
+            if slot.field.ty != field.ty {
+                self.recoded.push(slot.register);
+            }
             slot.field.nullable = field.nullable;
             slot.field.has_default = field.has_default;
             arranged.push(slot);
@@ -219,7 +225,7 @@ impl Draft {
             fields: arranged.into_iter().map(|slot| slot.field).collect(),
             key: new_key,
         };
-        let program = Program::new(self.registers, fields, self.planned);
+        let program = Program::new(self.registers, fields, self.planned).touching(&self.recoded);
         Plan {
             shapes: [old, new],
             key,

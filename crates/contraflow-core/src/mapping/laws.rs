@@ -17,7 +17,8 @@ use sample::Generator;
 
 /// Rows generated per side.
 const GENERATED: usize = 256;
-/// Counterexamples kept per law: one is enough to act, a few show the pattern.
+/// Counterexamples kept per law, of generated and of real rows each:
+/// one is enough to act, a few show the pattern.
 const BROKEN_MAX: usize = 5;
 
 /// A law that is checked.
@@ -34,8 +35,10 @@ pub enum Proof {
     KeyKept,
     /// The same row gives the same result, and a second way round changes nothing more.
     Settled,
-    /// An edit of one new field changes only the old fields it is made from.
+    /// An edit of one field of the target changes only the source fields it is made from.
     Local,
+    /// An edit of the target survives the way back and forth: no note outlives what it explains.
+    EditKept,
 }
 
 /// Where a case comes from.
@@ -72,7 +75,7 @@ pub struct LawResult {
     pub law: Proof,
     /// How many cases were tried.
     pub cases: usize,
-    /// Cases that break it; at most five are kept.
+    /// Cases that break it; at most five generated and five real ones are kept.
     pub broken: Vec<Counterexample>,
 }
 
@@ -154,7 +157,12 @@ impl Report {
             };
             let result = &mut self.results[at];
             result.cases += 1;
-            if let Some(failure) = failure.filter(|_| result.broken.len() < BROKEN_MAX) {
+            let kept = result
+                .broken
+                .iter()
+                .filter(|broken| broken.case == case)
+                .count();
+            if let Some(failure) = failure.filter(|_| kept < BROKEN_MAX) {
                 let counterexample = explain(mapping, side, image, case, law, failure, seed);
                 result.broken.push(counterexample);
             }

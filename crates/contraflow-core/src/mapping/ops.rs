@@ -4,6 +4,8 @@ mod add;
 mod at;
 mod compute;
 mod convert;
+#[cfg(feature = "expr")]
+mod expr;
 mod fold;
 mod group;
 mod lens;
@@ -61,6 +63,8 @@ pub(super) const OPERATIONS: &[(&str, Read)] = &[
     ("at", at::read),
     ("const", compute::read_const),
     ("derive", compute::read_derive),
+    #[cfg(feature = "expr")]
+    ("expr", expr::read),
 ];
 
 /// What a field holds when nobody says: null where it is allowed, an empty text otherwise.

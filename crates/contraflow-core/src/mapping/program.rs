@@ -132,6 +132,14 @@ impl Program {
         }
     }
 
+    /// The same program, where these registers do not count as untouched.
+    pub(super) fn touching(mut self, registers: &[usize]) -> Program {
+        registers
+            .iter()
+            .for_each(|&register| self.touched[register] = true);
+        self
+    }
+
     /// Old fields from which operations lose something on purpose.
     pub(super) fn opaque(&self) -> Vec<usize> {
         let mut lost = vec![false; self.registers];
@@ -192,18 +200,18 @@ impl Program {
                 "the number of fields differs from the shape",
             ));
         }
-        let mut registers = match direction {
+        let (mut registers, mut spare) = match direction {
             // The old side's registers are 0 to n, so the row becomes the registers.
             Direction::Forward => {
                 row.resize(self.registers, Value::Absent);
-                row
+                (row, Vec::with_capacity(to.len()))
             }
             Direction::Reverse => {
                 let mut registers = self.registers();
-                for (register, value) in from.iter().zip(row) {
+                for (register, value) in from.iter().zip(row.drain(..)) {
                     registers[*register] = value;
                 }
-                registers
+                (registers, row)
             }
         };
         let mut perform = |(number, step): &(u32, Box<dyn Step>)| {
@@ -219,8 +227,8 @@ impl Program {
             Direction::Forward => self.steps.iter().try_for_each(&mut perform)?,
             Direction::Reverse => self.steps.iter().rev().try_for_each(&mut perform)?,
         }
-        let values = to.iter().map(|&register| registers[register].take());
-        Ok(values.collect())
+        spare.extend(to.iter().map(|&register| registers[register].take()));
+        Ok(spare)
     }
 
     /// Performs only the steps with these numbers, which keep no notes.

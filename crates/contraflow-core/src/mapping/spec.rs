@@ -8,6 +8,8 @@ use crate::code::Code;
 use crate::codec::text;
 use crate::error::{Place, Problem};
 use crate::mapping::ops::{self, Operation};
+#[cfg(feature = "expr")]
+use crate::shape::Field;
 use crate::shape::Type;
 use crate::shape::word::WORDS;
 use crate::value::Value;
@@ -185,6 +187,10 @@ impl<'n, 'p> Settings<'n, 'p> {
     /// A required map of words to texts, in the order written.
     pub(super) fn pairs(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
         let node = self.required(key)?;
+        self.pairs_of(node, key)
+    }
+
+    fn pairs_of(&mut self, node: &Node, key: &str) -> Option<Vec<(String, String)>> {
         let Content::Map(entries) = &node.content else {
             let message = format!(
                 "`{key}` of {} must be a map, found {}",
@@ -199,6 +205,31 @@ impl<'n, 'p> Settings<'n, 'p> {
             pairs.push((name.text.clone(), self.text_of(node, &name.text)?));
         }
         Some(pairs)
+    }
+
+    /// A required map of field names to types, where a question mark allows null.
+    #[cfg(feature = "expr")]
+    pub(super) fn typed_fields(&mut self, key: &'static str) -> Option<Vec<Field>> {
+        let node = self.required(key)?;
+        let pairs = self.pairs_of(node, key)?;
+        let fields = pairs.into_iter().map(|(name, word)| {
+            let plain = word.trim_end_matches('?');
+            let ty = self.type_of(node, plain)?;
+            Some(Field {
+                nullable: plain != word,
+                ..Field::required(&name, ty)
+            })
+        });
+        fields.collect()
+    }
+
+    /// An optional map of words to texts; empty when it is not there.
+    #[cfg(feature = "expr")]
+    pub(super) fn maybe_pairs(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
+        match self.node(key) {
+            Some(node) => self.pairs_of(node, key),
+            None => Some(Vec::new()),
+        }
     }
 
     /// `true` or `false`, with a default.
@@ -221,9 +252,13 @@ impl<'n, 'p> Settings<'n, 'p> {
     pub(super) fn ty(&mut self, key: &'static str) -> Option<Type> {
         let node = self.required(key)?;
         let word = self.text_of(node, key)?;
-        let ty = Type::parse(&word);
+        self.type_of(node, &word)
+    }
+
+    fn type_of(&mut self, node: &Node, word: &str) -> Option<Type> {
+        let ty = Type::parse(word);
         if ty.is_none() {
-            let hint = match nearest(&word, WORDS) {
+            let hint = match nearest(word, WORDS) {
                 Some(near) => format!("Did you mean `{near}`?"),
                 None => format!(
                     "Types: {}, `list of T`, `record(a T, b T?)`.",

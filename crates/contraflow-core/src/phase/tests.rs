@@ -7,6 +7,7 @@ fn state(phase: Phase) -> State {
         phase,
         held: None,
         epoch: Epoch::FIRST,
+        asked: None,
     }
 }
 

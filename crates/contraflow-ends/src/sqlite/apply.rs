@@ -24,9 +24,11 @@ use super::connection::failure;
 use super::write::{Refusal, TableWriter};
 use super::{Context, connection, feed};
 
-/// The pause after a transaction when nobody else was seen writing: enough for a waiting writer
-/// to get in now and then.
-const BREATH: Duration = Duration::from_millis(1);
+/// After so much lock time without a pause, one is made even when nobody else was seen writing: a
+/// waiting writer gets in, is seen, and we are polite from then on.
+const HELD_MAX: Duration = Duration::from_millis(100);
+/// That pause. SQLite's waiting writers try again every 1 to 100 ms.
+const BREATH: Duration = Duration::from_millis(2);
 /// How long we stay polite after another writer was seen.
 const POLITE_FOR: Duration = Duration::from_secs(5);
 
@@ -36,6 +38,7 @@ pub(super) struct Writer {
     schema_version: i64,
     data_version: i64,
     polite_until: Duration,
+    held_since_pause: Duration,
     letters: u64,
 }
 
@@ -47,6 +50,7 @@ impl Writer {
             schema_version: -1,
             data_version: -1,
             polite_until: Duration::ZERO,
+            held_since_pause: Duration::ZERO,
             letters: 0,
         }
     }
@@ -73,12 +77,15 @@ impl Writer {
             self.polite_until = now + POLITE_FOR;
         }
         self.data_version = version;
-        let pause = if now < self.polite_until {
-            held.max(BREATH)
+        self.held_since_pause += held;
+        if now < self.polite_until {
+            self.context.clock.sleep(held.max(BREATH));
+        } else if self.held_since_pause >= HELD_MAX {
+            self.context.clock.sleep(BREATH);
         } else {
-            BREATH
-        };
-        self.context.clock.sleep(pause);
+            return Ok(());
+        }
+        self.held_since_pause = Duration::ZERO;
         Ok(())
     }
 }

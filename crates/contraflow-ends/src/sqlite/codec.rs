@@ -52,14 +52,16 @@ fn parse(stored: &str, ty: &Type) -> Option<Value> {
     }
 }
 
-/// A value that SQLite has no class for, as the text it is stored in.
-pub(super) fn encode(value: &Value, ty: &Type) -> String {
+/// A value that SQLite has no class for, as the text it is stored in; `None` when its type and it
+/// do not fit.
+pub(super) fn encode(value: &Value, ty: &Type) -> Option<String> {
     match value {
         Value::List(_) | Value::Map(_) | Value::Record(_) | Value::Union(_) => {
             let mut document = String::new();
-            json::to_json(value, ty, &mut document);
-            document
+            json::to_json(value, ty, &mut document)
+                .ok()
+                .map(|()| document)
         }
-        other => text::to_text(other).unwrap_or_default(),
+        other => text::to_text(other),
     }
 }

@@ -27,7 +27,13 @@ impl ToSql for Bound<'_> {
             }
             Value::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
             Value::Float(float) => ToSqlOutput::from(float.0),
-            other => ToSqlOutput::from(codec::encode(other, self.1)),
+            other => match codec::encode(other, self.1) {
+                Some(text) => ToSqlOutput::from(text),
+                None => {
+                    let what = format!("a {} does not fit a {}", other.kind(), self.1.name());
+                    return Err(rusqlite::Error::ToSqlConversionFailure(what.into()));
+                }
+            },
         })
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn bookkeeping(names: &Names) -> Vec<String> {
         format!(
             "create table {} (id integer primary key check (id = 1), gate text not null,
   epoch integer not null, fence_until_ms integer not null, applying integer not null,
-  ledger text not null, mapping text not null, declarations text not null)",
+  ledger text not null, mapping text not null, declarations text not null,
+  created text not null)",
             names.standing
         ),
         format!(
@@ -169,6 +170,10 @@ pub(super) fn triggers(
             &body,
         ));
     }
+    if gate == Gate::Closed {
+        // Whatever gets this far is refused above; our own writes need not pay for more.
+        return statements;
+    }
     for on in ["insert", "update"] {
         let mut body = victims(names, pair, table, unique, on);
         if on == "insert" {
@@ -220,8 +225,8 @@ fn guard(role: &Role, names: &Names, table: &Table, gate: Gate, epoch: Epoch) ->
     match gate {
         Gate::Open => String::new(),
         Gate::Fenced => format!(
-            "  select raise(abort, {}) \
-             where (select fence_until_ms from {} where id = 1) > {NOW_MS};\n",
+            "  select raise(abort, {})
+    where (select fence_until_ms from {} where id = 1) > {NOW_MS};\n",
             text("fenced for a turn, try again shortly"),
             names.standing,
         ),
@@ -321,8 +326,8 @@ fn victims(names: &Names, pair: PairId, table: &Table, unique: &[UniqueIndex], o
             .map(|name| format!("t.{0} is {itself}.{0}", quote(name)))
             .collect();
         body.push_str(&format!(
-            "  insert into {} (pair, op, {}) select {}, 'V', {} from {} as t \
-             where {} and not ({});\n",
+            "  insert into {} (pair, op, {}) select {}, 'V', {} from {} as t
+    where {} and not ({});\n",
             names.journal,
             names.key_columns(),
             pair.0,

@@ -12,7 +12,7 @@ use contraflow_core::position::Position;
 use contraflow_core::record::{Key, PairId};
 use contraflow_core::side::{Direction, Side};
 use contraflow_engine::context::Context;
-use contraflow_engine::flow::{Carried, Flow, Stepped, Totals};
+use contraflow_engine::flow::{Carried, Flow, Prepared, Stepped, Totals};
 use contraflow_engine::turn;
 use contraflow_engine::windows::Window;
 
@@ -163,7 +163,13 @@ impl Process {
         else {
             return false;
         };
-        flow.offer(window, chunk, Carried::Range(range));
+        let rows = Prepared::map(
+            &self.context,
+            flow.direction(),
+            chunk,
+            Carried::Range(range),
+        );
+        flow.offer(window, rows);
         true
     }
 

@@ -84,14 +84,6 @@ fn databases_are_files_of_their_own() {
 }
 
 #[test]
-fn a_lag_that_cannot_drain_is_a_warning() {
-    let (_, warnings) = checked(&format!("{FILE}gates: {{lag_max: 5s}}\n")).unwrap();
-    assert_eq!(warnings.len(), 1);
-    assert_eq!(warnings[0].severity, Severity::Warning);
-    assert_eq!(warnings[0].place, Some(Place { line: 9, column: 8 }));
-}
-
-#[test]
 fn names_of_changes_fit_into_names_of_tables() {
     let longest = "a".repeat(ChangeName::BYTES_MAX);
     for good in ["a", "a-b_c9", longest.as_str()] {

@@ -1,11 +1,9 @@
 use super::*;
 
 #[test]
-fn durations_and_sizes_have_units() {
+fn durations_have_units() {
     assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
     assert_eq!(duration("2 m"), Some(Duration::from_secs(120)));
-    assert_eq!(size("16MiB"), Some(16 << 20));
-    assert_eq!(size("1_000kB"), Some(1_000_000));
     for text in [
         "",
         "5",
@@ -18,7 +16,6 @@ fn durations_and_sizes_have_units() {
     ] {
         assert_eq!(duration(text), None, "{text}");
     }
-    assert_eq!(size("18446744073709551615GB"), None);
 }
 
 #[test]
@@ -35,9 +32,5 @@ fn what_is_shown_reads_back() {
         let value = Duration::from_millis(ms);
         assert_eq!(duration(&show_duration(value)), Some(value));
     }
-    for bytes in [1, 1024, 65_536, 16 << 20, 3 << 30, 1_000_000] {
-        assert_eq!(size(&show_size(bytes)), Some(bytes));
-    }
     assert_eq!(show_duration(Duration::ZERO), "0s");
-    assert_eq!(show_size(0), "0B");
 }

@@ -13,7 +13,7 @@ impl Secrets for Fixed {
     fn env(&self, name: &str) -> Option<String> {
         match name {
             "DB" => Some("hunter2.db".to_owned()),
-            "LAG" => Some("hunter2".to_owned()),
+            "FENCE" => Some("hunter2".to_owned()),
             _ => None,
         }
     }
@@ -72,8 +72,8 @@ pairs:
   - new: contacts_v2
     key: [a, a]
 histroy: all
-gates: { lag_max: 2 }
-limits: { batch_rows_max: 0 }
+gates: { lag_max: 2s }
+limits: { fence_max: 2, letters_max: 0 }
 ";
     assert_eq!(
         seen(text),
@@ -89,8 +89,9 @@ limits: { batch_rows_max: 0 }
             "CF0004 10:5 a pair lacks the key `old`",
             "CF0007 11:14 `key` names `a` twice",
             "CF0003 12:1 the change file has no key `histroy` | Did you mean `history`?",
-            "CF0005 13:19 `lag_max` must be a duration such as `500ms`, `5s`, `2m`, found `2`",
-            "CF0005 14:27 `batch_rows_max` must be from 1 to 1000000, found `0`",
+            "CF0003 13:10 `gates` has no key `lag_max` | Did you mean `lag_events_max`?",
+            "CF0005 14:22 `fence_max` must be a duration such as `500ms`, `5s`, `2m`, found `2`",
+            "CF0005 14:38 `letters_max` must be from 1 to 10000000, found `0`",
         ]
     );
 }
@@ -154,8 +155,8 @@ fn interpolated_values_are_never_shown() {
     assert!(!shown.contains("hunter2"));
     let spec = ChangeSpec::read(&text, &Fixed);
     assert!(!format!("{spec:?}").contains("hunter2"));
-    let found = with("gates: { lag_max: \"${env:LAG}\" }\n");
-    assert!(found[0].ends_with("found `${env:LAG}`"), "{found:?}");
+    let found = with("limits: { fence_max: \"${env:FENCE}\" }\n");
+    assert!(found[0].ends_with("found `${env:FENCE}`"), "{found:?}");
 }
 
 #[test]
@@ -195,12 +196,10 @@ history: none
 #[test]
 fn gates_and_limits_are_read_in_human_units() {
     let (change, warnings) = checked(&format!(
-        "{FILE}gates: {{lag_max: 1s, lag_events_max: 5_000, compare_age_max: 2h}}
+        "{FILE}gates: {{lag_events_max: 5_000}}
 limits:
   rate_rows_per_s: 2000
   fence_max: 10s
-  batch_rows_max: 500
-  batch_bytes_max: 8MiB
   letters_max: 10
 "
     ))
@@ -209,9 +208,7 @@ limits:
     assert_eq!(
         *change.gates(),
         Gates {
-            lag_max: Duration::from_secs(1),
             lag_events_max: 5_000,
-            compare_age_max: Duration::from_secs(7_200),
         }
     );
     assert_eq!(
@@ -219,8 +216,6 @@ limits:
         Limits {
             rate_rows_per_s: Some(2_000),
             fence_max: Duration::from_secs(10),
-            batch_rows_max: 500,
-            batch_bytes_max: 8 << 20,
             letters_max: 10,
         }
     );
@@ -328,7 +323,7 @@ fn the_schema_states_the_defaults() {
         (change.gates(), change.limits()),
         (&Gates::default(), &Limits::default())
     );
-    assert!(text.contains("letters_max: 1000") && text.contains("lag_max: 2s"));
+    assert!(text.contains("letters_max: 1000") && text.contains("fence_max: 5s"));
 }
 
 proptest! {

@@ -68,9 +68,7 @@ pub(super) fn try_all(mapping: &Mapping, side: Side, image: &Image, seed: u64) -
         Err(error) => Some(Failure::from(&error)),
     };
     tried.proofs.push((Proof::Settled, again));
-    if side == Side::Old {
-        local(mapping, &there.image, &back.image, seed, &mut tried);
-    }
+    edits(mapping, side, &there.image, &back.image, seed, &mut tried);
     tried
 }
 
@@ -92,27 +90,46 @@ impl From<&MapError> for Failure {
     }
 }
 
-/// Edits each new field in turn and looks which old fields change.
-fn local(mapping: &Mapping, new: &Image, old: &Image, seed: u64, tried: &mut Tried) {
+/// Edits each field of the target in turn, looks which fields of the source change, and whether
+/// the edit itself comes back.
+fn edits(mapping: &Mapping, side: Side, there: &Image, back: &Image, seed: u64, tried: &mut Tried) {
     let mut generator = Generator::new(seed);
-    let shape = mapping.shape(Side::New);
-    for (i, field) in shape.fields.iter().enumerate() {
-        let mut edited = new.clone();
+    let target = side.other();
+    for (i, field) in mapping.shape(target).fields.iter().enumerate() {
+        let mut edited = there.clone();
         edited.row.0[i] = generator.field(field);
-        let Ok(down) = carry(mapping, Direction::Reverse, &edited) else {
+        let Ok(carried) = carry(mapping, away(target), &edited) else {
             continue;
         };
-        let origins = mapping.origins(i);
-        let stray = (0..old.row.0.len()).find(|place| {
-            !origins.contains(place)
-                && !mapping.is_forgotten(Side::Old, *place)
-                && down.image.row.0[*place] != old.row.0[*place]
+        let stray = (0..back.row.0.len()).find(|&place| {
+            !related(mapping, side, place, i)
+                && !mapping.is_forgotten(side, place)
+                && carried.image.row.0[place] != back.row.0[place]
         });
         let failure = stray.map(|place| Failure {
-            path: mapping.shape(Side::Old).fields[place].name.clone(),
-            detail: format!("an edit of the new field `{}` changes it", field.name),
+            path: mapping.shape(side).fields[place].name.clone(),
+            detail: format!(
+                "an edit of `{}` on the {target} side changes it",
+                field.name
+            ),
         });
         tried.proofs.push((Proof::Local, failure));
+        if target == Side::New && computes_inside(mapping) {
+            continue;
+        }
+        let failure = match carry(mapping, away(side), &carried.image) {
+            Ok(again) => differs(mapping, target, &edited.row.0, &again.image.row.0),
+            Err(error) => Some(Failure::from(&error)),
+        };
+        tried.proofs.push((Proof::EditKept, failure));
+    }
+}
+
+/// Whether a field of one side is made from a field of the other.
+fn related(mapping: &Mapping, side: Side, place: usize, other: usize) -> bool {
+    match side {
+        Side::Old => mapping.origins(other).contains(&place),
+        Side::New => mapping.origins(place).contains(&other),
     }
 }
 
@@ -123,12 +140,15 @@ fn carry(mapping: &Mapping, direction: Direction, image: &Image) -> Result<Mappe
         .ok_or_else(|| MapError::unmappable("row", "it mapped to no record"))
 }
 
+/// Whether fields inside lists or records are computed, so that edits of them do not count.
+fn computes_inside(mapping: &Mapping) -> bool {
+    let mut operations = mapping.operations().iter();
+    operations.any(|operation| operation.name == "at" && operation.law >= Law::Derived)
+}
+
 /// A new row whose computed fields inside lists and records are what the mapping computes.
 fn settled(mapping: &Mapping, side: Side, image: &Image) -> Result<Image, MapError> {
-    let computes = |operation: &crate::mapping::Operation| {
-        operation.name == "at" && operation.law >= Law::Derived
-    };
-    if side == Side::Old || !mapping.operations().iter().any(computes) {
+    if side == Side::Old || !computes_inside(mapping) {
         return Ok(image.clone());
     }
     let down = carry(mapping, Direction::Reverse, image)?;

@@ -1,6 +1,7 @@
 //! The discipline of notes for operations that compute: restore what is sealed, remember what the
 //! way back would not give.
 
+use crate::code::Code;
 use crate::mapping::MapError;
 use crate::mapping::memory::seal;
 use crate::mapping::program::{Step, Work};
@@ -15,6 +16,11 @@ pub(super) trait Lens: Send + Sync {
     /// Whether the way back always gives exactly what was carried in this direction.
     fn faithful(&self, _direction: Direction) -> bool {
         false
+    }
+
+    /// The number of the error that a value causes that cannot be carried.
+    fn code(&self) -> Code {
+        Code::VALUE_UNMAPPABLE
     }
 
     /// What to make of target values whose source was edited since `was` was remembered.
@@ -75,7 +81,11 @@ impl<L: Lens> Step for LensStep<L> {
                 }
                 (Err(_), OnFail::Value { value, remember }) => (vec![value.clone()], *remember),
                 (Err(reason), OnFail::Letter) => {
-                    return Err(MapError::unmappable(&self.path, reason));
+                    return Err(MapError {
+                        code: self.lens.code(),
+                        path: self.path.clone(),
+                        reason: reason.into(),
+                    });
                 }
             },
         };

@@ -3,7 +3,7 @@
 use bigdecimal::num_bigint::BigInt;
 use bigdecimal::{BigDecimal, ToPrimitive, Zero};
 
-use crate::codec::{json, text};
+use crate::codec::{json as codec_json, text};
 use crate::mapping::ops::lens::Lens;
 use crate::shape::{TimeUnit, Type};
 use crate::side::Direction;
@@ -25,8 +25,13 @@ pub(super) enum Cast {
     Print,
     /// Text as a scalar, or JSON text as anything.
     Parse(Type),
-    /// Anything as JSON text.
-    PrintJson(Type),
+    /// Anything as JSON text, in a text field or a JSON field.
+    PrintJson {
+        /// The type it is written by.
+        from: Type,
+        /// Whether the field is a JSON field.
+        json: bool,
+    },
     /// A whole number as a decimal.
     ToDecimal(Type),
     /// A decimal as a whole number.
@@ -146,12 +151,16 @@ fn one_way(from: &Type, to: &Type) -> Option<(Cast, bool)> {
         (Type::Text | Type::Json, structure) if structured(structure) => {
             (Cast::Parse(to.clone()), false)
         }
-        (structure, Type::Text | Type::Json) if structured(structure) => {
-            (Cast::PrintJson(from.clone()), false)
-        }
+        (structure, Type::Text | Type::Json) if structured(structure) => (
+            Cast::PrintJson {
+                from: from.clone(),
+                json: *to == Type::Json,
+            },
+            false,
+        ),
         (Type::Text, Type::Text) => return None,
         (Type::Text, to) if !structured(to) => (Cast::Parse(to.clone()), false),
-        (from, Type::Text) if !structured(from) => (Cast::Print, *from == Type::INT64),
+        (from, Type::Text) if !structured(from) => (Cast::Print, false),
         (Type::Int { .. }, Type::Decimal { .. }) => (Cast::ToDecimal(to.clone()), false),
         (Type::Decimal { .. }, Type::Int { .. }) => (Cast::ToInt(to.clone()), false),
         (Type::Decimal { .. }, Type::Decimal { .. }) => (Cast::Rescale(to.clone()), false),
@@ -206,7 +215,7 @@ impl Cast {
     /// Whether some value of the source type has no image.
     pub(super) fn fallible(&self) -> bool {
         match self {
-            Cast::Widen | Cast::Print | Cast::PrintJson(_) | Cast::BoolToInt => false,
+            Cast::Widen | Cast::Print | Cast::PrintJson { .. } | Cast::BoolToInt => false,
             Cast::ToDecimal(to) | Cast::Rescale(to) => !matches!(
                 to,
                 Type::Decimal {
@@ -229,16 +238,20 @@ impl Cast {
 
     fn apply(&self, value: &Value) -> Result<Value, &'static str> {
         match (self, value) {
-            (Cast::Widen, number) => Ok(number.clone()),
+            (Cast::Widen, number @ (Value::Int(_) | Value::Uint(_))) => Ok(number.clone()),
             (Cast::Fit(to), number) => int(&integer(number)?, to),
             (Cast::Print, scalar) => text::to_text(scalar)
                 .map(Value::Text)
                 .ok_or("expected a scalar"),
             (Cast::Parse(to), Value::Text(source) | Value::Json(source)) => parse(source, to),
-            (Cast::PrintJson(from), value) => {
+            (Cast::PrintJson { from, json }, value) => {
                 let mut out = String::new();
-                json::to_json(value, from, &mut out).map_err(|malformed| malformed.reason)?;
-                Ok(Value::Text(out))
+                codec_json::to_json(value, from, &mut out).map_err(|malformed| malformed.reason)?;
+                Ok(if *json {
+                    Value::Json(out)
+                } else {
+                    Value::Text(out)
+                })
             }
             (Cast::ToDecimal(to), number) => scaled(&BigDecimal::from(integer(number)?), to),
             (Cast::ToInt(to), Value::Decimal(decimal)) => whole(&decimal.0, to),
@@ -329,9 +342,9 @@ fn scaled(decimal: &BigDecimal, to: &Type) -> Result<Value, &'static str> {
 fn parse(source: &str, to: &Type) -> Result<Value, &'static str> {
     let read = match to {
         Type::List(_) | Type::Map(..) | Type::Record(_) | Type::Union { .. } => {
-            json::from_json(source, to)
+            codec_json::from_json(source, to)
         }
-        Type::Json => json::check(source).map(|()| Value::Json(source.to_owned())),
+        Type::Json => codec_json::check(source).map(|()| Value::Json(source.to_owned())),
         scalar => text::from_text(source, scalar),
     };
     match read.map_err(|malformed| malformed.reason)? {

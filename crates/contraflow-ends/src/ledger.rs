@@ -1,0 +1,341 @@
+//! The ledger as a SQLite file: embedded, inspectable, compare-and-set for free.
+
+use std::path::Path;
+
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::gate::Evidence;
+use contraflow_core::ledger::{Answer, Entry, Ledger, Request, RunnerMark, Saved};
+use contraflow_core::phase::{Ask, Phase, State};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Version of the tables below; a newer file is refused.
+const FORMAT: u32 = 1;
+
+/// Lines of history kept; older ones go. Enough for months of a change's life.
+const HISTORY_MAX: u64 = 100_000;
+
+const TABLES: &str = "
+create table if not exists ledger (id integer primary key check (id = 1), name text not null);
+create table if not exists saved (id integer primary key check (id = 1), version integer not null,
+  state text not null, mapping text not null);
+create table if not exists history (seq integer primary key autoincrement, at_ms integer not null,
+  kind text not null, text text not null);
+create table if not exists request (id integer primary key autoincrement, ask text not null,
+  answer text);
+create table if not exists runner (id integer primary key check (id = 1), run text not null,
+  pid integer not null, beat_ms integer not null);
+create table if not exists evidence (rule text not null, epoch integer not null,
+  direction text not null, document text not null, primary key (rule, epoch, direction));
+create table if not exists report (id integer primary key check (id = 1), document text not null);
+";
+
+/// A ledger in a SQLite file.
+pub struct SqliteLedger {
+    db: Connection,
+    id: String,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger and makes it when it is not there; `name` becomes its name then.
+    ///
+    /// # Errors
+    /// [`Code::LEDGER_FAILED`] when the file cannot be used.
+    pub fn open(path: &Path, name: &str) -> Result<SqliteLedger> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| {
+                failed(&format!("cannot create the folder `{}`", folder.display())).because(source)
+            })?;
+        }
+        let mut db = Connection::open(path).map_err(broken)?;
+        db.busy_timeout(std::time::Duration::from_secs(10))
+            .map_err(broken)?;
+        db.pragma_update(None, "journal_mode", "wal")
+            .map_err(broken)?;
+        db.pragma_update(None, "synchronous", "full")
+            .map_err(broken)?;
+        let format: u32 = db
+            .query_row("pragma user_version", [], |row| row.get(0))
+            .map_err(broken)?;
+        if format > FORMAT {
+            let message = format!("the ledger was written by a newer version (format {format})");
+            return Err(failed(&message).hint("Use the newer version of contraflow."));
+        }
+        let tx = db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(broken)?;
+        tx.execute_batch(TABLES).map_err(broken)?;
+        tx.pragma_update(None, "user_version", FORMAT)
+            .map_err(broken)?;
+        tx.execute(
+            "insert or ignore into ledger (id, name) values (1, ?1)",
+            [name],
+        )
+        .map_err(broken)?;
+        let id = tx
+            .query_row("select name from ledger", [], |row| row.get(0))
+            .map_err(broken)?;
+        tx.commit().map_err(broken)?;
+        Ok(SqliteLedger { db, id })
+    }
+}
+
+impl Ledger for SqliteLedger {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn load(&mut self) -> Result<Option<Saved>> {
+        let found: Option<(u64, String, String)> = self
+            .db
+            .query_row("select version, state, mapping from saved", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .optional()
+            .map_err(broken)?;
+        found
+            .map(|(version, state, mapping)| {
+                Ok(Saved {
+                    version,
+                    state: from(&state)?,
+                    mapping,
+                })
+            })
+            .transpose()
+    }
+
+    fn commit(&mut self, version: u64, state: &State, mapping: &str, entry: &Entry) -> Result<u64> {
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(broken)?;
+        let document = into(state)?;
+        let written = if version == 0 {
+            tx.execute(
+                "insert into saved (id, version, state, mapping) values (1, 1, ?1, ?2)
+                 on conflict do nothing",
+                [&document, mapping],
+            )
+        } else {
+            tx.execute(
+                "update saved set version = version + 1, state = ?1, mapping = ?2
+                 where version = ?3",
+                rusqlite::params![document, mapping, version],
+            )
+        };
+        if written.map_err(broken)? != 1 {
+            let message = "overtaken by another process: the ledger was written in between";
+            return Err(Error::new(Kind::Fenced, Code::FENCED, message));
+        }
+        if state.phase == Phase::Declared {
+            // It starts again after an abort: what was proven then proves nothing now.
+            tx.execute_batch("delete from evidence; delete from report;")
+                .map_err(broken)?;
+        }
+        record(&tx, entry)?;
+        tx.commit().map_err(broken)?;
+        Ok(version + 1)
+    }
+
+    fn record(&mut self, entry: &Entry) -> Result<()> {
+        record(&self.db, entry)
+    }
+
+    fn history(&mut self, lines_max: u64) -> Result<Vec<Entry>> {
+        let mut statement = self
+            .db
+            .prepare_cached(
+                "select at_ms, kind, text from (select * from history order by seq desc limit ?1)
+                 order by seq",
+            )
+            .map_err(broken)?;
+        let lines = statement
+            .query_map([lines_max], |row| {
+                Ok(Entry {
+                    at_ms: row.get(0)?,
+                    kind: row.get(1)?,
+                    text: row.get(2)?,
+                })
+            })
+            .map_err(broken)?;
+        lines.collect::<rusqlite::Result<_>>().map_err(broken)
+    }
+
+    fn ask(&mut self, ask: &Ask) -> Result<u64> {
+        self.db
+            .execute("insert into request (ask) values (?1)", [into(ask)?])
+            .map_err(broken)?;
+        u64::try_from(self.db.last_insert_rowid())
+            .map_err(|_| failed("the ledger gave a request a negative number"))
+    }
+
+    fn requests(&mut self) -> Result<Vec<Request>> {
+        let mut statement = self
+            .db
+            .prepare_cached("select id, ask from request where answer is null order by id")
+            .map_err(broken)?;
+        let rows = statement
+            .query_map([], |row| {
+                Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?))
+            })
+            .map_err(broken)?;
+        let mut requests = Vec::new();
+        for row in rows {
+            let (id, ask) = row.map_err(broken)?;
+            requests.push(Request {
+                id,
+                ask: from(&ask)?,
+            });
+        }
+        Ok(requests)
+    }
+
+    fn answer(&mut self, id: u64, answer: &Answer) -> Result<()> {
+        self.db
+            .execute(
+                "update request set answer = ?1 where id = ?2 and answer is null",
+                rusqlite::params![into(answer)?, id],
+            )
+            .map(|_| ())
+            .map_err(broken)
+    }
+
+    fn answered(&mut self, id: u64) -> Result<Option<Answer>> {
+        let answer: Option<Option<String>> = self
+            .db
+            .query_row("select answer from request where id = ?1", [id], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(broken)?;
+        answer.flatten().as_deref().map(from).transpose()
+    }
+
+    fn beat(&mut self, mark: &RunnerMark, stale_before_ms: u64) -> Result<RunnerMark> {
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(broken)?;
+        // A clock that was set back must not keep a dead run alive: i64 is what SQLite compares.
+        let stale = i64::try_from(stale_before_ms).unwrap_or(i64::MAX);
+        tx.execute(
+            "insert into runner (id, run, pid, beat_ms) values (1, ?1, ?2, ?3)
+             on conflict (id) do update set run = excluded.run, pid = excluded.pid,
+               beat_ms = excluded.beat_ms where run = excluded.run or beat_ms < ?4",
+            rusqlite::params![mark.run, mark.pid, mark.beat_ms, stale],
+        )
+        .map_err(broken)?;
+        let holder = tx.query_row("select run, pid, beat_ms from runner", [], mark_of);
+        let holder = holder.map_err(broken)?;
+        tx.commit().map_err(broken)?;
+        Ok(holder)
+    }
+
+    fn leave(&mut self, run: &str) -> Result<()> {
+        self.db
+            .execute("delete from runner where run = ?1", [run])
+            .map(|_| ())
+            .map_err(broken)
+    }
+
+    fn runner(&mut self) -> Result<Option<RunnerMark>> {
+        self.db
+            .query_row("select run, pid, beat_ms from runner", [], mark_of)
+            .optional()
+            .map_err(broken)
+    }
+
+    fn prove(&mut self, evidence: &Evidence) -> Result<()> {
+        self.db
+            .execute(
+                "insert or replace into evidence (rule, epoch, direction, document)
+                 values (?1, ?2, ?3, ?4)",
+                rusqlite::params![
+                    evidence.rule.name(),
+                    evidence.epoch.0,
+                    evidence.direction.name(),
+                    into(evidence)?
+                ],
+            )
+            .map(|_| ())
+            .map_err(broken)
+    }
+
+    fn evidence(&mut self) -> Result<Vec<Evidence>> {
+        let mut statement = self
+            .db
+            .prepare_cached("select document from evidence order by epoch, direction, rule")
+            .map_err(broken)?;
+        let rows = statement
+            .query_map([], |row| row.get::<_, String>(0))
+            .map_err(broken)?;
+        let mut evidence = Vec::new();
+        for row in rows {
+            evidence.push(from(&row.map_err(broken)?)?);
+        }
+        Ok(evidence)
+    }
+
+    fn report(&mut self, progress: &str) -> Result<()> {
+        self.db
+            .execute(
+                "insert or replace into report (id, document) values (1, ?1)",
+                [progress],
+            )
+            .map(|_| ())
+            .map_err(broken)
+    }
+
+    fn reported(&mut self) -> Result<Option<String>> {
+        self.db
+            .query_row("select document from report", [], |row| row.get(0))
+            .optional()
+            .map_err(broken)
+    }
+}
+
+fn mark_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<RunnerMark> {
+    Ok(RunnerMark {
+        run: row.get(0)?,
+        pid: row.get(1)?,
+        beat_ms: row.get(2)?,
+    })
+}
+
+fn record(db: &Connection, entry: &Entry) -> Result<()> {
+    db.execute(
+        "insert into history (at_ms, kind, text) values (?1, ?2, ?3)",
+        rusqlite::params![entry.at_ms, entry.kind, entry.text],
+    )
+    .and_then(|_| {
+        db.execute(
+            "delete from history where seq <= (select max(seq) from history) - ?1",
+            [HISTORY_MAX],
+        )
+    })
+    .map(|_| ())
+    .map_err(broken)
+}
+
+fn into(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value)
+        .map_err(|source| failed("the ledger cannot write one of its documents").because(source))
+}
+
+fn from<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|source| {
+        failed("the ledger holds a document that this version cannot read").because(source)
+    })
+}
+
+fn failed(message: &str) -> Error {
+    Error::new(Kind::Hold, Code::LEDGER_FAILED, message)
+}
+
+fn broken(source: rusqlite::Error) -> Error {
+    failed("the ledger cannot be used")
+        .hint("Free space or restore the file, then `contraflow run`; the ends keep the data safe.")
+        .because(source)
+}

@@ -1,0 +1,229 @@
+//! Verbs that ask something of a change: `cutover`, `rollback`, `contract`, `abort`, `hold`,
+//! `resume`, `verify`, `repair`.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
+
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind};
+use contraflow_core::ledger::Answer;
+use contraflow_core::phase::{Ask, Phase};
+use contraflow_engine::runner::refused;
+use contraflow_engine::tasks::Stop;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::Exit;
+use crate::config::ChangeFile;
+use crate::output::Output;
+use crate::request;
+use crate::session::{self, Refusal, Session};
+use crate::surroundings::stop_on_signals;
+
+/// Arguments of a verb that needs none but the change.
+#[derive(clap::Args, Debug)]
+pub struct Plain {
+    /// The change file, or its name.
+    #[arg(value_name = "CHANGE")]
+    pub change: Option<PathBuf>,
+}
+
+/// Arguments of a turn.
+#[derive(clap::Args, Debug)]
+pub struct Turn {
+    /// The change file, or its name.
+    #[arg(value_name = "CHANGE")]
+    pub change: Option<PathBuf>,
+    /// Go on although letters stand: the rows they name are given up on the gaining side.
+    #[arg(long)]
+    pub accept_loss: bool,
+}
+
+/// Arguments of a verb that cannot be undone.
+#[derive(clap::Args, Debug)]
+pub struct Final {
+    /// The change file, or its name.
+    #[arg(value_name = "CHANGE")]
+    pub change: Option<PathBuf>,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Arguments of `hold`.
+#[derive(clap::Args, Debug)]
+pub struct Hold {
+    /// The change file, or its name.
+    #[arg(value_name = "CHANGE")]
+    pub change: Option<PathBuf>,
+    /// Why; shown by `status`.
+    #[arg(long, default_value = "held by request")]
+    pub reason: String,
+}
+
+/// Arguments of `repair`.
+#[derive(clap::Args, Debug)]
+pub struct Repair {
+    /// Keys to carry again; the fields of a composite key are separated by commas.
+    #[arg(value_name = "KEY", required = true)]
+    pub keys: Vec<String>,
+    /// The table, when the change has several pairs.
+    #[arg(long, default_value = "")]
+    pub table: String,
+    /// The change file, or its name.
+    #[arg(long, value_name = "CHANGE")]
+    pub change: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Answered<'a> {
+    schema: String,
+    granted: bool,
+    code: Option<Code>,
+    text: &'a str,
+    detail: Option<&'a str>,
+    hint: Option<&'a str>,
+    data: Option<Box<RawValue>>,
+}
+
+/// Asks, waits, and tells the answer.
+///
+/// # Errors
+/// When the change cannot be opened or the answer cannot be had.
+pub fn run(
+    verb: &str,
+    change: Option<&PathBuf>,
+    ask: &Ask,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
+    let file = ChangeFile::find(change.map(PathBuf::as_path))?;
+    match open(&file, ask) {
+        Ok(session) => answer(verb, &session, ask, out),
+        Err(refusal) => refuse(verb, refusal, &file, out),
+    }
+}
+
+/// The session that a request needs. Nothing is begun for a request: `run` begins a change.
+fn open(file: &ChangeFile, ask: &Ask) -> Result<Session, Refusal> {
+    let ends = Session::ends(file)?;
+    let state = ends.state().map_err(Refusal::Failed)?;
+    if state.phase.is_over() {
+        return Err(Refusal::Phase(session::over(&state)));
+    }
+    if state.phase == Phase::Declared && !ends.is_carried().map_err(Refusal::Failed)? {
+        let message = "the change was not started";
+        let error = Error::new(Kind::Precondition, Code::CHANGE_UNKNOWN, message);
+        return Err(Refusal::Phase(error.hint("`contraflow run` starts it.")));
+    }
+    match ask {
+        // Whatever became of the tables and of the change file: giving up is always possible.
+        Ask::Abort => Ok(ends),
+        Ask::Cutover { .. }
+        | Ask::Rollback { .. }
+        | Ask::Contract
+        | Ask::Hold { .. }
+        | Ask::Resume
+        | Ask::Verify
+        | Ask::Repair { .. }
+        | Ask::Replay { .. } => Session::to_run(file),
+    }
+}
+
+/// A phase that refuses is an answer like any other.
+fn refuse(
+    verb: &str,
+    refusal: Refusal,
+    file: &ChangeFile,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
+    match refusal {
+        Refusal::Phase(error) => tell(verb, &refused(&error), out),
+        Refusal::Problems(_) | Refusal::Failed(_) => refusal.tell(file, out),
+    }
+}
+
+fn answer(verb: &str, session: &Session, ask: &Ask, out: &mut Output) -> anyhow::Result<Exit> {
+    let stop = Stop::default();
+    stop_on_signals(&stop)?;
+    let answer = request::ask(session, ask, &stop, out)?;
+    tell(verb, &answer, out)
+}
+
+/// Tells an answer in the form asked for.
+///
+/// # Errors
+/// When the stream is closed.
+pub fn tell(verb: &str, answer: &Answer, out: &mut Output) -> anyhow::Result<Exit> {
+    out.document(&Answered {
+        schema: format!("contraflow.{verb}/1"),
+        granted: answer.granted,
+        code: answer.code.map(Code),
+        text: &answer.text,
+        detail: answer.detail.as_deref(),
+        hint: answer.hint.as_deref(),
+        data: answer
+            .data
+            .clone()
+            .and_then(|data| RawValue::from_string(data).ok()),
+    })?;
+    if answer.granted {
+        out.human(&answer.text)?;
+        return Ok(Exit::Yes);
+    }
+    out.refusal(answer)?;
+    Ok(Exit::No)
+}
+
+/// Asks for something that cannot be undone, after showing what stands and asking the person.
+///
+/// # Errors
+/// When nobody confirmed, or as for [`run`].
+pub fn run_final(verb: &str, args: &Final, ask: &Ask, out: &mut Output) -> anyhow::Result<Exit> {
+    let file = ChangeFile::find(args.change.as_deref())?;
+    let session = match open(&file, ask) {
+        Ok(session) => session,
+        Err(refusal) => return refuse(verb, refusal, &file, out),
+    };
+    if !args.yes {
+        confirm(verb, &session, out)?;
+    }
+    answer(verb, &session, ask, out)
+}
+
+fn confirm(verb: &str, session: &Session, out: &mut Output) -> anyhow::Result<()> {
+    let change = &session.context.change;
+    super::status::show(session, out)?;
+    let refused = |why: &str| {
+        Error::new(
+            Kind::Precondition,
+            Code::NOT_CONFIRMED,
+            format!("{verb} was not confirmed: {why}"),
+        )
+        .hint(format!("`contraflow {verb} --yes` does not ask."))
+    };
+    if !std::io::stdin().is_terminal() {
+        return Err(refused("there is no terminal to ask on").into());
+    }
+    out.say(&format!(
+        "This cannot be undone. Type the name of the change ({change}) to go on:"
+    ))?;
+    let mut typed = String::new();
+    std::io::stdin().lock().read_line(&mut typed)?;
+    if typed.trim() == change {
+        Ok(())
+    } else {
+        Err(refused("another name was typed").into())
+    }
+}
+
+impl Repair {
+    /// The request.
+    #[must_use]
+    pub fn ask(&self) -> Ask {
+        let split = |key: &String| key.split(',').map(str::to_owned).collect();
+        Ask::Repair {
+            table: self.table.clone(),
+            keys: self.keys.iter().map(split).collect(),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `contraflow check`: everything that is wrong with a change, before anything is written.
+
+use std::path::PathBuf;
+
+use contraflow_core::error::Problem;
+use contraflow_core::mapping::{LawReport, check_laws};
+use contraflow_core::position::Position;
+use contraflow_core::record::Image;
+use contraflow_core::side::Side;
+use serde::Serialize;
+
+use crate::Exit;
+use crate::config::ChangeFile;
+use crate::output::Output;
+use crate::session::Session;
+
+/// Real rows that the laws are tried on, per table.
+const ROWS: u64 = 1_000;
+
+/// Check a change file, its mapping and both ends. Touches nothing.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The change file, or its name.
+    #[arg(value_name = "CHANGE")]
+    pub change: Option<PathBuf>,
+    /// Try the laws of the mapping too: on generated rows and on real ones.
+    #[arg(long)]
+    pub laws: bool,
+    /// Replays the generated rows of an earlier check.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Serialize)]
+struct Checked<'s> {
+    schema: &'static str,
+    change: &'s str,
+    warnings: &'s [Problem],
+    laws: Vec<PairLaws<'s>>,
+}
+
+#[derive(Serialize)]
+struct PairLaws<'s> {
+    old: &'s str,
+    new: &'s str,
+    law: &'static str,
+    holds: bool,
+    report: Option<LawReport>,
+}
+
+/// Checks. Exit 0 when nothing is in the way, 1 when a law is broken, 2 for problems.
+///
+/// # Errors
+/// When an end cannot be read.
+pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
+    let file = ChangeFile::find(args.change.as_deref())?;
+    let session = match Session::open(&file) {
+        Ok(session) => session,
+        Err(refusal) => return refusal.tell(&file, out),
+    };
+    let context = &session.context;
+    if !session.warnings.is_empty() {
+        out.warnings(&file, &session.warnings)?;
+    }
+    let mut laws = Vec::new();
+    for pair in context.pair_ids() {
+        let bound = context.pair(pair);
+        let report = args.laws.then(|| {
+            let rows = Side::BOTH.map(|side| real_rows(&session, side, pair));
+            check_laws(&bound.mapping, [&rows[0], &rows[1]], args.seed)
+        });
+        laws.push(PairLaws {
+            old: &bound.old,
+            new: &bound.new,
+            law: bound.mapping.law().name(),
+            holds: report.as_ref().is_none_or(LawReport::holds),
+            report,
+        });
+    }
+    for pair in &laws {
+        out.human(&format!("{} -> {}: {}", pair.old, pair.new, pair.law))?;
+        if let Some(report) = &pair.report {
+            tell(report, out)?;
+        }
+    }
+    let holds = laws.iter().all(|pair| pair.holds);
+    out.human(if holds {
+        "nothing is in the way"
+    } else {
+        "the mapping loses data"
+    })?;
+    out.document(&Checked {
+        schema: "contraflow.check/1",
+        change: &context.change,
+        warnings: &session.warnings,
+        laws,
+    })?;
+    Ok(if holds { Exit::Yes } else { Exit::No })
+}
+
+/// Rows of a table, or none when it is not there yet.
+fn real_rows(session: &Session, side: Side, pair: contraflow_core::record::PairId) -> Vec<Image> {
+    let read = || {
+        let bound = session.context.side(side);
+        let mut structure = bound.switch()?;
+        if side == Side::New && structure.standing()?.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut lookup = bound.scan()?;
+        let range = lookup.range(pair, 0, None, ROWS)?;
+        let chunk = lookup.read(&range, 4 << 20, &Position::new([]))?;
+        contraflow_core::error::Result::Ok(chunk.rows.into_iter().map(|(_, row)| row).collect())
+    };
+    read().unwrap_or_default()
+}
+
+fn tell(report: &LawReport, out: &mut Output) -> anyhow::Result<()> {
+    for law in &report.laws {
+        let name = format!("{:?}", law.law);
+        let verdict = if law.broken.is_empty() {
+            "holds"
+        } else {
+            "BROKEN"
+        };
+        out.human(&format!("  {name:<14}{verdict:<7} in {} cases", law.cases))?;
+        for broken in &law.broken {
+            out.human(&format!(
+                "    {} of the {} side: {}",
+                broken.path, broken.side, broken.detail
+            ))?;
+            if let Some(row) = &broken.row {
+                out.human(&format!("    generated row: {row}"))?;
+            }
+        }
+    }
+    out.human(&format!(
+        "  complement    {} of {} rows need one, {} bytes at the median, {} at the 99th percentile",
+        report.with_complement,
+        report.mapped,
+        report.complement_bytes_p50,
+        report.complement_bytes_p99
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! `contraflow plan`: exactly what a change will do, step by step. Touches nothing.
+
+use std::path::PathBuf;
+
+use contraflow_core::change::quantity;
+use contraflow_core::end::Step;
+use contraflow_core::side::Side;
+use serde::Serialize;
+
+use crate::Exit;
+use crate::config::ChangeFile;
+use crate::output::Output;
+use crate::session::Session;
+
+/// Show the exact statements, locks, grants and phases of a change. Touches nothing.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The change file, or its name.
+    #[arg(value_name = "CHANGE")]
+    pub change: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Plan<'s> {
+    schema: &'static str,
+    change: &'s str,
+    mapping: Vec<Mapped<'s>>,
+    phases: Vec<Planned>,
+}
+
+#[derive(Serialize)]
+struct Mapped<'s> {
+    old: &'s str,
+    new: &'s str,
+    rows_estimated: u64,
+    operations: Vec<Operation>,
+}
+
+#[derive(Serialize)]
+struct Operation {
+    name: &'static str,
+    law: &'static str,
+    does: String,
+    loses: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Planned {
+    phase: &'static str,
+    does: &'static str,
+    locks: String,
+    steps: Vec<Statements>,
+}
+
+#[derive(Serialize)]
+struct Statements {
+    end: &'static str,
+    address: String,
+    who: &'static str,
+    statements: Vec<String>,
+}
+
+/// Shows the plan.
+///
+/// # Errors
+/// When the stream is closed.
+pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
+    let file = ChangeFile::find(args.change.as_deref())?;
+    let session = match Session::open(&file) {
+        Ok(session) => session,
+        Err(refusal) => return refusal.tell(&file, out),
+    };
+    if !session.warnings.is_empty() {
+        out.warnings(&file, &session.warnings)?;
+    }
+    let plan = plan(&session)?;
+    tell(&plan, out)?;
+    out.document(&plan)?;
+    Ok(Exit::Yes)
+}
+
+fn plan(session: &Session) -> anyhow::Result<Plan<'_>> {
+    let context = &session.context;
+    let mapping = context
+        .pairs
+        .iter()
+        .map(|pair| Mapped {
+            old: &pair.old,
+            new: &pair.new,
+            rows_estimated: context
+                .old
+                .end
+                .inspect(&pair.old, &[])
+                .ok()
+                .flatten()
+                .map_or(0, |found| found.rows_estimated),
+            operations: pair
+                .mapping
+                .operations()
+                .iter()
+                .map(|operation| Operation {
+                    name: operation.name,
+                    law: operation.law.name(),
+                    does: operation.description.clone(),
+                    loses: operation.loses.clone(),
+                })
+                .collect(),
+        })
+        .collect();
+    Ok(Plan {
+        schema: "contraflow.plan/1",
+        change: &context.change,
+        mapping,
+        phases: phases(session)?,
+    })
+}
+
+fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
+    let fence = quantity::show_duration(session.context.limits.fence_max);
+    let short = "each file's write lock, for the length of one short transaction".to_owned();
+    Ok(vec![
+        Planned {
+            phase: "expand",
+            does: "creates the new tables, the bookkeeping of both ends, journal and guard",
+            locks: short.clone(),
+            steps: vec![
+                statements(session, Side::New, Step::Expand)?,
+                statements(session, Side::Old, Step::Expand)?,
+            ],
+        },
+        Planned {
+            phase: "backfill",
+            does: "copies history range by range in key order, while every write is followed",
+            locks: "the new file's write lock, about 10 ms per transaction".to_owned(),
+            steps: Vec::new(),
+        },
+        Planned {
+            phase: "follow",
+            does: "carries every committed write of the old end",
+            locks: "the new file's write lock, about 10 ms per transaction".to_owned(),
+            steps: Vec::new(),
+        },
+        Planned {
+            phase: "cutover",
+            does: "judges the gates, fences the old end, drains, compares, seals, opens the new end",
+            locks: format!("writers of the old end are refused, {fence} at most"),
+            steps: vec![
+                statements(session, Side::Old, Step::Fence)?,
+                statements(session, Side::Old, Step::Seal)?,
+                statements(session, Side::New, Step::Flip)?,
+            ],
+        },
+        Planned {
+            phase: "reverse",
+            does: "carries every committed write of the new end back, for readers of the old one",
+            locks: "the old file's write lock, about 10 ms per transaction".to_owned(),
+            steps: Vec::new(),
+        },
+        Planned {
+            phase: "rollback",
+            does: "the same turn the other way, any number of times",
+            locks: format!("writers of the new end are refused, {fence} at most"),
+            steps: vec![
+                statements(session, Side::New, Step::Fence)?,
+                statements(session, Side::New, Step::Seal)?,
+                statements(session, Side::Old, Step::Flip)?,
+            ],
+        },
+        Planned {
+            phase: "contract",
+            does: "drops the old tables and all bookkeeping, after showing evidence and asking",
+            locks: short,
+            steps: vec![
+                statements(session, Side::Old, Step::Drop)?,
+                statements(session, Side::Old, Step::Clean)?,
+                statements(session, Side::New, Step::Clean)?,
+            ],
+        },
+    ])
+}
+
+fn statements(session: &Session, side: Side, step: Step) -> anyhow::Result<Statements> {
+    let bound = session.context.side(side);
+    Ok(Statements {
+        end: side.name(),
+        address: bound.end.address(),
+        who: "this process; it needs write permission on the file and its folder",
+        statements: bound.structure()?.statements(step),
+    })
+}
+
+fn tell(plan: &Plan<'_>, out: &mut Output) -> anyhow::Result<()> {
+    out.human(&format!("plan of change {}", plan.change))?;
+    for pair in &plan.mapping {
+        out.human(&format!(
+            "\n{} -> {}  (about {} rows)",
+            pair.old, pair.new, pair.rows_estimated
+        ))?;
+        for operation in &pair.operations {
+            out.human(&format!(
+                "  {:<9}{:<12}{}",
+                operation.name, operation.law, operation.does
+            ))?;
+            if let Some(loses) = &operation.loses {
+                out.human(&format!("  {:<21}a round trip loses: {loses}", ""))?;
+            }
+        }
+    }
+    for phase in &plan.phases {
+        out.human(&format!("\n{}: {}", phase.phase.to_uppercase(), phase.does))?;
+        out.human(&format!("  locks: {}", phase.locks))?;
+        for step in &phase.steps {
+            out.human(&format!(
+                "  at the {} end ({}), run by {}:",
+                step.end, step.address, step.who
+            ))?;
+            for statement in &step.statements {
+                out.human(&format!("    {};", statement.replace('\n', "\n    ")))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! A change file bound to its ends: what every verb but the first few starts from.
+
+mod bind;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Problem, Severity};
+use contraflow_core::ledger::{Ledger, Saved};
+use contraflow_core::mapping::{OpSpec, parse};
+use contraflow_core::phase::{Phase, State};
+use contraflow_core::side::Side;
+use contraflow_ends::ledger::SqliteLedger;
+use contraflow_engine::context::Context;
+use contraflow_engine::runner::SharedLedger;
+
+use crate::Exit;
+use crate::config::ChangeFile;
+use crate::output::Output;
+use crate::surroundings::random_name;
+
+/// A change and its ends.
+pub struct Session {
+    /// The change at run time.
+    pub context: Arc<Context>,
+    /// Where the ledger lies.
+    pub ledger_path: PathBuf,
+    /// Things worth knowing that refuse nothing.
+    pub warnings: Vec<Problem>,
+}
+
+/// Why a verb cannot have the session that it needs.
+pub enum Refusal {
+    /// Problems of the file, the mapping or the ends.
+    Problems(Vec<Problem>),
+    /// The phase of the change leaves nothing to do for the verb.
+    Phase(Error),
+    /// The ledger or an end cannot be asked.
+    Failed(Error),
+}
+
+impl Refusal {
+    /// Tells it, and what the shell is told.
+    ///
+    /// # Errors
+    /// When the stream is closed.
+    pub fn tell(self, file: &ChangeFile, out: &mut Output) -> anyhow::Result<Exit> {
+        match self {
+            Refusal::Problems(problems) => {
+                out.problems(file, &problems)?;
+                Ok(Exit::Error)
+            }
+            Refusal::Phase(error) => {
+                out.failed(&error.into());
+                Ok(Exit::No)
+            }
+            Refusal::Failed(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Session {
+    /// Binds a change file to its ends. All problems of the file, the mapping and the ends are
+    /// reported at once.
+    ///
+    /// # Errors
+    /// The problems, when at least one of them is an error; and when the change is over, because
+    /// then its tables need not be there.
+    pub fn open(file: &ChangeFile) -> Result<Session, Refusal> {
+        let ends = Session::ends(file)?;
+        let state = ends.state().map_err(Refusal::Failed)?;
+        match state.phase {
+            Phase::Done | Phase::Contract | Phase::Abort => Err(Refusal::Phase(over(&state))),
+            Phase::Declared
+            | Phase::Expand
+            | Phase::Backfill
+            | Phase::Follow
+            | Phase::Turn { .. }
+            | Phase::Reverse
+            | Phase::Aborted => Session::bind(file),
+        }
+    }
+
+    /// The session of a verb that runs the change: as [`Session::open`], but what is left of a
+    /// contract or an abort is finished without tables and mapping.
+    ///
+    /// # Errors
+    /// As for [`Session::open`].
+    pub fn to_run(file: &ChangeFile) -> Result<Session, Refusal> {
+        let ends = Session::ends(file)?;
+        let state = ends.state().map_err(Refusal::Failed)?;
+        match state.phase {
+            Phase::Contract | Phase::Abort => Ok(ends),
+            _ => Session::open(file),
+        }
+    }
+
+    /// The ends of a change, without looking at tables and mapping: enough to ask who has
+    /// authority and to take down what expand made, whatever became of the tables.
+    ///
+    /// # Errors
+    /// The problems of the file.
+    pub fn ends(file: &ChangeFile) -> Result<Session, Refusal> {
+        let (change, warnings) = file.check().map_err(Refusal::Problems)?;
+        let mut problems = Vec::new();
+        bind::ledger_apart(&change, &mut problems);
+        if !problems.is_empty() {
+            return Err(Refusal::Problems(problems));
+        }
+        let mut context = bind::ends(&change);
+        let ledger_path = change.ledger().to_owned();
+        context.mapping = begun_with(&context, &ledger_path).map_err(Refusal::Failed)?;
+        Ok(Session {
+            context: Arc::new(context),
+            ledger_path,
+            warnings,
+        })
+    }
+
+    fn bind(file: &ChangeFile) -> Result<Session, Refusal> {
+        let spec = file.spec();
+        let mut problems = Vec::new();
+        let parsed: Vec<Vec<OpSpec>> = spec
+            .pairs
+            .iter()
+            .map(|pair| {
+                pair.mapping
+                    .as_ref()
+                    .map_or_else(Vec::new, |n| parse(n, &mut problems))
+            })
+            .collect();
+        let refuse = |problems| Err(Refusal::Problems(sorted(problems)));
+        let (change, mut warnings) = match spec.check(&file.base()) {
+            Ok(checked) => checked,
+            Err(more) => {
+                problems.extend(more);
+                return refuse(problems);
+            }
+        };
+        if !problems.is_empty() {
+            problems.extend(warnings);
+            return refuse(problems);
+        }
+        let bound = bind::bind(&change, &parsed, &mut problems);
+        let (errors, more): (Vec<_>, Vec<_>) = problems
+            .into_iter()
+            .partition(|problem| problem.severity == Severity::Error);
+        warnings.extend(more);
+        match bound {
+            Some(context) if errors.is_empty() => Ok(Session {
+                context: Arc::new(context),
+                ledger_path: change.ledger().to_owned(),
+                warnings: sorted(warnings),
+            }),
+            _ => refuse(errors.into_iter().chain(warnings).collect()),
+        }
+    }
+
+    /// What the ledger remembers, when there is one. It is not made for the question.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn saved(&self) -> contraflow_core::error::Result<Option<Saved>> {
+        saved(&self.ledger_path)
+    }
+
+    /// The state of the change as far as it is known without running it. The ends outrank the
+    /// ledger: a change that an end carries is not over.
+    ///
+    /// # Errors
+    /// When the ledger or an end cannot be read.
+    pub fn state(&self) -> contraflow_core::error::Result<State> {
+        let saved = self
+            .saved()?
+            .map_or_else(State::declared, |saved| saved.state);
+        if saved.phase.is_over() && self.is_carried()? {
+            return Ok(State::declared());
+        }
+        Ok(saved)
+    }
+
+    /// Whether an end carries the change.
+    ///
+    /// # Errors
+    /// When an end cannot be read.
+    pub fn is_carried(&self) -> contraflow_core::error::Result<bool> {
+        for side in Side::BOTH {
+            if self.context.side(side).switch()?.standing()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Opens the ledger and makes it when it is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn ledger(&self) -> contraflow_core::error::Result<SharedLedger> {
+        let ledger = SqliteLedger::open(&self.ledger_path, &random_name())?;
+        Ok(Arc::new(Mutex::new(Box::new(ledger))))
+    }
+}
+
+/// The refusal of a verb that comes too late.
+#[must_use]
+pub fn over(state: &State) -> Error {
+    let (message, hint) = match state.phase {
+        Phase::Done => (
+            "the change is over: the old tables are gone",
+            "`contraflow status` says what happened. A next change needs another name.",
+        ),
+        Phase::Aborted => (
+            "the change is over: it was aborted",
+            "`contraflow run` starts it again from the beginning.",
+        ),
+        Phase::Contract | Phase::Abort => (
+            "the change is being taken down",
+            "`contraflow run` finishes it; `contraflow status` says how far it is.",
+        ),
+        Phase::Declared
+        | Phase::Expand
+        | Phase::Backfill
+        | Phase::Follow
+        | Phase::Turn { .. }
+        | Phase::Reverse => (
+            "not in this phase",
+            "`contraflow status` names the next command.",
+        ),
+    };
+    Error::new(Kind::Precondition, Code::PHASE_REFUSES, message)
+        .detail(format!("The change is in phase {}.", state.phase.name()))
+        .hint(hint)
+}
+
+fn saved(path: &Path) -> contraflow_core::error::Result<Option<Saved>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    SqliteLedger::open(path, &random_name())?.load()
+}
+
+/// The digest of the mapping that the change was started with: whoever uses no mapping cannot
+/// disagree about it.
+fn begun_with(context: &Context, ledger: &Path) -> contraflow_core::error::Result<String> {
+    for side in Side::BOTH {
+        // Whoever needs an end that cannot be read reports it then.
+        if let Ok(Some(standing)) = context.side(side).switch()?.standing() {
+            return Ok(standing.mapping);
+        }
+    }
+    Ok(saved(ledger)?.map_or_else(String::new, |saved| saved.mapping))
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by_key(|problem| (problem.place, problem.code));
+    problems
+}
