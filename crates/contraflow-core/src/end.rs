@@ -2,7 +2,8 @@
 //!
 //! An [`End`] hands out **faces**: objects that own a connection each and do one job. The engine
 //! asks for the faces it needs; a face that an engine cannot have is `None`, known at plan time.
-//! Calls block. An end whose driver needs a runtime keeps one inside (`docs/decisions/0001`).
+//! Calls block. An end whose driver needs a runtime keeps one inside: see
+//! `docs/decisions/blocking-traits.md`.
 
 use std::sync::Arc;
 use std::time::Duration;

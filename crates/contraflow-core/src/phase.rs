@@ -10,6 +10,8 @@
 //! ledger: [`observe`] is asked first after every start and after every step whose answer was
 //! lost.
 
+mod asked;
+
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
@@ -366,7 +368,7 @@ pub fn decide(mode: Mode, state: &State, input: &Input) -> Result<Decision> {
             | Phase::Aborted => stay(state),
         }),
         Input::Failed(hold) => Ok(failed(state, hold)),
-        Input::Asked(ask) => asked(mode, state, ask),
+        Input::Asked(ask) => asked::asked(mode, state, ask),
     }
 }
 
@@ -529,102 +531,6 @@ fn failed(state: &State, hold: &Hold) -> Decision {
     }
 }
 
-fn asked(mode: Mode, state: &State, ask: &Ask) -> Result<Decision> {
-    let refused = |why: &str| Err(refusal(state, why));
-    if state.phase.is_over() {
-        return refused("the change is over");
-    }
-    match ask {
-        Ask::Hold { reason } if !state.phase.is_turn() => {
-            let mut next = state.clone();
-            next.held = Some(Hold {
-                code: None,
-                reason: reason.clone(),
-                hint: None,
-            });
-            Ok(Decision {
-                state: next,
-                effects: Vec::new(),
-            })
-        }
-        Ask::Hold { .. } => refused("a turn is under way; it ends by itself within its fence"),
-        Ask::Resume => {
-            let mut next = state.clone();
-            next.held = None;
-            Ok(run(&next))
-        }
-        Ask::Abort => match state.phase {
-            Phase::Declared | Phase::Expand | Phase::Backfill | Phase::Follow
-                if state.epoch == Epoch::FIRST =>
-            {
-                let mut next = state.clone();
-                next.held = None;
-                Ok(to(&next, Phase::Abort, vec![Effect::Remove]))
-            }
-            Phase::Abort => Ok(run(state)),
-            Phase::Follow => {
-                refused("authority has moved once: roll forward and contract, or go on")
-            }
-            Phase::Declared
-            | Phase::Expand
-            | Phase::Backfill
-            | Phase::Turn { .. }
-            | Phase::Reverse
-            | Phase::Contract
-            | Phase::Done
-            | Phase::Aborted => refused("abort is possible before the first cutover only"),
-        },
-        Ask::Cutover { .. } => match state.phase {
-            Phase::Follow if state.held.is_none() => Ok(turn(state, Side::New)),
-            Phase::Backfill => refused("history is still being copied"),
-            Phase::Reverse => refused("the new side has authority already"),
-            Phase::Declared
-            | Phase::Expand
-            | Phase::Follow
-            | Phase::Turn { .. }
-            | Phase::Contract
-            | Phase::Abort
-            | Phase::Done
-            | Phase::Aborted => refused("a cutover starts from follow"),
-        },
-        Ask::Rollback { .. } => match state.phase {
-            Phase::Reverse if !mode.rules().rolls_back => {
-                refused("this mode flips once: going back is a new change")
-            }
-            Phase::Reverse if state.held.is_none() => Ok(turn(state, Side::Old)),
-            Phase::Declared
-            | Phase::Expand
-            | Phase::Backfill
-            | Phase::Follow
-            | Phase::Turn { .. }
-            | Phase::Reverse
-            | Phase::Contract
-            | Phase::Abort
-            | Phase::Done
-            | Phase::Aborted => refused("a rollback starts from reverse"),
-        },
-        Ask::Contract => match state.phase {
-            Phase::Reverse if state.held.is_none() => {
-                Ok(to(state, Phase::Contract, vec![Effect::Contract]))
-            }
-            Phase::Contract => Ok(run(state)),
-            Phase::Declared
-            | Phase::Expand
-            | Phase::Backfill
-            | Phase::Follow
-            | Phase::Turn { .. }
-            | Phase::Reverse
-            | Phase::Abort
-            | Phase::Done
-            | Phase::Aborted => refused("contract starts from reverse"),
-        },
-        Ask::Verify | Ask::Repair { .. } | Ask::Replay { .. } => match state.carries() {
-            Some(_) if !state.phase.is_turn() => Ok(stay(state)),
-            _ => refused("no flow is running that could carry or compare"),
-        },
-    }
-}
-
 fn turn(state: &State, side: Side) -> Decision {
     let phase = Phase::Turn {
         to: side,
@@ -679,23 +585,6 @@ fn stay(state: &State) -> Decision {
         state: state.clone(),
         effects: Vec::new(),
     }
-}
-
-fn refusal(state: &State, why: &str) -> Error {
-    let held = state
-        .held
-        .as_ref()
-        .map_or(String::new(), |hold| format!(", held: {}", hold.reason));
-    Error::new(
-        Kind::Precondition,
-        Code::PHASE_REFUSES,
-        format!("not now: {why}"),
-    )
-    .detail(format!(
-        "The change is in phase {}{held}.",
-        state.phase.name()
-    ))
-    .hint("`contraflow status` names what is missing and the next command.")
 }
 
 /// The error that only a human resolves.

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use contraflow_core::end::{Chunk, Range};
+use contraflow_core::end::Range;
 use contraflow_core::error::Result;
 use contraflow_core::probe::Point;
 use contraflow_core::record::PairId;
 use contraflow_core::side::Direction;
 
 use crate::context::Context;
+use crate::flow::{Carried, Prepared};
 use crate::tasks::Stop;
 use crate::windows::{Window, Windows};
 
@@ -31,10 +32,8 @@ const HELD_TARGET: Duration = Duration::from_millis(10);
 pub struct Read {
     /// The window opened before the read.
     pub window: Window,
-    /// The rows.
-    pub chunk: Chunk,
-    /// What was covered.
-    pub range: Range,
+    /// The rows, mapped.
+    pub rows: Prepared,
 }
 
 /// How many rows the next range should have: found by measuring.
@@ -99,20 +98,14 @@ pub fn read(
                 range.through = Some(cut);
             }
             context.probe.at(Point::CHUNK_READ)?;
-            let rows = chunk.rows.len() as u64;
+            let count = chunk.rows.len() as u64;
             let next = range.through.clone();
-            if out
-                .send(Ok(Read {
-                    window,
-                    chunk,
-                    range,
-                }))
-                .is_err()
-            {
+            let rows = Prepared::map(context, direction, chunk, Carried::Range(range));
+            if out.send(Ok(Read { window, rows })).is_err() {
                 return Ok(());
             }
             if let Some(limit) = context.limits.backfill_rows_per_s {
-                let due = Duration::from_micros(rows * 1_000_000 / limit.max(1));
+                let due = Duration::from_micros(count * 1_000_000 / limit.max(1));
                 let spent = context.clock.elapsed().saturating_sub(began);
                 if stop.wait(due.saturating_sub(spent)) {
                     return Ok(());

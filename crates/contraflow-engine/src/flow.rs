@@ -3,7 +3,7 @@
 //! Backfill, repair and the replay of letters join the same path at "map". One flow runs in one
 //! direction; its lease cannot be copied, so the opposite flow begins where this one ends.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,20 +35,27 @@ pub struct Flow {
     lease: Lease,
     windows: Arc<Windows>,
     applied: Position,
-    waiting: VecDeque<Rows>,
+    waiting: VecDeque<Waiting>,
     chunks: Vec<(PairId, Option<Range>)>,
     totals: Totals,
     held: Duration,
-    letters_changed: bool,
-    /// What one image maps to, kept to spare an allocation per row.
-    mapped: Vec<Mapped>,
+    letters: Letters,
 }
 
-/// Rows that were read and wait until the feed has passed what they show.
-struct Rows {
+/// What a flow knows of its letters, so that it looks at them only when something may be due.
+struct Letters {
+    /// They may have changed since the last look.
+    changed: bool,
+    /// A conflict may have been settled since they were last tried.
+    hope: bool,
+    /// How many stood at the last look.
+    standing: usize,
+}
+
+/// Rows that were read, mapped and wait until the feed has passed what they show.
+struct Waiting {
     window: Window,
-    chunk: Chunk,
-    what: Carried,
+    rows: Prepared,
 }
 
 /// Why rows were read.
@@ -58,6 +65,145 @@ pub enum Carried {
     Range(Range),
     /// As single keys: those without a row are deleted at the target.
     Keys(PairId, Vec<Key>),
+}
+
+/// Rows that were read and mapped. Mapping is pure, so whoever reads may do it.
+pub struct Prepared {
+    what: Carried,
+    records: Vec<Record>,
+    letters: Vec<Letter>,
+    since: Position,
+    until: Position,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Prepared {
+    /// Maps rows that were read under an open window of the flow in this direction.
+    #[must_use]
+    pub fn map(context: &Context, direction: Direction, chunk: Chunk, what: Carried) -> Prepared {
+        let pair = match &what {
+            Carried::Range(range) => range.pair,
+            Carried::Keys(pair, _) => *pair,
+        };
+        let rows = chunk.rows.len() as u64;
+        let mut missing: HashSet<Key> = match &what {
+            Carried::Range(_) => HashSet::new(),
+            Carried::Keys(_, keys) => keys.iter().cloned().collect(),
+        };
+        let mut mapper = Mapper::new(context, direction, chunk.rows.len());
+        for (key, image) in chunk.rows {
+            missing.remove(&key);
+            mapper.put(pair, key, image, false);
+        }
+        for key in missing {
+            mapper.delete(pair, key);
+        }
+        let Mapper {
+            records, letters, ..
+        } = mapper;
+        let (since, until, bytes) = (chunk.since, chunk.until, chunk.bytes);
+        Prepared {
+            what,
+            records,
+            letters,
+            since,
+            until,
+            rows,
+            bytes,
+        }
+    }
+}
+
+/// Maps images and keys one by one: what fails becomes a letter.
+struct Mapper<'c> {
+    context: &'c Context,
+    direction: Direction,
+    records: Vec<Record>,
+    letters: Vec<Letter>,
+    /// What one image maps to, kept to spare an allocation per row.
+    mapped: Vec<Mapped>,
+}
+
+impl<'c> Mapper<'c> {
+    fn new(context: &'c Context, direction: Direction, rows: usize) -> Mapper<'c> {
+        let records = Vec::with_capacity(rows);
+        Mapper {
+            context,
+            direction,
+            records,
+            letters: Vec::new(),
+            mapped: Vec::new(),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let Event {
+            pair,
+            key,
+            op,
+            image,
+            ..
+        } = event;
+        match (op, image) {
+            (Op::Put, Some(image)) => self.put(pair, key, image, false),
+            (Op::Replace, Some(image)) => self.put(pair, key, image, true),
+            (Op::Delete, _) | (Op::Put | Op::Replace, None) => self.delete(pair, key),
+        }
+    }
+
+    fn put(&mut self, pair: PairId, source_key: Key, image: Image, replace: bool) {
+        let mapping = &self.context.pair(pair).mapping;
+        if let Err(error) = mapping.map(self.direction, image, &mut self.mapped) {
+            self.mapped.clear();
+            self.letters.push(letter(pair, source_key, &error));
+            return;
+        }
+        let change = |image| {
+            if replace {
+                Change::Replace(image)
+            } else {
+                Change::Put(image)
+            }
+        };
+        let last = self.mapped.pop();
+        for Mapped { key, image } in self.mapped.drain(..) {
+            let source_key = source_key.clone();
+            self.records.push(Record {
+                pair,
+                key,
+                source_key,
+                change: change(image),
+            });
+        }
+        if let Some(Mapped { key, image }) = last {
+            self.records.push(Record {
+                pair,
+                key,
+                source_key,
+                change: change(image),
+            });
+        }
+    }
+
+    fn delete(&mut self, pair: PairId, source_key: Key) {
+        match self
+            .context
+            .pair(pair)
+            .mapping
+            .key(self.direction, &source_key)
+        {
+            Ok(key) => {
+                self.records.push(Record {
+                    pair,
+                    key,
+                    source_key,
+                    change: Change::Delete,
+                });
+            }
+            Err(error) => self.letters.push(letter(pair, source_key, &error)),
+        }
+    }
 }
 
 /// What a flow has done since it started.
@@ -113,8 +259,11 @@ impl Flow {
             chunks: resume.chunks,
             totals: Totals::default(),
             held: Duration::ZERO,
-            letters_changed: true,
-            mapped: Vec::new(),
+            letters: Letters {
+                changed: true,
+                hope: true,
+                standing: 0,
+            },
         })
     }
 
@@ -157,12 +306,8 @@ impl Flow {
     }
 
     /// Hands over rows that were read under a window of this flow.
-    pub fn offer(&mut self, window: Window, chunk: Chunk, what: Carried) {
-        self.waiting.push_back(Rows {
-            window,
-            chunk,
-            what,
-        });
+    pub fn offer(&mut self, window: Window, rows: Prepared) {
+        self.waiting.push_back(Waiting { window, rows });
     }
 
     /// Reads keys at the source, to carry them again when the feed has passed what was read.
@@ -173,7 +318,9 @@ impl Flow {
         let window = self.windows.open();
         let chunk = self.lookup.get(pair, &keys, &window.received)?;
         self.context.probe.at(Point::RECARRY_READ)?;
-        self.offer(window, chunk, Carried::Keys(pair, keys));
+        let what = Carried::Keys(pair, keys);
+        let rows = Prepared::map(&self.context, self.direction, chunk, what);
+        self.offer(window, rows);
         Ok(())
     }
 
@@ -189,7 +336,7 @@ impl Flow {
         if followed {
             return Ok(Stepped::Followed);
         }
-        if self.letters_changed && self.retry_letters()? {
+        if self.letters.changed && self.retry_letters()? {
             return Ok(Stepped::Recarried);
         }
         Ok(Stepped::Idle)
@@ -206,10 +353,13 @@ impl Flow {
         batch.events.retain(|event| event.origin != echo);
         self.windows.receive(&batch.events, &batch.through);
         let count = batch.events.len() as u64;
-        let (mut records, mut letters) = (Vec::with_capacity(batch.events.len()), Vec::new());
+        let mut mapper = Mapper::new(&self.context, self.direction, batch.events.len());
         for event in batch.events {
-            self.map_event(event, &mut records, &mut letters);
+            mapper.event(event);
         }
+        let Mapper {
+            records, letters, ..
+        } = mapper;
         let progress = Progress::Advance {
             through: &batch.through,
             seen: &batch.seen,
@@ -222,60 +372,47 @@ impl Flow {
         self.context.probe.at(Point::CONFIRMED)?;
         self.applied = batch.through;
         self.totals.events += count;
+        self.letters.hope |= applied.letters > 0;
+        // An image may have resolved one.
+        self.letters.changed |= count > 0 && self.letters.standing > 0;
         self.note(&applied);
         Ok(true)
     }
 
     /// Applies the oldest rows whose `until` the feed has passed.
     fn carry_waiting(&mut self) -> Result<Option<Stepped>> {
-        let Some(rows) = self.waiting.front() else {
+        let Some(waiting) = self.waiting.front() else {
             return Ok(None);
         };
         let source = &self.context.side(self.direction.source()).end;
-        if !source.reached(&self.applied, &rows.chunk.until) {
+        if !source.reached(&self.applied, &waiting.rows.until) {
             return Ok(None);
         }
-        let Some(rows) = self.waiting.pop_front() else {
+        let Some(waiting) = self.waiting.pop_front() else {
             return Ok(None);
         };
-        let stepped = self.carry(rows)?;
+        let stepped = self.carry(waiting)?;
         Ok(Some(stepped))
     }
 
-    fn carry(&mut self, rows: Rows) -> Result<Stepped> {
-        let Rows {
-            window,
-            chunk,
+    fn carry(&mut self, waiting: Waiting) -> Result<Stepped> {
+        let Waiting { window, rows } = waiting;
+        let Prepared {
             what,
+            mut records,
+            mut letters,
+            since,
+            until,
+            rows,
+            bytes,
         } = rows;
-        let pair = match &what {
-            Carried::Range(range) => range.pair,
-            Carried::Keys(pair, _) => *pair,
-        };
-        let (mut records, mut letters) = (Vec::with_capacity(chunk.rows.len()), Vec::new());
-        let mut missing: Vec<Key> = match &what {
-            Carried::Range(_) => Vec::new(),
-            Carried::Keys(_, keys) => keys.clone(),
-        };
-        if !missing.is_empty() {
-            missing.retain(|key| !chunk.rows.iter().any(|(found, _)| found == key));
+        let before = records.len() + letters.len();
+        if !self.windows.is_quiet() {
+            records.retain(|record| !self.is_superseded(record.pair, &record.source_key, &since));
+            letters.retain(|letter| !self.is_superseded(letter.pair, &letter.source_key, &since));
         }
-        let read = chunk.rows.len() as u64;
-        let mut superseded = 0;
-        let quiet = self.windows.is_quiet();
-        for (key, image) in chunk.rows {
-            if !quiet && self.is_superseded(pair, &key, &chunk.since) {
-                superseded += 1;
-                continue;
-            }
-            self.map_put(pair, key, image, false, &mut records, &mut letters);
-        }
-        for key in missing {
-            if !self.is_superseded(pair, &key, &chunk.since) {
-                self.map_delete(pair, key, &mut records, &mut letters);
-            }
-        }
-        let seen = &chunk.until;
+        let superseded = (before - records.len() - letters.len()) as u64;
+        let seen = &until;
         let (progress, stepped) = match &what {
             Carried::Range(range) => (
                 Progress::Chunk { range, seen },
@@ -289,8 +426,9 @@ impl Flow {
         self.context.probe.at(Point::CHUNK_APPLIED)?;
         self.windows.close(&window);
         if matches!(what, Carried::Range(_)) {
-            self.totals.rows += read;
-            self.totals.bytes += chunk.bytes;
+            self.totals.rows += rows;
+            self.totals.bytes += bytes;
+            self.letters.hope |= applied.letters > 0;
         }
         self.totals.superseded += superseded;
         self.note(&applied);
@@ -306,7 +444,7 @@ impl Flow {
 
     fn note(&mut self, applied: &Applied) {
         self.totals.letters += applied.letters;
-        self.letters_changed |= applied.letters > 0;
+        self.letters.changed |= applied.letters > 0;
         self.held = applied.held;
     }
 
@@ -323,112 +461,50 @@ impl Flow {
     }
 
     /// Tries letters again whose time has come. Says whether there were any.
+    ///
+    /// Rows that wait for each other's unique value settle only together, so all conflicts of a
+    /// pair are tried at once: when one of them is due, and when one was settled otherwise.
     fn retry_letters(&mut self) -> Result<bool> {
         let source = Arc::clone(&self.context.side(self.direction.source()).end);
-        let letters = self.apply.letters()?;
+        let mut letters = self.apply.letters()?;
         let standing = letters.len() as u64;
         if standing > self.context.limits.letters_max {
             return Err(too_many(standing, self.context.limits.letters_max));
         }
-        let (mut due, mut later) = (Vec::new(), false);
-        for letter in letters
-            .into_iter()
-            .filter(|letter| letter.direction == self.direction)
-        {
-            match &letter.letter.retry_after {
-                Some(after) if source.reached(&self.applied, after) => due.push(letter),
-                Some(_) => later = true,
-                None => {}
+        letters.retain(|letter| letter.direction == self.direction);
+        self.letters.hope |= letters.len() < self.letters.standing;
+        self.letters.standing = letters.len();
+        let (mut due, mut later) = (false, false);
+        for letter in &letters {
+            if let Some(after) = &letter.letter.retry_after {
+                let reached = source.reached(&self.applied, after);
+                due |= reached;
+                later |= !reached;
             }
         }
-        self.letters_changed = later;
-        let any = !due.is_empty();
-        for letter in due {
-            self.recarry(letter.letter.pair, vec![letter.letter.source_key])?;
+        let now = due || (self.letters.hope && !later);
+        self.letters.changed = later && !now;
+        if !now {
+            return Ok(false);
+        }
+        self.letters.hope = false;
+        let mut any = false;
+        for pair in self.context.pair_ids() {
+            let keys: Vec<Key> = letters
+                .iter()
+                .map(|stored| &stored.letter)
+                .filter(|letter| letter.pair == pair)
+                .filter(|letter| {
+                    letter.retry_after.is_some() || letter.code == Code::UNIQUE_CONFLICT
+                })
+                .map(|letter| letter.source_key.clone())
+                .collect();
+            if !keys.is_empty() {
+                self.recarry(pair, keys)?;
+                any = true;
+            }
         }
         Ok(any)
-    }
-
-    fn map_event(&mut self, event: Event, records: &mut Vec<Record>, letters: &mut Vec<Letter>) {
-        let Event {
-            pair,
-            key,
-            op,
-            image,
-            ..
-        } = event;
-        match (op, image) {
-            (Op::Put, Some(image)) => self.map_put(pair, key, image, false, records, letters),
-            (Op::Replace, Some(image)) => self.map_put(pair, key, image, true, records, letters),
-            (Op::Delete, _) | (Op::Put | Op::Replace, None) => {
-                self.map_delete(pair, key, records, letters);
-            }
-        }
-    }
-
-    fn map_put(
-        &mut self,
-        pair: PairId,
-        source_key: Key,
-        image: Image,
-        replace: bool,
-        records: &mut Vec<Record>,
-        letters: &mut Vec<Letter>,
-    ) {
-        let mapping = &self.context.pair(pair).mapping;
-        if let Err(error) = mapping.map(self.direction, image, &mut self.mapped) {
-            self.mapped.clear();
-            letters.push(letter(pair, source_key, &error));
-            return;
-        }
-        let change = |image| {
-            if replace {
-                Change::Replace(image)
-            } else {
-                Change::Put(image)
-            }
-        };
-        let last = self.mapped.pop();
-        for Mapped { key, image } in self.mapped.drain(..) {
-            let source_key = source_key.clone();
-            records.push(Record {
-                pair,
-                key,
-                source_key,
-                change: change(image),
-            });
-        }
-        if let Some(Mapped { key, image }) = last {
-            records.push(Record {
-                pair,
-                key,
-                source_key,
-                change: change(image),
-            });
-        }
-    }
-
-    fn map_delete(
-        &self,
-        pair: PairId,
-        source_key: Key,
-        records: &mut Vec<Record>,
-        letters: &mut Vec<Letter>,
-    ) {
-        match self
-            .context
-            .pair(pair)
-            .mapping
-            .key(self.direction, &source_key)
-        {
-            Ok(key) => records.push(Record {
-                pair,
-                key,
-                source_key,
-                change: Change::Delete,
-            }),
-            Err(error) => letters.push(letter(pair, source_key, &error)),
-        }
     }
 }
 

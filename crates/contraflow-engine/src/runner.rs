@@ -7,10 +7,10 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::end::Remove;
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::gate::{Rule, Verdict, judge};
+use contraflow_core::gate::Verdict;
 use contraflow_core::lease::{Epoch, Gate, Ownership, Standing, ownership};
-use contraflow_core::ledger::{Answer, Entry, Ledger, RunnerMark};
-use contraflow_core::phase::{Ask, Decision, Effect, Hold, Input, Phase, State, decide};
+use contraflow_core::ledger::{Entry, Ledger, RunnerMark};
+use contraflow_core::phase::{Decision, Effect, Hold, Input, State, decide};
 use contraflow_core::probe::Point;
 use contraflow_core::side::Side;
 
@@ -20,7 +20,14 @@ use crate::tasks::{Stop, TaskSet};
 use crate::turn::{self, Turn};
 use crate::worker::Worker;
 
+pub use answers::refused;
+
+use answers::closed;
+use words::{describe, say};
+
+mod answers;
 pub mod requests;
+mod words;
 
 /// A ledger shared with the thread that gives signs of life.
 pub type SharedLedger = Arc<Mutex<Box<dyn Ledger>>>;
@@ -72,6 +79,8 @@ pub struct Runner<'w> {
     meter: Meter,
     reported: Duration,
     rows_estimated: u64,
+    /// Rows of history that earlier runs carried.
+    rows_before: u64,
     stop: Stop,
     watcher: &'w mut dyn Watcher,
 }
@@ -114,6 +123,7 @@ impl<'w> Runner<'w> {
             verdicts: Vec::new(),
             meter: Meter::default(),
             rows_estimated,
+            rows_before: 0,
             stop,
             watcher,
         };
@@ -198,6 +208,11 @@ impl<'w> Runner<'w> {
         }
         if let (None, Some(direction)) = (&self.worker, wanted) {
             let history = self.state.phase.copies_history() && self.context.copies_history;
+            self.rows_before = if history {
+                rows_there(&self.context)?
+            } else {
+                0
+            };
             self.worker = Some(Worker::start(&self.context, direction, history)?);
             self.meter = Meter::default();
         }
@@ -464,12 +479,13 @@ impl<'w> Runner<'w> {
         self.meter
             .add(now, totals.rows, totals.bytes, totals.events);
         let (rows_per_s, bytes_per_s, events_per_s) = self.meter.rates();
-        let left = self.rows_estimated.saturating_sub(totals.rows);
+        let rows = self.rows_before + totals.rows;
+        let left = self.rows_estimated.saturating_sub(rows);
         let eta_s = (rows_per_s > 0 && !status.history_done).then(|| left / rows_per_s);
         Progress {
             at_s: now.as_secs(),
             direction: Some(worker.direction.to_string()),
-            rows: totals.rows,
+            rows,
             rows_estimated: self.rows_estimated,
             bytes: totals.bytes,
             rows_per_s,
@@ -518,6 +534,12 @@ fn take_run(
     )
 }
 
+/// Rows that the new tables hold: what earlier runs carried.
+fn rows_there(context: &Context) -> Result<u64> {
+    let mut structure = context.new.structure()?;
+    context.pair_ids().map(|pair| structure.count(pair)).sum()
+}
+
 fn rows_estimated(context: &Context) -> u64 {
     let estimate = |pair: &crate::context::Pair| {
         context
@@ -529,28 +551,6 @@ fn rows_estimated(context: &Context) -> u64 {
             .map_or(0, |i| i.rows_estimated)
     };
     context.pairs.iter().map(estimate).sum()
-}
-
-/// The error that lists closed gates, if any is closed.
-fn closed(verdicts: &[Verdict]) -> Option<Error> {
-    let closed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.open).collect();
-    let first = closed.first()?;
-    let said: Vec<String> = closed
-        .iter()
-        .map(|v| {
-            format!(
-                "{}: {}",
-                v.rule.name(),
-                v.why.as_deref().unwrap_or("closed")
-            )
-        })
-        .collect();
-    let message = format!("{} of {} gates are closed", closed.len(), verdicts.len());
-    Some(
-        Error::new(Kind::Precondition, Code::GATE_CLOSED, message)
-            .detail(format!("{}.", said.join("; ")))
-            .hint(format!("{}.", first.rule.advice())),
-    )
 }
 
 /// A context without pairs finishes a contract or an abort; it must not carry anything.
@@ -572,167 +572,6 @@ fn no_turn() -> Error {
     )
 }
 
-fn describe(effect: Effect) -> String {
-    match effect {
-        Effect::Expand => "expand both ends".into(),
-        Effect::Carry { direction } => format!("carry {direction}"),
-        Effect::Standby { side } => format!("watch the {side} end"),
-        Effect::Judge { to } => format!("judge the gates for {to}"),
-        Effect::Fence { side } => format!("fence the {side} end"),
-        Effect::Drain { side } => format!("drain the {side} end"),
-        Effect::Compare { side } => format!("compare what changed at the {side} end"),
-        Effect::Seal { side } => format!("seal the {side} end"),
-        Effect::Flip { side } => format!("open the {side} end"),
-        Effect::Lift { side } => format!("lift the fence of the {side} end"),
-        Effect::Observe => "ask both ends who has authority".into(),
-        Effect::Contract => "take the old end down".into(),
-        Effect::Remove => "take down what expand made".into(),
-    }
-}
-
-fn say(ownership: Ownership) -> String {
-    match ownership {
-        Ownership::Unclaimed => "the change is not carried yet".into(),
-        Ownership::Held {
-            by,
-            epoch,
-            fenced: true,
-        } => format!("{by}, epoch {epoch}, fenced"),
-        Ownership::Held {
-            by,
-            epoch,
-            fenced: false,
-        } => format!("{by}, epoch {epoch}"),
-        Ownership::Sealed { gaining, epoch } => format!("on its way to {gaining}, epoch {epoch}"),
-        Ownership::Ambiguous => "impossible".into(),
-    }
-}
-
 fn lock(ledger: &SharedLedger) -> MutexGuard<'_, Box<dyn Ledger>> {
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn granted(text: &str) -> Answer {
-    Answer {
-        granted: true,
-        code: None,
-        text: text.to_owned(),
-        detail: None,
-        hint: None,
-        data: None,
-    }
-}
-
-/// The answer to a request that is not granted.
-#[must_use]
-pub fn refused(error: &Error) -> Answer {
-    Answer {
-        granted: false,
-        code: Some(error.code.0),
-        text: error.to_string(),
-        detail: error.detail.clone(),
-        hint: error.hint.clone(),
-        data: None,
-    }
-}
-
-impl Runner<'_> {
-    /// Whether the request at hand gives up rows that letters name.
-    fn accepts_loss(&mut self) -> Result<bool> {
-        let Some(id) = self.state.asked else {
-            return Ok(false);
-        };
-        let requests = lock(&self.ledger).requests()?;
-        Ok(requests.iter().any(|request| {
-            request.id == id
-                && matches!(
-                    request.ask,
-                    Ask::Cutover { accept_loss: true } | Ask::Rollback { accept_loss: true }
-                )
-        }))
-    }
-
-    /// Judges the gates of contract by a fresh compare.
-    fn judge_contract(&mut self) -> Result<()> {
-        let direction = Side::New.direction();
-        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
-        let mut evidence = turn::gather(&self.context, self.state.epoch, direction, worker)?;
-        let comparison = requests::full_compare(&self.context, worker, &self.stop)?;
-        evidence.push(turn::evidence_of(
-            &self.context,
-            self.state.epoch,
-            direction,
-            &comparison,
-        ));
-        for evidence in &evidence {
-            lock(&self.ledger).prove(evidence)?;
-        }
-        let verdicts = judge(
-            Rule::CONTRACT,
-            &evidence,
-            self.state.epoch,
-            direction,
-            |rule| self.context.allowed(rule),
-        );
-        self.verdicts.clone_from(&verdicts);
-        closed(&verdicts).map_or(Ok(()), Err)
-    }
-
-    /// Answers the request of the turn, contract or abort that has just ended.
-    fn answer_when_rested(&mut self) -> Result<()> {
-        let Some(id) = self.state.asked else {
-            return Ok(());
-        };
-        if matches!(self.state.phase, Phase::Contract | Phase::Abort) && self.state.held.is_none() {
-            return Ok(());
-        }
-        let request = lock(&self.ledger)
-            .requests()?
-            .into_iter()
-            .find(|r| r.id == id);
-        let failure = self.last_failure.take();
-        if let Some(request) = request {
-            let reached = match request.ask {
-                Ask::Cutover { .. } => self.state.phase == Phase::Reverse,
-                Ask::Rollback { .. } => self.state.phase == Phase::Follow,
-                Ask::Contract => self.state.phase == Phase::Done,
-                Ask::Abort => self.state.phase == Phase::Aborted,
-                Ask::Hold { .. }
-                | Ask::Resume
-                | Ask::Verify
-                | Ask::Repair { .. }
-                | Ask::Replay { .. } => true,
-            };
-            let mut answer = match (reached, &failure) {
-                (true, _) => granted(&format!(
-                    "the change is in phase {}",
-                    self.state.phase.name()
-                )),
-                (false, Some(error)) => refused(error),
-                // The run that began it was killed: it is asked again.
-                (false, None) => {
-                    self.forget_asked()?;
-                    return Ok(());
-                }
-            };
-            answer.data = serde_json::to_string(&self.verdicts).ok();
-            lock(&self.ledger).answer(id, &answer)?;
-        }
-        self.forget_asked()
-    }
-
-    fn forget_asked(&mut self) -> Result<()> {
-        let state = State {
-            asked: None,
-            ..self.state.clone()
-        };
-        self.keep(
-            Decision {
-                state,
-                effects: Vec::new(),
-            },
-            "result",
-            "the request is answered",
-        )
-    }
 }

@@ -15,7 +15,7 @@ use contraflow_core::side::Direction;
 
 use crate::backfill::{self, Read, Size};
 use crate::context::Context;
-use crate::flow::{Carried, Flow, Stepped, Totals};
+use crate::flow::{Flow, Stepped, Totals};
 use crate::tasks::{Stop, TaskSet};
 use crate::windows::Windows;
 
@@ -306,12 +306,8 @@ impl Copy {
         }
         match reads.recv_timeout(wait) {
             Ok(read) => {
-                let Read {
-                    window,
-                    chunk,
-                    range,
-                } = read?;
-                flow.offer(window, chunk, Carried::Range(range));
+                let Read { window, rows } = read?;
+                flow.offer(window, rows);
                 Ok(true)
             }
             Err(RecvTimeoutError::Timeout) => Ok(false),

@@ -1,6 +1,7 @@
 //! Asks something of a change: of the process that runs it, or, when none does, by running it
 //! until the answer is there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -42,7 +43,11 @@ pub fn ask(session: &Session, ask: &Ask, stop: &Stop, out: &mut Output) -> Resul
             return Ok(answer);
         }
         if !somebody_runs(session, &ledger)? {
-            return by_ourselves(session, &ledger, (id, ask), stop, out);
+            match by_ourselves(session, &ledger, (id, ask), stop, out) {
+                // Somebody took the run a moment earlier, and will answer.
+                Err(error) if error.code == Code::ALREADY_RUNNING => {}
+                done => return done,
+            }
         }
         if stop.wait(POLL) {
             return Err(Error::new(
@@ -77,8 +82,8 @@ fn by_ourselves(
 ) -> Result<Answer> {
     let mut display = Display::new(out, true);
     let runner = Runner::start(
-        session.context.clone(),
-        ledger.clone(),
+        Arc::clone(&session.context),
+        Arc::clone(ledger),
         mark(),
         is_alive,
         stop.clone(),

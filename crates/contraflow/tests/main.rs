@@ -1,7 +1,10 @@
 //! The program as a person runs it: exit code, stdout and stderr together.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod desk;
 
 mod input;
+mod live;
 mod over;
 mod verbs;

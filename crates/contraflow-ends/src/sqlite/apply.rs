@@ -4,6 +4,7 @@
 //! the triggers look at, and lowers it before the commit. No other connection can write in
 //! between, so the flag hides exactly our own writes.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -331,8 +332,8 @@ fn lower_flag(tx: &Transaction<'_>, context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Writes the records, and the whole batch a second time with every key freed first when two
-/// rows meet on a unique value: moved and swapped values settle only together.
+/// Writes the records, and the rows a second time with every key freed first when two of them
+/// meet on a unique value: moved and swapped values settle only together.
 fn write_records(
     tx: &Transaction<'_>,
     context: &Context,
@@ -353,21 +354,41 @@ fn write_records(
         }
     }
     for writer in writers.iter_mut().flatten() {
-        writer.free(records, false)?;
+        writer.free_deleted(records)?;
     }
     context.probe.at(mid)?;
     for writer in writers.iter_mut().flatten() {
-        let mut refused = writer.put(records)?;
-        if refused
-            .iter()
-            .any(|refusal| refusal.code == Code::UNIQUE_CONFLICT)
-        {
-            writer.free(records, true)?;
-            refused = writer.put(records)?;
+        let mut refused = writer.put(records, &HashSet::new())?;
+        let conflicts = |refusal: &Refusal| refusal.code == Code::UNIQUE_CONFLICT;
+        if refused.iter().any(conflicts) {
+            refused = settle(tx, writer, records)?;
         }
         refusals.append(&mut refused);
     }
     Ok(refusals)
+}
+
+/// Frees every key and writes all rows again. A record that is refused even so leaves its row as
+/// it was, which may refuse others in turn: each round leaves out at least one more.
+fn settle(
+    tx: &Transaction<'_>,
+    writer: &mut TableWriter<'_>,
+    records: &[Record],
+) -> Result<Vec<Refusal>> {
+    let (mut all, mut left_out) = (Vec::new(), HashSet::new());
+    tx.execute_batch("savepoint settle").map_err(failure)?;
+    loop {
+        writer.free(records, &left_out)?;
+        let refused = writer.put(records, &left_out)?;
+        if refused.is_empty() {
+            break;
+        }
+        tx.execute_batch("rollback to settle").map_err(failure)?;
+        left_out.extend(refused.iter().map(|refusal| refusal.record));
+        all.extend(refused);
+    }
+    tx.execute_batch("release settle").map_err(failure)?;
+    Ok(all)
 }
 
 /// A conflict may be with a row whose own change has not arrived yet: it is tried again when the

@@ -12,7 +12,7 @@ use contraflow_core::end::{Feed, Start, Table};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Batch, Event, Key, Op, Origin, PairId};
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, Transaction};
 
 use super::connection::failure;
 use super::{Context, connection, inspect, rows};
@@ -35,16 +35,17 @@ pub(super) fn sequence(position: &Position) -> u64 {
 }
 
 /// The highest sequence that the journal ever gave out, as this transaction sees it. A pruned
-/// journal's `max(seq)` is null; the counter of `autoincrement` is not.
+/// journal's `max(seq)` is null, and the counter of `autoincrement` stays behind when a statement
+/// with `or fail` keeps the rows before the one that failed: the higher of both is right.
 pub(super) fn head(db: &Connection, context: &Context) -> Result<u64> {
-    let sequence: Option<i64> = db
-        .prepare_cached("select seq from sqlite_sequence where name = ?1")
-        .and_then(|mut s| {
-            s.query_row([&context.names.journal_name], |r| r.get(0))
-                .optional()
-        })
-        .map_err(failure)?;
-    Ok(sequence.and_then(|s| u64::try_from(s).ok()).unwrap_or(0))
+    let sql = format!(
+        "select max(coalesce((select seq from sqlite_sequence where name = ?1), 0),
+                    coalesce((select max(seq) from {}), 0))",
+        context.names.journal
+    );
+    db.prepare_cached(&sql)
+        .and_then(|mut s| s.query_row([&context.names.journal_name], |row| row.get(0)))
+        .map_err(failure)
 }
 
 pub(super) struct JournalFeed {
@@ -84,7 +85,11 @@ impl JournalFeed {
         let Some(db) = &self.pruner else {
             return Ok(());
         };
-        let sql = format!("delete from {} where seq <= ?1", self.context.names.journal);
+        // The newest row stays: the next sequence follows it, whatever the counter says.
+        let sql = format!(
+            "delete from {0} where seq <= ?1 and seq < (select max(seq) from {0})",
+            self.context.names.journal
+        );
         while self.pruned < through {
             let slice = (self.pruned + PRUNE_SLICE).min(through);
             let deleted = db.prepare_cached(&sql).and_then(|mut s| s.execute([slice]));
@@ -202,7 +207,9 @@ fn read(
                 last: seq,
             }
         });
-        entry.deleted |= op == "D";
+        // An insert of a key that the batch has met before is another row: `or replace` may have
+        // deleted the earlier one without a word.
+        entry.deleted |= op == "D" || (op == "I" && entry.last != seq);
         entry.last = seq;
     }
     if through == after && head > after {

@@ -161,7 +161,7 @@ pub(super) fn rowid_alias(columns: &[Column]) -> Option<&str> {
     }
 }
 
-/// The unique indexes of a table, primary key first where it has an index of its own.
+/// The unique indexes of a table, the row id among them where a column is another name for it.
 pub(super) fn unique_indexes(db: &Connection, table: &str) -> Result<Vec<UniqueIndex>> {
     let mut list = db
         .prepare(&format!("pragma index_list({})", quote(table)))
@@ -203,6 +203,13 @@ pub(super) fn unique_indexes(db: &Connection, table: &str) -> Result<Vec<UniqueI
             name,
             columns,
             partial,
+        });
+    }
+    if let Some(alias) = rowid_alias(&columns(db, table)?) {
+        unique.push(UniqueIndex {
+            name: "rowid".to_owned(),
+            columns: vec![Some((alias.to_owned(), "BINARY".to_owned()))],
+            partial: false,
         });
     }
     Ok(unique)

@@ -170,6 +170,10 @@ pub(super) fn triggers(
             &body,
         ));
     }
+    if gate == Gate::Closed {
+        // Whatever gets this far is refused above; our own writes need not pay for more.
+        return statements;
+    }
     for on in ["insert", "update"] {
         let mut body = victims(names, pair, table, unique, on);
         if on == "insert" {
@@ -221,7 +225,8 @@ fn guard(role: &Role, names: &Names, table: &Table, gate: Gate, epoch: Epoch) ->
     match gate {
         Gate::Open => String::new(),
         Gate::Fenced => format!(
-            "  select raise(abort, {}) where (select fence_until_ms from {} where id = 1) > {NOW_MS};\n",
+            "  select raise(abort, {})
+    where (select fence_until_ms from {} where id = 1) > {NOW_MS};\n",
             text("fenced for a turn, try again shortly"),
             names.standing,
         ),
@@ -235,6 +240,9 @@ fn guard(role: &Role, names: &Names, table: &Table, gate: Gate, epoch: Epoch) ->
     }
 }
 
+/// What a write of the application adds to the journal, and what it does to the complement. A
+/// conflict clause of the application's statement reaches into triggers and outranks theirs, so
+/// nothing here may conflict.
 fn journal_body(names: &Names, pair: PairId, table: &Table, on: &str) -> String {
     let put = |op: &str, row: &str| {
         format!(
@@ -266,7 +274,8 @@ fn journal_body(names: &Names, pair: PairId, table: &Table, on: &str) -> String 
                 .collect();
             format!(
                 "  insert into {journal} (pair, op, {columns}) select {pair}, 'D', {old_key} \
-                 where {moved};\n{put}  update or replace {complement} set {assignments} \
+                 where {moved};\n{put}  delete from {complement} where {moved} and pair = {pair} \
+                 and {is};\n  update {complement} set {assignments} \
                  where {moved} and pair = {pair} and {was};\n",
                 journal = names.journal,
                 columns = names.key_columns(),
@@ -275,6 +284,7 @@ fn journal_body(names: &Names, pair: PairId, table: &Table, on: &str) -> String 
                 put = put("U", "new"),
                 complement = names.complement,
                 assignments = assignments.join(", "),
+                is = complement_key(names, &new),
                 was = complement_key(names, &old),
             )
         }
@@ -316,7 +326,8 @@ fn victims(names: &Names, pair: PairId, table: &Table, unique: &[UniqueIndex], o
             .map(|name| format!("t.{0} is {itself}.{0}", quote(name)))
             .collect();
         body.push_str(&format!(
-            "  insert into {} (pair, op, {}) select {}, 'V', {} from {} as t where {} and not ({});\n",
+            "  insert into {} (pair, op, {}) select {}, 'V', {} from {} as t
+    where {} and not ({});\n",
             names.journal,
             names.key_columns(),
             pair.0,

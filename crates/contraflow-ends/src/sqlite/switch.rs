@@ -40,7 +40,8 @@ pub(super) fn gate_name(gate: Gate) -> &'static str {
 pub(super) fn fence_statement(names: &Names) -> String {
     format!(
         "update {} set gate = 'fenced', fence_until_ms = {NOW_MS} + ?1
- where id = 1 and epoch = ?2 and (gate = 'open' or (gate = 'fenced' and fence_until_ms <= {NOW_MS}))",
+ where id = 1 and epoch = ?2
+   and (gate = 'open' or (gate = 'fenced' and fence_until_ms <= {NOW_MS}))",
         names.standing
     )
 }
@@ -55,7 +56,8 @@ pub(super) fn seal_statement(names: &Names) -> String {
 
 pub(super) fn flip_statement(names: &Names) -> String {
     format!(
-        "update {} set gate = 'open', epoch = ?1 where id = 1 and gate = 'closed' and epoch = ?1 - 1",
+        "update {} set gate = 'open', epoch = ?1
+ where id = 1 and gate = 'closed' and epoch = ?1 - 1",
         names.standing
     )
 }

@@ -1,5 +1,7 @@
 //! Writes records of one pair within a transaction.
 
+use std::collections::HashSet;
+
 use contraflow_core::code::Code;
 use contraflow_core::end::Table;
 use contraflow_core::error::Result;
@@ -44,7 +46,11 @@ impl<'t> TableWriter<'t> {
             .key
             .iter()
             .enumerate()
-            .map(|(i, &place)| format!("{} = ?{}", quote(&table.shape.fields[place].name), i + 1))
+            .map(|(i, &place)| {
+                // Through the index, and not the key that only its collation takes for equal.
+                let (name, mark) = (quote(&table.shape.fields[place].name), i + 1);
+                format!("{name} = ?{mark} and {name} = ?{mark} collate binary")
+            })
             .collect();
         let delete = format!(
             "delete from {} where {}",
@@ -64,29 +70,45 @@ impl<'t> TableWriter<'t> {
         })
     }
 
-    /// Deletes what the records delete; with `all`, also what they are about to write, so that
-    /// unique values are free for their final owners.
-    pub(super) fn free(&mut self, records: &[Record], all: bool) -> Result<()> {
+    /// Deletes what the records delete.
+    pub(super) fn free_deleted(&mut self, records: &[Record]) -> Result<()> {
         let pair = self.pair;
         for record in records.iter().filter(|record| record.pair == pair) {
-            let leaves = match record.change {
-                Change::Delete | Change::Replace(_) => true,
-                Change::Put(_) => all,
-            };
-            if leaves {
-                rows::bind_key(&mut self.delete, 1, self.table, &record.key)?;
-                self.delete.raw_execute().map_err(failure)?;
-                self.forget(&record.key)?;
+            match record.change {
+                Change::Delete | Change::Replace(_) => self.delete_row(&record.key)?,
+                Change::Put(_) => {}
             }
         }
         Ok(())
     }
 
-    /// Writes the rows of the records, and what lies beside them.
-    pub(super) fn put(&mut self, records: &[Record]) -> Result<Vec<Refusal>> {
+    /// Deletes what the records are about to write, so that unique values are free for their
+    /// final owners. Records at the places in `left_out` are not looked at.
+    pub(super) fn free(&mut self, records: &[Record], left_out: &HashSet<usize>) -> Result<()> {
+        for (place, record) in records.iter().enumerate() {
+            if record.pair == self.pair && !left_out.contains(&place) {
+                self.delete_row(&record.key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_row(&mut self, key: &Key) -> Result<()> {
+        rows::bind_key(&mut self.delete, 1, self.table, key)?;
+        self.delete.raw_execute().map_err(failure)?;
+        self.forget(key)
+    }
+
+    /// Writes the rows of the records, and what lies beside them. Records at the places in
+    /// `left_out` are not looked at.
+    pub(super) fn put(
+        &mut self,
+        records: &[Record],
+        left_out: &HashSet<usize>,
+    ) -> Result<Vec<Refusal>> {
         let mut refusals = Vec::new();
         for (place, record) in records.iter().enumerate() {
-            if record.pair != self.pair {
+            if record.pair != self.pair || left_out.contains(&place) {
                 continue;
             }
             let (Change::Put(image) | Change::Replace(image)) = &record.change else {

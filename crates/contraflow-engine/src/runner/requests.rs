@@ -11,7 +11,8 @@ use contraflow_core::shape::Type;
 use contraflow_core::value::Value;
 use serde::Serialize;
 
-use super::{Runner, Until, granted, lock, no_turn, refused};
+use super::answers::{granted, refused};
+use super::{Runner, Until, lock, no_turn};
 use crate::compare::{self, Comparer, Comparison};
 use crate::context::Context;
 use crate::tasks::Stop;
@@ -67,6 +68,9 @@ impl Runner<'_> {
         let Some(request) = lock(&self.ledger).requests()?.into_iter().next() else {
             return Ok(());
         };
+        if self.is_too_early(&request.ask) {
+            return Ok(());
+        }
         match self.take(&request) {
             Ok(()) => Ok(()),
             Err(error) if matches!(error.kind, Kind::Fenced | Kind::Ambiguous | Kind::Internal) => {
@@ -74,6 +78,25 @@ impl Runner<'_> {
             }
             Err(error) => lock(&self.ledger).answer(request.id, &refused(&error)),
         }
+    }
+
+    /// True while the flow, which this request needs, has only just been started: a moment later
+    /// it can be granted. A flow that cannot start is no reason to wait.
+    fn is_too_early(&self, ask: &Ask) -> bool {
+        let needs_flow = match ask {
+            Ask::Cutover { .. }
+            | Ask::Rollback { .. }
+            | Ask::Contract
+            | Ask::Verify
+            | Ask::Repair { .. }
+            | Ask::Replay { .. } => true,
+            Ask::Abort | Ask::Hold { .. } | Ask::Resume => false,
+        };
+        let starting = |worker: &Worker| {
+            let status = worker.status();
+            status.lag_events.is_none() && status.trying_again.is_none() && status.failure.is_none()
+        };
+        needs_flow && self.worker.as_ref().is_some_and(starting)
     }
 
     fn refuse_when_over(&mut self) -> Result<()> {

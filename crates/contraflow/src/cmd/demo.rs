@@ -36,7 +36,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     };
     std::fs::create_dir_all(&folder)?;
     let told = Story::new(&folder, args.rows)?.tell(out);
-    if args.folder.is_none() && told.as_ref().is_ok_and(|proof| proof.holds()) {
+    if args.folder.is_none() && told.as_ref().is_ok_and(demo::Proof::holds) {
         std::fs::remove_dir_all(&folder)?;
     }
     let proof = told?;

@@ -81,7 +81,15 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         .map_err(|error| Error::new(Kind::Data, error.code, error.to_string()))?;
     let new = get(&session, Side::New, pair, &new_key)?;
     let mapped = mapped.into_iter().next().map(|mapped| mapped.image);
-    let diff = compare(mapping.shape(Side::New), shape, old, mapped, new, problem);
+    let new_shape = mapping.shape(Side::New);
+    let diff = compare(
+        new_shape,
+        shape,
+        old,
+        mapped.as_ref(),
+        new.as_ref(),
+        problem,
+    );
     tell(&diff, out)?;
     out.document(&diff)?;
     Ok(if diff.equal { Exit::Yes } else { Exit::No })
@@ -126,14 +134,14 @@ fn compare(
     new_shape: &Shape,
     old_shape: &Shape,
     old: Option<Image>,
-    mapped: Option<Image>,
-    new: Option<Image>,
+    mapped: Option<&Image>,
+    new: Option<&Image>,
     problem: Option<String>,
 ) -> Diff {
     let mut fields = Vec::new();
     for (i, field) in new_shape.fields.iter().enumerate() {
-        let value = |image: &Option<Image>| image.as_ref().map(|image| image.row.0[i].clone());
-        let (ours, theirs) = (value(&mapped), value(&new));
+        let value = |image: Option<&Image>| image.map(|image| image.row.0[i].clone());
+        let (ours, theirs) = (value(mapped), value(new));
         let equal = ours == theirs || ours == Some(Value::Absent);
         let shown = |value: Option<Value>| value.map(|value| show(&value, &field.ty));
         fields.push(FieldDiff {

@@ -1,6 +1,7 @@
 //! `contraflow run`: expands, copies, follows, and stays at it until the change is over.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use contraflow_core::ledger::Entry;
@@ -91,8 +92,8 @@ fn carry(session: &Session, out: &mut Output) -> anyhow::Result<Exit> {
     let ledger = session.ledger()?;
     let mut display = Display::new(out, false);
     let runner = Runner::start(
-        session.context.clone(),
-        ledger.clone(),
+        Arc::clone(&session.context),
+        Arc::clone(&ledger),
         mark(),
         is_alive,
         stop.clone(),

@@ -160,7 +160,10 @@ fn verdicts(
     let Ownership::Held { by, epoch, .. } = owner else {
         return Vec::new();
     };
-    if evidence.is_empty() || state.phase.is_over() {
+    let current = evidence
+        .iter()
+        .any(|e| e.epoch == epoch && e.direction == by.direction());
+    if !current || state.phase.is_over() {
         return Vec::new();
     }
     judge(Rule::TURN, evidence, epoch, by.direction(), |rule| {

@@ -1,0 +1,25 @@
+//! SQLite: the suite of all ends, and what only SQLite has.
+
+mod files;
+mod peculiar;
+mod sim;
+
+use contraflow_testkit::conformance;
+
+use files::Files;
+
+#[test]
+fn sqlite_passes_the_suite() {
+    conformance::run(&Files::with(files::ROWID_TABLE), &[]);
+}
+
+#[test]
+fn sqlite_passes_the_suite_without_rowid() {
+    conformance::run(&Files::with(files::WITHOUT_ROWID_TABLE), &[]);
+}
+
+#[test]
+fn sqlite_passes_the_suite_beside_another_change() {
+    let script = format!("{}; {}", files::ROWID_TABLE, files::NEIGHBOUR);
+    conformance::run(&Files::with(&script), &[]);
+}

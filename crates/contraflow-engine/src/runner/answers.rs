@@ -1,0 +1,158 @@
+//! What a run answers: gates of contract, requests that ended, grants and refusals.
+
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::gate::{Rule, Verdict, judge};
+use contraflow_core::ledger::Answer;
+use contraflow_core::phase::{Ask, Decision, Phase, State};
+use contraflow_core::side::Side;
+
+use super::{Runner, lock, no_turn, requests};
+use crate::turn;
+
+impl Runner<'_> {
+    /// Whether the request at hand gives up rows that letters name.
+    pub(super) fn accepts_loss(&mut self) -> Result<bool> {
+        let Some(id) = self.state.asked else {
+            return Ok(false);
+        };
+        let requests = lock(&self.ledger).requests()?;
+        Ok(requests.iter().any(|request| {
+            request.id == id
+                && matches!(
+                    request.ask,
+                    Ask::Cutover { accept_loss: true } | Ask::Rollback { accept_loss: true }
+                )
+        }))
+    }
+
+    /// Judges the gates of contract by a fresh compare.
+    pub(super) fn judge_contract(&mut self) -> Result<()> {
+        let direction = Side::New.direction();
+        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
+        let mut evidence = turn::gather(&self.context, self.state.epoch, direction, worker)?;
+        let comparison = requests::full_compare(&self.context, worker, &self.stop)?;
+        evidence.push(turn::evidence_of(
+            &self.context,
+            self.state.epoch,
+            direction,
+            &comparison,
+        ));
+        for evidence in &evidence {
+            lock(&self.ledger).prove(evidence)?;
+        }
+        let verdicts = judge(
+            Rule::CONTRACT,
+            &evidence,
+            self.state.epoch,
+            direction,
+            |rule| self.context.allowed(rule),
+        );
+        self.verdicts.clone_from(&verdicts);
+        closed(&verdicts).map_or(Ok(()), Err)
+    }
+
+    /// Answers the request of the turn, contract or abort that has just ended.
+    pub(super) fn answer_when_rested(&mut self) -> Result<()> {
+        let Some(id) = self.state.asked else {
+            return Ok(());
+        };
+        if matches!(self.state.phase, Phase::Contract | Phase::Abort) && self.state.held.is_none() {
+            return Ok(());
+        }
+        let request = lock(&self.ledger)
+            .requests()?
+            .into_iter()
+            .find(|r| r.id == id);
+        let failure = self.last_failure.take();
+        if let Some(request) = request {
+            let reached = match request.ask {
+                Ask::Cutover { .. } => self.state.phase == Phase::Reverse,
+                Ask::Rollback { .. } => self.state.phase == Phase::Follow,
+                Ask::Contract => self.state.phase == Phase::Done,
+                Ask::Abort => self.state.phase == Phase::Aborted,
+                Ask::Hold { .. }
+                | Ask::Resume
+                | Ask::Verify
+                | Ask::Repair { .. }
+                | Ask::Replay { .. } => true,
+            };
+            let mut answer = match (reached, &failure) {
+                (true, _) => granted(&format!(
+                    "the change is in phase {}",
+                    self.state.phase.name()
+                )),
+                (false, Some(error)) => refused(error),
+                // The run that began it was killed: it is asked again.
+                (false, None) => {
+                    self.forget_asked()?;
+                    return Ok(());
+                }
+            };
+            answer.data = serde_json::to_string(&self.verdicts).ok();
+            lock(&self.ledger).answer(id, &answer)?;
+        }
+        self.forget_asked()
+    }
+
+    fn forget_asked(&mut self) -> Result<()> {
+        let state = State {
+            asked: None,
+            ..self.state.clone()
+        };
+        self.keep(
+            Decision {
+                state,
+                effects: Vec::new(),
+            },
+            "result",
+            "the request is answered",
+        )
+    }
+}
+
+/// The error that lists closed gates, if any is closed.
+pub(super) fn closed(verdicts: &[Verdict]) -> Option<Error> {
+    let closed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.open).collect();
+    let first = closed.first()?;
+    let said: Vec<String> = closed
+        .iter()
+        .map(|v| {
+            format!(
+                "{}: {}",
+                v.rule.name(),
+                v.why.as_deref().unwrap_or("closed")
+            )
+        })
+        .collect();
+    let message = format!("{} of {} gates are closed", closed.len(), verdicts.len());
+    Some(
+        Error::new(Kind::Precondition, Code::GATE_CLOSED, message)
+            .detail(format!("{}.", said.join("; ")))
+            .hint(format!("{}.", first.rule.advice())),
+    )
+}
+
+pub(super) fn granted(text: &str) -> Answer {
+    Answer {
+        granted: true,
+        code: None,
+        text: text.to_owned(),
+        detail: None,
+        hint: None,
+        data: None,
+    }
+}
+
+/// The answer to a request that is not granted.
+#[must_use]
+pub fn refused(error: &Error) -> Answer {
+    Answer {
+        granted: false,
+        code: Some(error.code.0),
+        text: error.to_string(),
+        detail: error.detail.clone(),
+        hint: error.hint.clone(),
+        data: None,
+    }
+}

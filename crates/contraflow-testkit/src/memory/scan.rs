@@ -1,0 +1,104 @@
+//! Reads: what is visible, after a barrier for what was received.
+
+use contraflow_core::code::Code;
+use contraflow_core::end::{Chunk, Lookup, Range, Scan};
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::position::Position;
+use contraflow_core::record::{Key, PairId};
+
+use super::order::Order;
+use super::state::{State, Table};
+use super::{Face, position, sequence};
+
+/// About what a value takes, in bytes.
+const VALUE_BYTES: u64 = 16;
+
+pub(super) struct Reader(pub(super) Face);
+
+impl Reader {
+    fn table<'s>(&self, state: &'s State, pair: PairId) -> Result<&'s Table> {
+        let name = &self.0.role.table(pair).name;
+        state.tables.get(name).ok_or_else(|| {
+            let message = format!("there is no table `{name}`");
+            Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(self.0.role.side)
+        })
+    }
+}
+
+impl Scan for Reader {
+    fn range(
+        &mut self,
+        pair: PairId,
+        ordinal: u64,
+        after: Option<&Key>,
+        rows: u64,
+    ) -> Result<Range> {
+        let state = self.0.memory.lock();
+        let table = self.table(&state, pair)?;
+        let from = after.map(|key| Order::of(&key.0));
+        let mut left = table
+            .visible
+            .iter()
+            .filter(|(order, _)| from.as_ref().is_none_or(|from| *order > from));
+        let nth = usize::try_from(rows.saturating_sub(1)).unwrap_or(usize::MAX);
+        let through = left.nth(nth);
+        Ok(Range {
+            pair,
+            ordinal,
+            after: after.cloned(),
+            through: through.map(|(_, image)| Key(table.shape.key_of(&image.row.0))),
+        })
+    }
+
+    fn read(&mut self, range: &Range, bytes_max: u64, received: &Position) -> Result<Chunk> {
+        let mut state = self.0.memory.lock();
+        state.reveal_through(sequence(received));
+        let (since, until) = state.visible_span();
+        let table = self.table(&state, range.pair)?;
+        let bound = |key: &Option<Key>| key.as_ref().map(|key| Order::of(&key.0));
+        let (after, through) = (bound(&range.after), bound(&range.through));
+        let (mut rows, mut bytes, mut cut) = (Vec::new(), 0, None);
+        for (order, image) in &table.visible {
+            if after.as_ref().is_some_and(|after| order <= after)
+                || through.as_ref().is_some_and(|through| order > through)
+            {
+                continue;
+            }
+            let size = image.row.0.len() as u64 * VALUE_BYTES;
+            if bytes + size > bytes_max && !rows.is_empty() {
+                cut = rows.last().map(|(key, _): &(Key, _)| key.clone());
+                break;
+            }
+            bytes += size;
+            rows.push((Key(table.shape.key_of(&image.row.0)), image.clone()));
+        }
+        Ok(Chunk {
+            cut,
+            rows,
+            since: position(since),
+            until: position(until),
+            bytes,
+        })
+    }
+}
+
+impl Lookup for Reader {
+    fn get(&mut self, pair: PairId, keys: &[Key], received: &Position) -> Result<Chunk> {
+        let mut state = self.0.memory.lock();
+        state.reveal_through(sequence(received));
+        let (since, until) = state.visible_span();
+        let table = self.table(&state, pair)?;
+        let row = |key: &Key| {
+            let image = table.visible.get(&Order::of(&key.0))?;
+            Some((key.clone(), image.clone()))
+        };
+        let rows: Vec<_> = keys.iter().filter_map(row).collect();
+        Ok(Chunk {
+            cut: None,
+            bytes: rows.len() as u64 * VALUE_BYTES,
+            rows,
+            since: position(since),
+            until: position(until),
+        })
+    }
+}

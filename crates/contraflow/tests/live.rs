@@ -1,0 +1,8 @@
+//! The promises of a change, kept as tests with real processes: an application that writes all
+//! the time, and an auditor that shares no code with the engine.
+
+mod endings;
+mod fixture;
+mod kills;
+mod process;
+mod zombies;

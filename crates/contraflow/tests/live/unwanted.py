@@ -1,0 +1,2 @@
+class Unwanted(Exception):
+    """The application changed its mind in the middle of a transaction."""

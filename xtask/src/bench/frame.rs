@@ -1,0 +1,198 @@
+//! The frame of every benchmark: interleaved runs, median and spread, one table, one JSON form.
+
+use anyhow::{Result, bail, ensure};
+use serde_json::json;
+
+use crate::shell;
+
+/// A benchmark's name and its measurement.
+pub(super) type Benchmark = (&'static str, fn(Plan) -> Result<Vec<Measure>>);
+
+/// How to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Pairs of runs that count.
+    pub(super) runs: usize,
+}
+
+/// Enough that one disturbed run does not move the median, few enough to wait for.
+const RUNS: usize = 9;
+
+/// The version of the JSON form.
+const VERSION: u32 = 1;
+
+/// One figure beside its peer's. Higher is better.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Measure {
+    /// What was measured.
+    pub(super) name: &'static str,
+    /// Our median.
+    pub(super) ours: f64,
+    /// The peer's median.
+    pub(super) peer: f64,
+    /// What both are counted in.
+    pub(super) unit: &'static str,
+    /// Ours through the peer's: the median over pairs of runs.
+    pub(super) ratio: f64,
+    /// Pairs of runs that counted.
+    pub(super) runs: usize,
+    /// How far the middle half of the ratios reaches, through the median ratio.
+    pub(super) spread: f64,
+}
+
+/// Runs the named benchmarks; without a name, lists them.
+pub(super) fn run(args: &[String], benchmarks: &[Benchmark]) -> Result<bool> {
+    let Asked { names, json, plan } = Asked::read(args)?;
+    if names.is_empty() {
+        for (name, _) in benchmarks {
+            shell::say(name);
+        }
+        return Ok(true);
+    }
+    ensure!(
+        !cfg!(debug_assertions),
+        "this build is not optimised: start it as `cargo xtask bench`"
+    );
+    let mut chosen = Vec::new();
+    for name in names {
+        match benchmarks.iter().find(|(known, _)| *known == name) {
+            Some(benchmark) => chosen.push(benchmark),
+            None => bail!("there is no benchmark `{name}`"),
+        }
+    }
+    if !json {
+        shell::say(&heading());
+    }
+    for (_, measure) in chosen {
+        for measured in measure(plan)? {
+            let line = if json {
+                measured.json()
+            } else {
+                measured.row()
+            };
+            shell::say(&line);
+        }
+    }
+    Ok(true)
+}
+
+/// Runs both in turns, ours first and the peer first alternately, after one pair that does not
+/// count. Each run says its own rate.
+pub(super) fn interleave(
+    name: &'static str,
+    unit: &'static str,
+    plan: Plan,
+    mut ours: impl FnMut() -> Result<f64>,
+    mut peer: impl FnMut() -> Result<f64>,
+) -> Result<Measure> {
+    let mut pairs = Vec::with_capacity(plan.runs + 1);
+    for i in 0..=plan.runs {
+        let pair = if i % 2 == 0 {
+            let first = ours()?;
+            (first, peer()?)
+        } else {
+            let first = peer()?;
+            (ours()?, first)
+        };
+        pairs.push(pair);
+    }
+    Ok(summary(name, unit, &pairs[1..]))
+}
+
+/// What pairs of rates come to.
+fn summary(name: &'static str, unit: &'static str, pairs: &[(f64, f64)]) -> Measure {
+    let ratios: Vec<f64> = pairs.iter().map(|(ours, peer)| ours / peer).collect();
+    let ratio = median(&ratios);
+    Measure {
+        name,
+        ours: median(&pairs.iter().map(|(ours, _)| *ours).collect::<Vec<_>>()),
+        peer: median(&pairs.iter().map(|(_, peer)| *peer).collect::<Vec<_>>()),
+        unit,
+        ratio,
+        runs: pairs.len(),
+        spread: (quantile(&ratios, 0.75) - quantile(&ratios, 0.25)) / ratio,
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// The value below which a share of the values lies, between two of them if need be.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let Some(last) = values.len().checked_sub(1) else {
+        return f64::NAN;
+    };
+    let place = share * last as f64;
+    let (below, above) = (place.floor() as usize, place.ceil() as usize);
+    values[below] + (values[above] - values[below]) * place.fract()
+}
+
+fn heading() -> String {
+    format!(
+        "{:<24} {:>12} {:>12} {:<10} {:>6} {:>5} {:>7}",
+        "name", "ours", "peer", "unit", "ratio", "runs", "spread"
+    )
+}
+
+impl Measure {
+    fn row(&self) -> String {
+        format!(
+            "{:<24} {:>12.0} {:>12.0} {:<10} {:>6.3} {:>5} {:>6.1}%",
+            self.name,
+            self.ours,
+            self.peer,
+            self.unit,
+            self.ratio,
+            self.runs,
+            self.spread * 100.0
+        )
+    }
+
+    fn json(&self) -> String {
+        json!({
+            "version": VERSION,
+            "name": self.name,
+            "ours": self.ours,
+            "peer": self.peer,
+            "unit": self.unit,
+            "ratio": self.ratio,
+            "runs": self.runs,
+            "spread": self.spread,
+        })
+        .to_string()
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    names: Vec<String>,
+    json: bool,
+    plan: Plan,
+}
+
+impl Asked {
+    fn read(args: &[String]) -> Result<Asked> {
+        let mut asked = Asked {
+            names: Vec::new(),
+            json: false,
+            plan: Plan { runs: RUNS },
+        };
+        for arg in args {
+            match arg.strip_prefix("--") {
+                None => asked.names.push(arg.clone()),
+                Some("json") => asked.json = true,
+                Some(option) => match option.strip_prefix("runs=").map(str::parse) {
+                    Some(Ok(runs)) if runs > 0 => asked.plan.runs = runs,
+                    _ => bail!("`{arg}` is not an option: --json, --runs=N"),
+                },
+            }
+        }
+        Ok(asked)
+    }
+}
+
+#[cfg(test)]
+mod tests;
