@@ -19,15 +19,18 @@ use rusqlite::{Connection, params_from_iter};
 use tempfile::TempDir;
 
 /// The table of the suite, with a row id beside its key.
-pub(super) const ROWID_TABLE: &str = "create table items (a integer not null, b text not null, tag text, \
+pub(super) const ROWID_TABLE: &str = "
+     create table items (a integer not null, b text not null, tag text, \
      n integer not null, primary key (a, b)); create unique index items_tag on items (tag)";
 
 /// The same, stored under its key.
-pub(super) const WITHOUT_ROWID_TABLE: &str = "create table items (a integer not null, b text not null, \
+pub(super) const WITHOUT_ROWID_TABLE: &str = "
+     create table items (a integer not null, b text not null, \
      tag text unique, n integer not null, primary key (a, b)) without rowid";
 
 /// A table of no change, with numbers of its own.
-pub(super) const NEIGHBOUR: &str = "create table neighbour (id integer primary key autoincrement, x); \
+pub(super) const NEIGHBOUR: &str = "
+     create table neighbour (id integer primary key autoincrement, x); \
      insert into neighbour (x) values (1), (2)";
 
 /// Makes files by a script.
@@ -196,12 +199,16 @@ impl Subject for File {
     fn declaration(&self) -> String {
         // `sqlite_sequence` cannot be dropped once any `autoincrement` was there.
         let sql = "select group_concat(type || ' ' || name || ' ' || coalesce(sql, ''), char(10))
-                   from (select * from sqlite_schema where name <> 'sqlite_sequence' order by name)";
+                   from (select * from sqlite_schema where name <> 'sqlite_sequence'
+                         order by name)";
         let schema: String = self.one(sql);
         let there: bool =
             self.one("select exists (select 1 from sqlite_schema where name = 'sqlite_sequence')");
         let sequences: Option<String> = if there {
-            self.one("select group_concat(name || seq) from (select * from sqlite_sequence order by name)")
+            self.one(
+                "select group_concat(name || seq)
+                 from (select * from sqlite_sequence order by name)",
+            )
         } else {
             None
         };

@@ -419,7 +419,7 @@ impl Outside {
 
     fn next_between(&self, seed: u64) {
         // Not at every read.
-        let seed = (seed % 3 > 0).then_some(seed);
+        let seed = (!seed.is_multiple_of(3)).then_some(seed);
         *self.between.lock().unwrap_or_else(PoisonError::into_inner) = seed;
     }
 
