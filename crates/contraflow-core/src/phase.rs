@@ -137,6 +137,12 @@ impl Phase {
         matches!(self, Phase::Done | Phase::Aborted)
     }
 
+    /// True when only taking down is left to do, or nothing.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        self.is_over() || matches!(self, Phase::Contract | Phase::Abort)
+    }
+
     /// True while authority is being moved.
     #[must_use]
     pub fn is_turn(self) -> bool {

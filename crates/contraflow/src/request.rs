@@ -43,7 +43,7 @@ pub fn ask(session: &Session, ask: &Ask, stop: &Stop, out: &mut Output) -> Resul
             return Ok(answer);
         }
         if !somebody_runs(session, &ledger)? {
-            match by_ourselves(session, &ledger, id, stop, out) {
+            match by_ourselves(session, &ledger, (id, ask), stop, out) {
                 // Somebody took the run a moment earlier, and will answer.
                 Err(error) if error.code == Code::ALREADY_RUNNING => {}
                 done => return done,
@@ -76,7 +76,7 @@ fn somebody_runs(session: &Session, ledger: &SharedLedger) -> Result<bool> {
 fn by_ourselves(
     session: &Session,
     ledger: &SharedLedger,
-    id: u64,
+    (id, ask): (u64, &Ask),
     stop: &Stop,
     out: &mut Output,
 ) -> Result<Answer> {
@@ -89,7 +89,10 @@ fn by_ourselves(
         stop.clone(),
         &mut display,
     )?;
-    runner.run(Until::Answered(id))?;
+    match ask {
+        Ask::Abort => runner.abort(id)?,
+        _ => runner.run(Until::Answered(id))?,
+    };
     drop(display);
     lock(ledger).answered(id)?.ok_or_else(|| {
         Error::new(

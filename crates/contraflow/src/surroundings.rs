@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -70,6 +71,18 @@ pub fn is_alive(pid: u32) -> bool {
         // Without a process table to read, its silence has to be waited for.
         true
     }
+}
+
+/// A file that meets the size limit of this process is a failed write, not the end of it: the
+/// write is reported, and the change is held with its reason.
+///
+/// # Errors
+/// When the system refuses.
+pub fn survive_file_limits() -> anyhow::Result<()> {
+    let noticed = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, noticed)
+        .context("cannot listen to signals")?;
+    Ok(())
 }
 
 /// Asks `stop` on the first interrupt or termination; a second one ends the process at once.

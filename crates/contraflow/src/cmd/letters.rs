@@ -82,12 +82,9 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         Verb::List { change } | Verb::Show { change, .. } => change,
     };
     let file = ChangeFile::find(change.as_deref())?;
-    let session = match Session::carried(&file) {
+    let session = match Session::open(&file) {
         Ok(session) => session,
-        Err(problems) => {
-            out.problems(&file, &problems)?;
-            return Ok(Exit::Error);
-        }
+        Err(refusal) => return refusal.tell(&file, out),
     };
     let context = &session.context;
     let there = [
