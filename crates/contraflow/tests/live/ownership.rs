@@ -125,7 +125,10 @@ fn impossible_answers_stop_with_exit_3() {
     assert_eq!(status.code, Some(3), "{status:?}");
     assert_eq!(status.json()["ambiguous"], true);
     let told = fixture.verb(&["run"]).err;
-    assert!(told.contains("which end the application writes to"), "{told}");
+    assert!(
+        told.contains("which end the application writes to"),
+        "{told}"
+    );
     drop(writers);
 }
 
