@@ -175,6 +175,27 @@ impl Running<'_> {
         self.child.wait().unwrap().code()
     }
 
+    /// Waits for it to end by itself, and takes what it has said.
+    pub(crate) fn said(mut self) -> Done {
+        let code = self
+            .child
+            .wait()
+            .unwrap()
+            .code()
+            .expect("it ends by itself");
+        let take = |name: &str| {
+            let path = self.desk.path(name);
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            text
+        };
+        Done {
+            code,
+            out: take("run.out"),
+            err: take("run.err"),
+        }
+    }
+
     /// Asks it to end, and waits.
     pub(crate) fn stop(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();

@@ -6,4 +6,5 @@ mod desk;
 mod input;
 mod live;
 mod over;
+mod snapshots;
 mod verbs;

@@ -133,6 +133,12 @@ impl Runner<'_> {
             Ask::Repair { table, keys } => self.repair(request.id, table, keys),
             Ask::Replay { ids } => self.replay(request.id, ids),
             Ask::Contract | Ask::Cutover { .. } | Ask::Rollback { .. } | Ask::Abort => {
+                let asked = match &request.ask {
+                    Ask::Cutover { .. } => "cutover",
+                    Ask::Rollback { .. } => "rollback",
+                    Ask::Contract => "contract",
+                    _ => "abort",
+                };
                 if request.ask == Ask::Contract {
                     self.judge_contract()?;
                 }
@@ -141,7 +147,7 @@ impl Runner<'_> {
                 self.keep(
                     decision,
                     "asked",
-                    &format!("request {} is taken", request.id),
+                    &format!("{} is asked for (request {})", asked, request.id),
                 )
             }
         }
