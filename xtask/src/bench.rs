@@ -4,6 +4,14 @@
 mod frame;
 #[cfg(feature = "bench")]
 mod mapping;
+#[cfg(feature = "bench")]
+mod scaling;
+#[cfg(feature = "bench")]
+mod sqlite_copy;
+#[cfg(feature = "bench")]
+mod sqlite_cutover;
+#[cfg(feature = "bench")]
+mod stage;
 
 use anyhow::Result;
 
@@ -22,6 +30,23 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     frame::run(args, BENCHMARKS)
 }
 
-/// Every benchmark: its name, and what it measures.
+/// A part that a benchmark gives to another process: started by the benchmark, never by hand.
 #[cfg(feature = "bench")]
-const BENCHMARKS: &[frame::Benchmark] = &[("mapping", mapping::measure)];
+pub(crate) fn part(args: &[String]) -> Result<bool> {
+    stage::part::play(args)
+}
+
+#[cfg(not(feature = "bench"))]
+pub(crate) fn part(_args: &[String]) -> Result<bool> {
+    anyhow::bail!("a part is played by the optimised build only")
+}
+
+/// Every benchmark: its name, its usual runs, and what it measures. Enough runs that one that was
+/// disturbed does not move the median, few enough to wait for.
+#[cfg(feature = "bench")]
+const BENCHMARKS: &[frame::Benchmark] = &[
+    ("mapping", 9, mapping::measure),
+    ("sqlite-copy", 5, sqlite_copy::measure),
+    ("sqlite-cutover", 20, sqlite_cutover::measure),
+    ("scaling", 3, scaling::measure),
+];

@@ -44,6 +44,7 @@ fn answer(verb: &str, rest: &[String]) -> Result<Option<bool>> {
         "test" => suite::run(rest).map(Some),
         "soak" => soak::run(rest).map(Some),
         "bench" => bench::run(rest).map(Some),
+        "bench-part" => bench::part(rest).map(Some),
         _ => Ok(None),
     }
 }

@@ -55,6 +55,12 @@ pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result
     Ok(status.success())
 }
 
+/// Lets other processes work for a while.
+#[expect(clippy::disallowed_methods, reason = "the one clock of the chores")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// A running stopwatch.
 pub(crate) struct Stopwatch(Instant);
 

@@ -1,6 +1,7 @@
 //! SQLite: the suite of all ends, and what only SQLite has.
 
 mod files;
+mod guard;
 mod load;
 mod peculiar;
 mod sim;

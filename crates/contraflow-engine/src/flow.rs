@@ -333,11 +333,12 @@ impl Flow {
         if let Some(stepped) = self.carry_waiting()? {
             return Ok(stepped);
         }
-        if followed {
-            return Ok(Stepped::Followed);
-        }
+        // Also under load: a letter that only waits for another row must not wait for a quiet time.
         if self.letters.changed && self.retry_letters()? {
             return Ok(Stepped::Recarried);
+        }
+        if followed {
+            return Ok(Stepped::Followed);
         }
         Ok(Stepped::Idle)
     }

@@ -8,7 +8,7 @@ use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::ledger::{Answer, RunnerMark};
 use contraflow_core::phase::Ask;
-use contraflow_engine::runner::{Runner, SharedLedger, Until};
+use contraflow_engine::runner::{Runner, SharedLedger, Until, refused};
 use contraflow_engine::tasks::Stop;
 
 use crate::output::Output;
@@ -88,7 +88,14 @@ fn by_ourselves(
         is_alive,
         stop.clone(),
         &mut display,
-    )?;
+    );
+    let runner = runner.or_else(|error| {
+        if error.code != Code::ALREADY_RUNNING {
+            // Whoever was told no must not get it later, from a run under other circumstances.
+            lock(ledger).answer(id, &refused(&error))?;
+        }
+        Err(error)
+    })?;
     match ask {
         Ask::Abort => runner.abort(id)?,
         _ => runner.run(Until::Answered(id))?,

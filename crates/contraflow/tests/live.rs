@@ -4,5 +4,7 @@
 mod endings;
 mod fixture;
 mod kills;
+mod ownership;
 mod process;
+mod turns;
 mod zombies;

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::shell;
 
-/// A benchmark's name and its measurement.
-pub(super) type Benchmark = (&'static str, fn(Plan) -> Result<Vec<Measure>>);
+/// A benchmark: its name, the pairs of runs that count unless asked otherwise, its measurement.
+pub(super) type Benchmark = (&'static str, usize, fn(Plan) -> Result<Vec<Measure>>);
 
 /// How to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +15,10 @@ pub(super) struct Plan {
     pub(super) runs: usize,
 }
 
-/// Enough that one disturbed run does not move the median, few enough to wait for.
-const RUNS: usize = 9;
-
 /// The version of the JSON form.
 const VERSION: u32 = 1;
 
-/// One figure beside its peer's. Higher is better.
+/// One figure beside its peer's. Higher is better for rates; less is better for `ms` and `MiB`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measure {
     /// What was measured.
@@ -42,9 +39,9 @@ pub(super) struct Measure {
 
 /// Runs the named benchmarks; without a name, lists them.
 pub(super) fn run(args: &[String], benchmarks: &[Benchmark]) -> Result<bool> {
-    let Asked { names, json, plan } = Asked::read(args)?;
+    let Asked { names, json, runs } = Asked::read(args)?;
     if names.is_empty() {
-        for (name, _) in benchmarks {
+        for (name, _, _) in benchmarks {
             shell::say(name);
         }
         return Ok(true);
@@ -55,7 +52,7 @@ pub(super) fn run(args: &[String], benchmarks: &[Benchmark]) -> Result<bool> {
     );
     let mut chosen = Vec::new();
     for name in names {
-        match benchmarks.iter().find(|(known, _)| *known == name) {
+        match benchmarks.iter().find(|(known, ..)| *known == name) {
             Some(benchmark) => chosen.push(benchmark),
             None => bail!("there is no benchmark `{name}`"),
         }
@@ -63,8 +60,9 @@ pub(super) fn run(args: &[String], benchmarks: &[Benchmark]) -> Result<bool> {
     if !json {
         shell::say(&heading());
     }
-    for (_, measure) in chosen {
-        for measured in measure(plan)? {
+    for (_, usual, measure) in chosen {
+        let runs = runs.unwrap_or(*usual);
+        for measured in measure(Plan { runs })? {
             let line = if json {
                 measured.json()
             } else {
@@ -76,8 +74,7 @@ pub(super) fn run(args: &[String], benchmarks: &[Benchmark]) -> Result<bool> {
     Ok(true)
 }
 
-/// Runs both in turns, ours first and the peer first alternately, after one pair that does not
-/// count. Each run says its own rate.
+/// Runs both in turns after one pair that does not count. Each run says its own rate.
 pub(super) fn interleave(
     name: &'static str,
     unit: &'static str,
@@ -85,22 +82,47 @@ pub(super) fn interleave(
     mut ours: impl FnMut() -> Result<f64>,
     mut peer: impl FnMut() -> Result<f64>,
 ) -> Result<Measure> {
-    let mut pairs = Vec::with_capacity(plan.runs + 1);
-    for i in 0..=plan.runs {
+    ours()?;
+    peer()?;
+    Ok(summary(name, unit, &pairs(plan, ours, peer)?))
+}
+
+/// Runs both in turns, the peer first and ours first alternately. Each run says what it measured,
+/// of which [`measure`] makes as many figures as there are.
+pub(super) fn pairs<T>(
+    plan: Plan,
+    mut ours: impl FnMut() -> Result<T>,
+    mut peer: impl FnMut() -> Result<T>,
+) -> Result<Vec<(T, T)>> {
+    let mut pairs = Vec::with_capacity(plan.runs);
+    for i in 0..plan.runs {
         let pair = if i % 2 == 0 {
-            let first = ours()?;
-            (first, peer()?)
-        } else {
             let first = peer()?;
             (ours()?, first)
+        } else {
+            let first = ours()?;
+            (first, peer()?)
         };
         pairs.push(pair);
     }
-    Ok(summary(name, unit, &pairs[1..]))
+    Ok(pairs)
+}
+
+/// One figure of pairs of runs.
+pub(super) fn measure<T>(
+    name: &'static str,
+    unit: &'static str,
+    pairs: &[(T, T)],
+    figure: impl Fn(&T) -> f64,
+) -> Measure {
+    let figures = pairs
+        .iter()
+        .map(|(ours, peer)| (figure(ours), figure(peer)));
+    summary(name, unit, &figures.collect::<Vec<_>>())
 }
 
 /// What pairs of rates come to.
-fn summary(name: &'static str, unit: &'static str, pairs: &[(f64, f64)]) -> Measure {
+pub(super) fn summary(name: &'static str, unit: &'static str, pairs: &[(f64, f64)]) -> Measure {
     let ratios: Vec<f64> = pairs.iter().map(|(ours, peer)| ours / peer).collect();
     let ratio = median(&ratios);
     Measure {
@@ -114,12 +136,12 @@ fn summary(name: &'static str, unit: &'static str, pairs: &[(f64, f64)]) -> Meas
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
 /// The value below which a share of the values lies, between two of them if need be.
-fn quantile(values: &[f64], share: f64) -> f64 {
+pub(super) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let Some(last) = values.len().checked_sub(1) else {
@@ -132,18 +154,24 @@ fn quantile(values: &[f64], share: f64) -> f64 {
 
 fn heading() -> String {
     format!(
-        "{:<24} {:>12} {:>12} {:<10} {:>6} {:>5} {:>7}",
+        "{:<32} {:>12} {:>12} {:<10} {:>6} {:>5} {:>7}",
         "name", "ours", "peer", "unit", "ratio", "runs", "spread"
     )
+}
+
+/// Three figures or more.
+fn rounded(value: f64) -> String {
+    let decimals = if value.abs() < 100.0 { 2 } else { 0 };
+    format!("{value:.decimals$}")
 }
 
 impl Measure {
     fn row(&self) -> String {
         format!(
-            "{:<24} {:>12.0} {:>12.0} {:<10} {:>6.3} {:>5} {:>6.1}%",
+            "{:<32} {:>12} {:>12} {:<10} {:>6.3} {:>5} {:>6.1}%",
             self.name,
-            self.ours,
-            self.peer,
+            rounded(self.ours),
+            rounded(self.peer),
             self.unit,
             self.ratio,
             self.runs,
@@ -170,7 +198,7 @@ impl Measure {
 struct Asked {
     names: Vec<String>,
     json: bool,
-    plan: Plan,
+    runs: Option<usize>,
 }
 
 impl Asked {
@@ -178,14 +206,14 @@ impl Asked {
         let mut asked = Asked {
             names: Vec::new(),
             json: false,
-            plan: Plan { runs: RUNS },
+            runs: None,
         };
         for arg in args {
             match arg.strip_prefix("--") {
                 None => asked.names.push(arg.clone()),
                 Some("json") => asked.json = true,
                 Some(option) => match option.strip_prefix("runs=").map(str::parse) {
-                    Some(Ok(runs)) if runs > 0 => asked.plan.runs = runs,
+                    Some(Ok(runs)) if runs > 0 => asked.runs = Some(runs),
                     _ => bail!("`{arg}` is not an option: --json, --runs=N"),
                 },
             }

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Process, until};
+use super::process::{Process, reached_in_time, until};
 
 /// The applications, by the name their scripts have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -245,6 +245,16 @@ impl Fixture {
         self.verb(&["status", "--json"]).json()
     }
 
+    /// Waits until the status says so.
+    pub(super) fn finds(&self, what: &str, so: impl Fn(&Value) -> bool) {
+        let mut status = self.status();
+        let reached = reached_in_time(|| {
+            status = self.status();
+            so(&status)
+        });
+        assert!(reached, "{what}: {status:#}{}", self.history());
+    }
+
     /// The end of every log, for a failure's message.
     pub(super) fn history(&self) -> String {
         let mut text = String::new();
@@ -309,6 +319,15 @@ impl Fixture {
         db.busy_timeout(super::process::PATIENCE)
             .expect("a timeout");
         db.execute_batch(sql).expect("the statements");
+    }
+
+    /// Whether somebody could write to the ledger and the ends now.
+    pub(super) fn is_unlocked(&self) -> bool {
+        let files = [".contraflow/live.db", "app.db", self.new_name()];
+        files.into_iter().all(|name| {
+            let db = rusqlite::Connection::open(self.path().join(name)).expect("a file");
+            db.execute_batch("begin immediate; rollback").is_ok()
+        })
     }
 
     /// One number from a side.

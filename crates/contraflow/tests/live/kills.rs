@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use contraflow_core::probe::Point;
 
 use super::fixture::{Fixture, Plan, Writers};
-use super::process::{Process, until};
+use super::process::Process;
 
 /// Time to do something while history is copied.
 const LIFE: Plan = Plan {
@@ -136,7 +136,7 @@ fn turns(fixture: &Fixture, writers: &mut Writers<'_>) -> &'static str {
         } else {
             dies(fixture, doomed(fixture, &[verb], point), point);
             let mut runner = fixture.run();
-            until("the turn ends", || fixture.status()["authority"] == gaining);
+            fixture.finds("the turn ends", |status| status["authority"] == gaining);
             runner.kill();
         }
         authority = gaining;

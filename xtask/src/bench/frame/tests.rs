@@ -48,7 +48,7 @@ fn options_are_read_and_others_refused() {
     let args = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let asked = Asked::read(&args("mapping --json --runs=3")).unwrap();
     assert_eq!(asked.names, ["mapping"]);
-    assert!(asked.json && asked.plan.runs == 3);
+    assert!(asked.json && asked.runs == Some(3));
     assert!(Asked::read(&args("--fast")).is_err());
     assert!(Asked::read(&args("--runs=0")).is_err());
 }
