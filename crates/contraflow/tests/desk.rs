@@ -112,7 +112,10 @@ impl Desk {
 
     /// Runs the program to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Done {
-        let done = self.command(args).output().unwrap();
+        // A verb that never ends must not keep the others waiting.
+        let mut command = Command::new("timeout");
+        command.args(["60", env!("CARGO_BIN_EXE_contraflow")]);
+        let done = self.told(command, args).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Done {
             code: done.status.code().expect("it ends by itself"),
@@ -122,7 +125,10 @@ impl Desk {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_contraflow"));
+        self.told(Command::new(env!("CARGO_BIN_EXE_contraflow")), args)
+    }
+
+    fn told(&self, mut command: Command, args: &[&str]) -> Command {
         command
             .args(args)
             .current_dir(self.folder())

@@ -145,11 +145,11 @@ impl World {
     }
 
     fn context(self, change: &Change, pairs: Vec<Pair>, old: Bound, new: Bound) -> Context {
-        let digest = |pair: &Pair| {
-            let mapping = pair.mapping.digest();
-            format!("{}>{}:{mapping}:{:?}", pair.old, pair.new, pair.history)
+        let digest = |(declared, pair): (&DeclaredPair, &Pair)| {
+            let (mapping, history) = (pair.mapping.digest(), &declared.history);
+            format!("{}>{}:{mapping}:{history:?}", pair.old, pair.new)
         };
-        let digests: Vec<String> = pairs.iter().map(digest).collect();
+        let digests: Vec<String> = change.pairs().iter().zip(&pairs).map(digest).collect();
         Context {
             change: change.name().as_str().to_owned(),
             mode: Mode::Tables,
