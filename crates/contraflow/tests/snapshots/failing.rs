@@ -114,7 +114,7 @@ fn a_change_that_is_over() {
     desk.run(&["abort", "--yes"]).says(0, &[]);
     assert_eq!(run.ended(), Some(0));
     let mut script = Script::new(&desk);
-    for verb in ON_A_CHANGE[3..].iter() {
+    for verb in &ON_A_CHANGE[3..] {
         script.both(verb);
     }
     script.kept_as("over");
