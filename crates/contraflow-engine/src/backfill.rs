@@ -81,6 +81,9 @@ pub fn read(
 ) -> Result<()> {
     let mut scan = context.side(direction.source()).scan()?;
     for (pair, last) in resumed {
+        if !context.pair(*pair).history.copies() {
+            continue;
+        }
         let (mut after, mut ordinal) = match last {
             None => (None, 0),
             Some(Range { through: None, .. }) => continue,

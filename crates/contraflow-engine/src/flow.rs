@@ -92,7 +92,12 @@ impl Prepared {
             Carried::Keys(_, keys) => keys.iter().cloned().collect(),
         };
         let mut mapper = Mapper::new(context, direction, chunk.rows.len());
+        let history = &context.pair(pair).history;
+        let copied = matches!(what, Carried::Range(_));
         for (key, image) in chunk.rows {
+            if copied && history.may_lack(&image.row) {
+                continue;
+            }
             missing.remove(&key);
             mapper.put(pair, key, image, false);
         }

@@ -263,7 +263,8 @@ impl Copy {
     fn start(context: &Arc<Context>, flow: &Flow, history: bool, size: &Arc<Size>) -> Result<Copy> {
         let resumed = flow.resumed_chunks().to_vec();
         let left = |(pair, last): &(PairId, Option<contraflow_core::end::Range>)| {
-            let done = last.as_ref().is_some_and(|range| range.through.is_none());
+            let done = last.as_ref().is_some_and(|range| range.through.is_none())
+                || !context.pair(*pair).history.copies();
             (!done).then_some(*pair)
         };
         let pairs_left: Vec<PairId> = if history {
