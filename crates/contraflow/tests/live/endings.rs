@@ -1,7 +1,6 @@
 //! Each fixture declares its change once and runs every ending.
 
 use super::fixture::{Fixture, Plan};
-use super::process::Process;
 
 fn complete(plan: Plan) {
     let fixture = Fixture::new(plan);
@@ -78,15 +77,17 @@ fn kill_and_resume(plan: Plan) {
 fn abort(plan: Plan) {
     let fixture = Fixture::new(plan);
     let before = fixture.dump("old", true);
-    for from in ["declared", "expand", "backfill", "follow", "held"] {
+    let never_begun = fixture.verb(&["abort", "--yes"]);
+    assert_eq!(never_begun.code, Some(1), "{never_begun:?}");
+    assert!(fixture.dump("old", true) == before, "never begun");
+    for from in ["expand", "backfill", "follow", "held"] {
         let settings: &[_] = match from {
             "expand" => &[("CONTRAFLOW_CRASH_AT", "expand.after:1")],
             _ => &[],
         };
-        let mut runner = (from != "declared").then(|| fixture.spawn(&["run"], settings));
+        let mut runner = fixture.spawn(&["run"], settings);
         match from {
-            "declared" => {}
-            "expand" => assert_eq!(runner.as_mut().and_then(Process::wait), None),
+            "expand" => assert_eq!(runner.wait(), None, "killed"),
             "backfill" => fixture.wait_for("lag"),
             "held" => {
                 fixture.wait_for("follow");
@@ -98,9 +99,8 @@ fn abort(plan: Plan) {
             assert_eq!(fixture.status()["phase"], "backfill");
         }
         fixture.must(&["abort", "--yes"]);
-        if let Some(runner) = runner.as_mut().filter(|_| from != "expand") {
-            assert_eq!(runner.wait(), Some(0), "{}", runner.err());
-        }
+        let ended = if from == "expand" { None } else { Some(0) };
+        assert_eq!(runner.wait(), ended, "{}", runner.err());
         assert!(fixture.dump("old", true) == before, "aborted from {from}");
         start_over(&fixture, plan);
     }

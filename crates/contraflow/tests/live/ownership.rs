@@ -160,6 +160,7 @@ fn a_mirror_restored_from_a_backup_loses_nothing() {
     let mut writers = fixture.writers();
     let runner = fixture.run();
     fixture.wait_for("follow");
+    writers.work();
     writers.audited("old");
     writers.pause();
     drop(runner);
