@@ -184,7 +184,9 @@ impl Turn {
             // is left for the compare and the seal.
             let left = deadline.saturating_sub(context.clock.elapsed());
             if left < context.limits.fence_max / 2 {
-                return Err(failed(&format!("{letters} letters were born while draining")));
+                return Err(failed(&format!(
+                    "{letters} letters were born while draining"
+                )));
             }
             context.clock.sleep(SETTLE);
         }

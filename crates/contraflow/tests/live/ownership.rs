@@ -125,7 +125,10 @@ fn impossible_answers_stop_with_exit_3() {
     assert_eq!(status.code, Some(3), "{status:?}");
     assert_eq!(status.json()["ambiguous"], true);
     let told = fixture.verb(&["run"]).err;
-    assert!(told.contains("which end the application writes to"), "{told}");
+    assert!(
+        told.contains("which end the application writes to"),
+        "{told}"
+    );
     drop(writers);
 }
 
@@ -192,7 +195,7 @@ fn a_mirror_restored_from_a_backup_loses_nothing() {
     fixture.wait_for("held");
     let status = fixture.status();
     let code = &status["state"]["held"]["code"];
-    assert_eq!(code, &json!(401), "{status:#}");
+    assert_eq!(code, &json!(202), "{status:#}");
     assert_eq!(fixture.verb(&["cutover"]).code, Some(1));
     writers.resume();
     writers.finish();

@@ -117,7 +117,9 @@ fn one_end_stays_open(point: Point) {
     let zombie = stopped_at(&fixture, &["cutover"], point);
     let _second = second_instance(&fixture);
     // The second instance finds the request that stands, or the flip that was begun.
-    fixture.finds("the second instance flips", |status| status["authority"] == "new");
+    fixture.finds("the second instance flips", |status| {
+        status["authority"] == "new"
+    });
     fixture.finds("the turn is over", |status| status["phase"] == "reverse");
     writers.work();
     writers.pause();
