@@ -6,5 +6,6 @@ mod fixture;
 mod kills;
 mod ownership;
 mod process;
+mod sweep;
 mod turns;
 mod zombies;

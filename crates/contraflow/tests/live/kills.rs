@@ -48,7 +48,7 @@ const TURNING: &[Point] = &[
 ];
 const CARRYING_AGAIN: &[Point] = &[Point::RECARRY_READ];
 const CONTRACTING: &[Point] = &[Point::CONTRACT_SIDE, Point::CONTRACT_AFTER];
-const ABORTING: &[Point] = &[Point::ABORT_SIDE];
+pub(super) const ABORTING: &[Point] = &[Point::ABORT_SIDE];
 
 /// Starts a verb that must be killed at a point.
 fn doomed(fixture: &Fixture, args: &[&str], point: Point) -> Process {
