@@ -76,10 +76,10 @@ fn kill_and_resume(plan: Plan) {
 /// Aborts from everywhere before the first flip: the old side is what it was, byte for byte.
 fn abort(plan: Plan) {
     let fixture = Fixture::new(plan);
-    let before = fixture.dump("old", true);
+    let before = fixture.dump("old");
     let never_begun = fixture.verb(&["abort", "--yes"]);
     assert_eq!(never_begun.code, Some(1), "{never_begun:?}");
-    assert!(fixture.dump("old", true) == before, "never begun");
+    assert!(fixture.dump("old") == before, "never begun");
     for from in ["expand", "backfill", "follow", "held"] {
         let settings: &[_] = match from {
             "expand" => &[("CONTRAFLOW_CRASH_AT", "expand.after:1")],
@@ -101,7 +101,7 @@ fn abort(plan: Plan) {
         fixture.must(&["abort", "--yes"]);
         let ended = if from == "expand" { None } else { Some(0) };
         assert_eq!(runner.wait(), ended, "{}", runner.err());
-        assert!(fixture.dump("old", true) == before, "aborted from {from}");
+        assert!(fixture.dump("old") == before, "aborted from {from}");
         start_over(&fixture, plan);
     }
     abort_under_load(&fixture);

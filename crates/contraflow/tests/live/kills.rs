@@ -151,7 +151,7 @@ fn turns(fixture: &Fixture, writers: &mut Writers<'_>) -> &'static str {
 #[test]
 fn an_abort_is_killed_between_its_sides() {
     let fixture = Fixture::new(LIFE);
-    let before = fixture.dump("old", true);
+    let before = fixture.dump("old");
     for &point in ABORTING {
         let mut runner = fixture.run();
         fixture.wait_for("lag");
@@ -163,5 +163,5 @@ fn an_abort_is_killed_between_its_sides() {
         );
         fixture.must(&["run"]);
     }
-    assert!(fixture.dump("old", true) == before);
+    assert!(fixture.dump("old") == before);
 }

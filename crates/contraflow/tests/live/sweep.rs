@@ -87,7 +87,12 @@ impl<'f> Life<'f> {
         self.reaches("follow");
         writers.work();
         for (verb, authority) in [("cutover", "new"), ("rollback", "old"), ("cutover", "new")] {
-            self.asks(&["repair", "--table", self.fixture.new_tables()[0], self.key()]);
+            self.asks(&[
+                "repair",
+                "--table",
+                self.fixture.new_tables()[0],
+                self.key(),
+            ]);
             self.asks(&[verb]);
             self.revive();
             writers.work();

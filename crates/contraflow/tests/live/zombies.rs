@@ -20,7 +20,7 @@ fn followed(fixture: &Fixture) -> Process {
 }
 
 /// Starts a run once the other one counts as silent.
-fn second_instance(fixture: &Fixture) -> Process {
+pub(super) fn second_instance(fixture: &Fixture) -> Process {
     let mut second = fixture.run();
     until("the silent run is taken over", || {
         if !second.runs() {
@@ -47,7 +47,7 @@ fn stopped_at(fixture: &Fixture, args: &[&str], point: Point) -> Process {
 }
 
 /// Continues a process whose place was taken: it must notice and end with an error.
-fn notices(fixture: &Fixture, mut zombie: Process) {
+pub(super) fn notices(fixture: &Fixture, mut zombie: Process) {
     zombie.signal("-CONT");
     let code = zombie.wait();
     assert_eq!(
@@ -149,7 +149,7 @@ fn a_zombie_before_its_flip_leaves_one_end_open() {
 
 /// Every byte of both ends, our own bookkeeping included.
 fn everything(fixture: &Fixture) -> [String; 2] {
-    [fixture.dump("old", true), fixture.dump("new", true)]
+    [fixture.dump("old"), fixture.dump("new")]
 }
 
 /// A run hangs at a point, a second one takes its place and is stopped in its turn; the first one
@@ -217,15 +217,15 @@ fn a_hold_is_a_true_pause() {
     let mut runner = followed(&fixture);
     fixture.must(&["hold", "--reason", "a look"]);
     assert_eq!(fixture.verb(&["status"]).code, Some(1));
-    let before = fixture.dump("new", true);
+    let before = fixture.dump("new");
     writers.work();
-    assert!(before == fixture.dump("new", true), "carried while held");
+    assert!(before == fixture.dump("new"), "carried while held");
     assert_eq!(fixture.verb(&["cutover"]).code, Some(1));
     // A restart does not end it.
     assert_eq!(runner.terminate(), Some(0));
     let mut runner = fixture.run();
     writers.work();
-    assert!(before == fixture.dump("new", true), "carried while held");
+    assert!(before == fixture.dump("new"), "carried while held");
     fixture.must(&["resume"]);
     writers.audited("old");
     assert_eq!(runner.terminate(), Some(0));
