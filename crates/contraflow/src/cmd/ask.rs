@@ -110,7 +110,8 @@ fn open(file: &ChangeFile, ask: &Ask) -> Result<Session, Refusal> {
     if state.phase.is_over() {
         return Err(Refusal::Phase(session::over(&state)));
     }
-    if state.phase == Phase::Declared && !ends.is_carried().map_err(Refusal::Failed)? {
+    let begun = state.phase != Phase::Declared || ends.is_carried().map_err(Refusal::Failed)?;
+    if !begun && *ask != Ask::Abort {
         let message = "the change was not started";
         let error = Error::new(Kind::Precondition, Code::CHANGE_UNKNOWN, message);
         return Err(Refusal::Phase(error.hint("`contraflow run` starts it.")));
