@@ -199,6 +199,33 @@ fn a_zombie_with_a_batch_unconfirmed_writes_nothing() {
     writes_nothing(Point::BATCH_APPLIED, "{ fence_max: 5s }");
 }
 
+/// A process that hangs inside a transaction keeps the mirror's lock. Whoever takes its place waits
+/// and says so; when the lock is gone it goes on.
+#[test]
+fn a_zombie_inside_a_transaction_is_waited_for() {
+    let fixture = Fixture::new(Plan::PHONEBOOK);
+    let mut writers = fixture.writers();
+    let at = format!("{}:1", Point::COMMIT_BEFORE.0);
+    let mut zombie = fixture.spawn(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
+    zombie.until_stopped();
+    // The mirror is not where the application writes: it notices nothing.
+    writers.work();
+    let mut second = fixture.spawn(&["run"], &[]);
+    let told = |second: &mut Process| !second.runs() || second.err().contains("trying again");
+    until("the second instance waits", || {
+        if !second.runs() {
+            assert!(second.err().contains("CF0306"), "{}", second.err());
+            second = fixture.spawn(&["run"], &[]);
+        }
+        told(&mut second)
+    });
+    notices(&fixture, zombie);
+    fixture.wait_for("follow");
+    writers.work();
+    writers.audited("old");
+    writers.finish();
+}
+
 #[test]
 fn a_second_instance_is_refused_while_the_first_lives() {
     let fixture = Fixture::new(Plan::PHONEBOOK);
