@@ -55,6 +55,17 @@ pub enum Value {
     Map(Vec<(Value, Value)>),
     /// Named fields.
     Record(Box<Record>),
+    /// What only ends of one engine understand: carried as it is, never looked into.
+    Native(Box<Native>),
+}
+
+/// A value in the storage of one engine that has no typed form, such as text that is not Unicode.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Native {
+    /// How the engine calls this class of values.
+    pub class: u8,
+    /// The bytes as stored.
+    pub bytes: Vec<u8>,
 }
 
 /// The fields of a record value: declared ones by the place their shape gives them, undeclared
@@ -168,6 +179,7 @@ impl Value {
             Value::List(_) => "list",
             Value::Map(_) => "map",
             Value::Record(_) => "record",
+            Value::Native(_) => "value without a type",
         }
     }
 }

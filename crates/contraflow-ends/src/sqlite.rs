@@ -12,6 +12,7 @@ mod feed;
 mod inspect;
 mod names;
 mod preflight;
+mod references;
 mod rows;
 mod scan;
 mod statements;

@@ -246,7 +246,9 @@ impl<F> Reads<F> {
                 (chunk.since, chunk.until) = (late.since, late.until);
             }
             Some(Mutant::NoBarrier) => chunk.since = chunk.until.clone(),
-            Some(Mutant::BlindChunk) => chunk.since = Position::new(u64::MAX.to_be_bytes()),
+            Some(Mutant::BlindChunk) => {
+                chunk.since = Position::new(vec![0xff; chunk.until.as_bytes().len()]);
+            }
             Some(Mutant::SeparateCheckpoint | Mutant::NoFencing) | None => {}
         }
         Ok(chunk)

@@ -8,7 +8,7 @@ use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::BigInt;
 
 use crate::codec::Malformed;
-use crate::value::{Decimal, Float, Frame, Record, Timestamp, Value};
+use crate::value::{Decimal, Float, Frame, Native, Record, Timestamp, Value};
 
 /// How deep lists, maps, records and unions may nest. Deeper input is refused, so that garbage
 /// cannot exhaust the stack.
@@ -36,6 +36,7 @@ mod tag {
     pub(super) const LIST: u8 = 18;
     pub(super) const MAP: u8 = 19;
     pub(super) const RECORD: u8 = 20;
+    pub(super) const NATIVE: u8 = 21;
 }
 
 /// Appends the values of a row or key.
@@ -106,6 +107,10 @@ pub fn encode(value: &Value, out: &mut Vec<u8>) {
                 lengthy(name.as_bytes(), out);
                 encode(value, out);
             }
+        }
+        Value::Native(native) => {
+            out.extend_from_slice(&[tag::NATIVE, native.class]);
+            lengthy(&native.bytes, out);
         }
     }
 }
@@ -276,6 +281,11 @@ impl<'b> Reader<'b> {
             tag::LIST => Value::List(self.values(depth)?),
             tag::MAP => self.map(depth)?,
             tag::RECORD => self.record(depth)?,
+            tag::NATIVE => {
+                let [class] = self.array()?;
+                let bytes = self.lengthy()?.to_vec();
+                Value::Native(Box::new(Native { class, bytes }))
+            }
             _ => return Err(self.fault("a tag is not known")),
         };
         Ok(value)

@@ -38,7 +38,8 @@ pub fn to_text(value: &Value) -> Option<String> {
         | Value::Union(_)
         | Value::List(_)
         | Value::Map(_)
-        | Value::Record(_) => return None,
+        | Value::Record(_)
+        | Value::Native(_) => return None,
     })
 }
 

@@ -6,7 +6,7 @@
 
 use contraflow_core::codec::{json, text};
 use contraflow_core::shape::Type;
-use contraflow_core::value::{Float, Value};
+use contraflow_core::value::{Float, Native, Value};
 use rusqlite::types::ValueRef;
 
 /// A cell as SQLite stores it.
@@ -15,14 +15,25 @@ pub(super) fn native(cell: ValueRef<'_>) -> Value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(value) => Value::Int(value),
         ValueRef::Real(value) => Value::Float(Float(value)),
-        // SQLite does not promise that its text is UTF-8; what is not stays bytes.
-        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => Value::Text(text.to_owned()),
-            Err(_) => Value::Bytes(bytes.to_vec()),
-        },
+        ValueRef::Text(bytes) => text_of(bytes),
         ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
     }
 }
+
+/// SQLite does not promise that its text is Unicode. What is not is carried byte by byte and stays
+/// text; an operation that would have to look into it makes a letter of the row.
+fn text_of(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::Text(text.to_owned()),
+        Err(_) => Value::Native(Box::new(Native {
+            class: TEXT,
+            bytes: bytes.to_vec(),
+        })),
+    }
+}
+
+/// The class of text that is not Unicode.
+const TEXT: u8 = 3;
 
 /// A cell as the mapping wants it.
 pub(super) fn decode(cell: ValueRef<'_>, ty: &Type) -> Value {
@@ -30,7 +41,7 @@ pub(super) fn decode(cell: ValueRef<'_>, ty: &Type) -> Value {
         (ValueRef::Integer(value @ (0 | 1)), Type::Bool) => Value::Bool(value == 1),
         (ValueRef::Text(bytes), ty) if is_text_form(ty) => match std::str::from_utf8(bytes) {
             Ok(stored) => parse(stored, ty).unwrap_or_else(|| Value::Text(stored.to_owned())),
-            Err(_) => Value::Bytes(bytes.to_vec()),
+            Err(_) => text_of(bytes),
         },
         _ => native(cell),
     }

@@ -12,7 +12,8 @@ use contraflow_core::end::{Feed, Start, Table};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Batch, Event, Key, Op, Origin, PairId};
-use rusqlite::{Connection, Transaction};
+use contraflow_core::value::Value;
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::connection::failure;
 use super::{Context, connection, inspect, rows};
@@ -24,27 +25,64 @@ const PRUNE_AFTER: Duration = Duration::from_secs(1);
 /// Rows per deleting transaction, about 2 ms of write lock.
 const PRUNE_SLICE: u64 = 2_000;
 
-/// Positions are the journal's sequence, big-endian.
-pub(super) fn position(sequence: u64) -> Position {
-    Position::new(sequence.to_be_bytes())
+/// Bytes of re-read rows after which a batch ends.
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// A place in the journal: a sequence, and the random mark of the row that has it. Two histories
+/// of one file, one of them restored or cut off by a power failure, share sequences but not marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    seq: u64,
+    mark: i64,
 }
 
-/// The sequence in a position; a foreign one is before everything.
+/// Positions are places, big-endian.
+pub(super) fn position(place: Place) -> Position {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&place.seq.to_be_bytes());
+    bytes[8..].copy_from_slice(&place.mark.to_be_bytes());
+    Position::new(bytes)
+}
+
+/// The place in a position, unless it is not one of ours.
+fn place(position: &Position) -> Option<Place> {
+    let bytes = <[u8; 16]>::try_from(position.as_bytes()).ok()?;
+    let half = |from: usize| <[u8; 8]>::try_from(&bytes[from..from + 8]).ok();
+    Some(Place {
+        seq: u64::from_be_bytes(half(0)?),
+        mark: i64::from_be_bytes(half(8)?),
+    })
+}
+
+/// The sequence in a position, by which positions of one history are ordered.
 pub(super) fn sequence(position: &Position) -> u64 {
-    position.as_bytes().try_into().map_or(0, u64::from_be_bytes)
+    place(position).map_or(0, |place| place.seq)
 }
 
-/// The highest sequence that the journal ever gave out, as this transaction sees it. A pruned
-/// journal's `max(seq)` is null, and the counter of `autoincrement` stays behind when a statement
-/// with `or fail` keeps the rows before the one that failed: the higher of both is right.
-pub(super) fn head(db: &Connection, context: &Context) -> Result<u64> {
-    let sql = format!(
-        "select max(coalesce((select seq from sqlite_sequence where name = ?1), 0),
-                    coalesce((select max(seq) from {}), 0))",
-        context.names.journal
-    );
+/// The newest row of the journal, as this transaction sees it. It is never pruned: the next
+/// sequence follows it, whatever the counter of `autoincrement` says after an `or fail`.
+pub(super) fn head(db: &Connection, context: &Context) -> Result<Place> {
+    let newest = row_at(db, context, "order by seq desc limit 1", [])?;
+    Ok(newest.unwrap_or_default())
+}
+
+fn row_at(
+    db: &Connection,
+    context: &Context,
+    which: &str,
+    params: impl rusqlite::Params,
+) -> Result<Option<Place>> {
+    let sql = format!("select seq, mark from {} {which}", context.names.journal);
     db.prepare_cached(&sql)
-        .and_then(|mut s| s.query_row([&context.names.journal_name], |row| row.get(0)))
+        .and_then(|mut statement| {
+            let place = |row: &rusqlite::Row<'_>| {
+                Ok(Place {
+                    seq: row.get(0)?,
+                    mark: row.get(1)?,
+                })
+            };
+            statement.query_row(params, place).optional()
+        })
         .map_err(failure)
 }
 
@@ -52,7 +90,7 @@ pub(super) struct JournalFeed {
     context: Context,
     db: Option<Connection>,
     pruner: Option<Connection>,
-    received: u64,
+    received: Place,
     pruned: u64,
     pruned_at: Duration,
     schema_version: i64,
@@ -65,7 +103,7 @@ impl JournalFeed {
             context,
             db: None,
             pruner: None,
-            received: 0,
+            received: Place::default(),
             pruned: 0,
             pruned_at,
             schema_version: -1,
@@ -85,11 +123,8 @@ impl JournalFeed {
         let Some(db) = &self.pruner else {
             return Ok(());
         };
-        // The newest row stays: the next sequence follows it, whatever the counter says.
-        let sql = format!(
-            "delete from {0} where seq <= ?1 and seq < (select max(seq) from {0})",
-            self.context.names.journal
-        );
+        // The row of the checkpoint stays: its mark tells this history from another one.
+        let sql = format!("delete from {} where seq < ?1", self.context.names.journal);
         while self.pruned < through {
             let slice = (self.pruned + PRUNE_SLICE).min(through);
             let deleted = db.prepare_cached(&sql).and_then(|mut s| s.execute([slice]));
@@ -114,23 +149,31 @@ impl Feed for JournalFeed {
         let mut db = connection::reader(&self.context.path)?;
         let tx = db.transaction().map_err(failure)?;
         let head = head(&tx, &self.context)?;
-        let oldest: Option<u64> = tx
-            .query_row(
-                &format!("select min(seq) from {}", self.context.names.journal),
-                [],
-                |row| row.get(0),
-            )
-            .map_err(failure)?;
-        let earliest = oldest.map_or(head, |seq| seq - 1);
-        drop(tx);
+        let oldest = row_at(&tx, &self.context, "order by seq limit 1", [])?;
+        let before_oldest = oldest.map_or(0, |oldest| oldest.seq - 1);
         self.received = match start {
-            Start::Earliest => earliest,
-            Start::After(position) => sequence(position),
+            Start::Earliest => Place {
+                seq: before_oldest,
+                mark: 0,
+            },
+            Start::After(position) => {
+                let there = |wanted: &Place| match wanted.seq {
+                    0 => Ok(before_oldest == 0),
+                    seq => {
+                        let params = rusqlite::params![seq, wanted.mark];
+                        row_at(&tx, &self.context, "where seq = ?1 and mark = ?2", params)
+                            .map(|row| row.is_some())
+                    }
+                };
+                let wanted = place(position).unwrap_or_default();
+                if place(position).is_none() || !there(&wanted)? {
+                    return Err(lost(&self.context, wanted.seq, before_oldest, head.seq));
+                }
+                wanted
+            }
         };
-        if self.received < earliest || self.received > head {
-            return Err(lost(&self.context, self.received, earliest, head));
-        }
-        self.pruned = earliest;
+        drop(tx);
+        self.pruned = before_oldest;
         self.db = Some(db);
         Ok(())
     }
@@ -140,11 +183,11 @@ impl Feed for JournalFeed {
         let tx = db.transaction().map_err(failure)?;
         unchanged(&tx, &self.context, &mut self.schema_version)?;
         let head = head(&tx, &self.context)?;
-        if head < self.received {
-            return Err(lost(&self.context, self.received, head, head));
+        if head.seq < self.received.seq {
+            return Err(lost(&self.context, self.received.seq, head.seq, head.seq));
         }
         let batch = read(&tx, &self.context, self.received, head, events_max)?;
-        self.received = sequence(&batch.through);
+        self.received = place(&batch.through).unwrap_or(self.received);
         Ok(batch)
     }
 
@@ -159,63 +202,41 @@ impl Feed for JournalFeed {
     fn head(&mut self) -> Result<(Position, u64)> {
         let db = self.db.as_ref().ok_or_else(not_open)?;
         let head = head(db, &self.context)?;
-        Ok((position(head), head.saturating_sub(self.received)))
+        Ok((position(head), head.seq.saturating_sub(self.received.seq)))
     }
 }
 
 /// What the journal says happened to one key within a batch.
 struct Touched {
     deleted: bool,
-    last: u64,
+    first: Place,
+    last: Place,
+}
+
+/// The keys of a stretch of the journal, each once, in the order of their first entry.
+struct Stretch {
+    order: Vec<(PairId, Key)>,
+    touched: HashMap<(PairId, Key), Touched>,
+    /// The entries, so that a batch can end between two of them.
+    places: Vec<Place>,
 }
 
 fn read(
     tx: &Transaction<'_>,
     context: &Context,
-    after: u64,
-    head: u64,
+    after: Place,
+    head: Place,
     events_max: usize,
 ) -> Result<Batch> {
-    let names = &context.names;
-    let sql = format!(
-        "select seq, pair, op, {} from {} where seq > ?1 order by seq limit ?2",
-        names.key_columns(),
-        names.journal
-    );
-    let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
-    let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
-    let mut journal = statement
-        .query(rusqlite::params![after, limit])
-        .map_err(failure)?;
-    let mut touched: HashMap<(PairId, Key), Touched> = HashMap::new();
-    let mut order = Vec::new();
-    let mut through = after;
-    while let Some(row) = journal.next().map_err(failure)? {
-        let seq: u64 = row.get(0).map_err(failure)?;
-        if seq != through + 1 {
-            return Err(lost(context, through, seq - 1, head));
-        }
-        through = seq;
-        let pair = PairId(row.get(1).map_err(failure)?);
-        let op: String = row.get(2).map_err(failure)?;
-        let table = context.role.table(pair);
-        let key = Key(journal_key(row, table)?);
-        let entry = touched.entry((pair, key.clone())).or_insert_with(|| {
-            order.push((pair, key));
-            Touched {
-                deleted: false,
-                last: seq,
-            }
-        });
-        // An insert of a key that the batch has met before is another row: `or replace` may have
-        // deleted the earlier one without a word.
-        entry.deleted |= op == "D" || (op == "I" && entry.last != seq);
-        entry.last = seq;
+    let stretch = stretch(tx, context, after, head, events_max)?;
+    let mut through = stretch.places.last().copied().unwrap_or(after);
+    let (events, next) = images(tx, context, &stretch)?;
+    if let Some(next) = next {
+        // The batch grew too large: it ends right before the first entry of the next key.
+        let first = stretch.touched[&next].first.seq;
+        let before = stretch.places.iter().rfind(|place| place.seq < first);
+        through = before.copied().unwrap_or(after);
     }
-    if through == after && head > after {
-        return Err(lost(context, after, head, head));
-    }
-    let events = images(tx, context, order, &touched)?;
     Ok(Batch {
         events,
         through: position(through),
@@ -223,48 +244,125 @@ fn read(
     })
 }
 
-fn journal_key(
-    row: &rusqlite::Row<'_>,
-    table: &Table,
-) -> Result<Vec<contraflow_core::value::Value>> {
+fn stretch(
+    tx: &Transaction<'_>,
+    context: &Context,
+    after: Place,
+    head: Place,
+    events_max: usize,
+) -> Result<Stretch> {
+    let names = &context.names;
+    let sql = format!(
+        "select seq, mark, pair, op, {} from {} where seq > ?1 order by seq limit ?2",
+        names.key_columns(),
+        names.journal
+    );
+    let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
+    let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
+    let mut journal = statement
+        .query(rusqlite::params![after.seq, limit])
+        .map_err(failure)?;
+    let mut stretch = Stretch {
+        order: Vec::new(),
+        touched: HashMap::new(),
+        places: Vec::new(),
+    };
+    let mut through = after.seq;
+    while let Some(row) = journal.next().map_err(failure)? {
+        let at = Place {
+            seq: row.get(0).map_err(failure)?,
+            mark: row.get(1).map_err(failure)?,
+        };
+        if at.seq != through + 1 {
+            return Err(lost(context, through, at.seq - 1, head.seq));
+        }
+        through = at.seq;
+        let pair = PairId(row.get(2).map_err(failure)?);
+        let op: String = row.get(3).map_err(failure)?;
+        let key = Key(journal_key(row, context.role.table(pair))?);
+        if key.0.iter().any(Value::is_nothing) {
+            return Err(null_key(context, pair));
+        }
+        let order = &mut stretch.order;
+        let entry = stretch
+            .touched
+            .entry((pair, key.clone()))
+            .or_insert_with(|| {
+                order.push((pair, key));
+                Touched {
+                    deleted: false,
+                    first: at,
+                    last: at,
+                }
+            });
+        // An insert of a key that the batch has met before is another row: `or replace` may have
+        // deleted the earlier one without a word.
+        entry.deleted |= op == "D" || (op == "I" && entry.last != at);
+        entry.last = at;
+        stretch.places.push(at);
+    }
+    if through == after.seq && head.seq > after.seq {
+        return Err(lost(context, after.seq, head.seq, head.seq));
+    }
+    Ok(stretch)
+}
+
+/// The error for a row that cannot be named: nothing could find it again.
+pub(super) fn null_key(context: &Context, pair: PairId) -> Error {
+    let message = format!(
+        "table `{}` has a row whose key is null",
+        context.role.table(pair).name
+    );
+    Error::new(Kind::Hold, Code::KEY_VALUES, message)
+        .at(context.role.side)
+        .detail("Nothing behind it was carried.")
+        .hint("Give the row a key or delete it, then run `contraflow resume`.")
+}
+
+fn journal_key(row: &rusqlite::Row<'_>, table: &Table) -> Result<Vec<Value>> {
     let mut key = Vec::with_capacity(table.shape.key.len());
     for (i, &place) in table.shape.key.iter().enumerate() {
-        let cell = row.get_ref(3 + i).map_err(failure)?;
+        let cell = row.get_ref(4 + i).map_err(failure)?;
         let native = table.native.get(place) == Some(&true);
         key.push(rows::value(cell, &table.shape.fields[place].ty, native));
     }
     Ok(key)
 }
 
+/// Events with the newest row of each key, until they are too many bytes: then the key at which
+/// the next batch begins.
 fn images(
     tx: &Transaction<'_>,
     context: &Context,
-    order: Vec<(PairId, Key)>,
-    touched: &HashMap<(PairId, Key), Touched>,
-) -> Result<Vec<Event>> {
+    stretch: &Stretch,
+) -> Result<(Vec<Event>, Option<(PairId, Key)>)> {
     let mut complements = HashMap::new();
-    let mut events = Vec::with_capacity(order.len());
-    for (pair, key) in order {
-        let beside = match complements.get(&pair) {
+    let mut events = Vec::with_capacity(stretch.order.len());
+    let mut bytes = 0;
+    for entry in &stretch.order {
+        let (pair, key) = entry;
+        let beside = match complements.get(pair) {
             Some(beside) => *beside,
             None => {
-                let beside = rows::has_complements(tx, &context.names, pair)?;
-                complements.insert(pair, beside);
+                let beside = rows::has_complements(tx, &context.names, *pair)?;
+                complements.insert(*pair, beside);
                 beside
             }
         };
-        let table = context.role.table(pair);
-        let found = rows::image(tx, &context.names, table, pair, &key, beside)?;
-        let entry = (pair, key);
-        let touch = &touched[&entry];
-        let (pair, key) = entry;
+        let table = context.role.table(*pair);
+        let found = rows::image(tx, &context.names, table, *pair, key, beside)?;
+        bytes += found.as_ref().map_or(0, |(_, size)| *size);
+        if bytes > BATCH_BYTES && !events.is_empty() {
+            return Ok((events, Some(entry.clone())));
+        }
+        let touch = &stretch.touched[entry];
         let op = match (&found, touch.deleted) {
             (None, _) => Op::Delete,
             (Some(_), true) => Op::Replace,
             (Some(_), false) => Op::Put,
         };
         let image = found.map(|(image, _)| image);
-        let position = position(touch.last);
+        let (pair, key, position) = (*pair, key.clone(), position(touch.last));
         events.push(Event {
             pair,
             key,
@@ -274,7 +372,7 @@ fn images(
             origin: Origin::Application,
         });
     }
-    Ok(events)
+    Ok((events, None))
 }
 
 /// Refuses to go on when the declaration of a table is no longer the one of expand.
@@ -307,8 +405,31 @@ pub(super) fn unchanged(db: &Connection, context: &Context, version: &mut i64) -
                 ));
         }
     }
+    triggers_stand(db, context)?;
     *version = now;
     Ok(())
+}
+
+/// A table that is rebuilt under its own name is declared as before, but has lost our triggers:
+/// what was written since is in no journal.
+fn triggers_stand(db: &Connection, context: &Context) -> Result<()> {
+    let sql = format!(
+        "select triggers from {} where id = 1",
+        context.names.standing
+    );
+    let expected: String = db.query_row(&sql, [], |row| row.get(0)).map_err(failure)?;
+    if inspect::triggers(db, context.names.prefix())? == expected {
+        return Ok(());
+    }
+    let side = context.role.side;
+    let message = format!("triggers of the change are gone or altered at the {side} end");
+    Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
+        .at(side)
+        .detail("A table was rebuilt, or somebody dropped them: writes may be in no journal.")
+        .hint(
+            "`contraflow adopt` puts them back; then `contraflow resume`, `contraflow verify`, and \
+             `contraflow repair` for what differs.",
+        ))
 }
 
 fn lost(context: &Context, at: u64, earliest: u64, head: u64) -> Error {

@@ -20,6 +20,8 @@ pub(super) struct Column {
     pub(super) key_place: u32,
     /// Computed by SQLite: never written.
     pub(super) generated: bool,
+    /// How its values are compared.
+    pub(super) collation: String,
 }
 
 /// A unique index, the primary key's included.
@@ -132,6 +134,25 @@ pub(super) fn declaration(db: &Connection, table: &str) -> Result<Option<String>
     Ok(Some(format!("{:032x}", xxh3_128(text.as_bytes()))))
 }
 
+/// Digest of the triggers whose names start with `prefix`.
+pub(super) fn triggers(db: &Connection, prefix: &str) -> Result<String> {
+    let mut statement = db
+        .prepare_cached(
+            "select sql from sqlite_schema where type = 'trigger'
+             and substr(name, 1, length(?1)) = ?1 order by name",
+        )
+        .map_err(failure)?;
+    let all = statement
+        .query_map([prefix], |row| row.get::<_, String>(0))
+        .map_err(failure)?;
+    let mut text = String::new();
+    for sql in all {
+        text.push_str(&sql.map_err(failure)?);
+        text.push('\n');
+    }
+    Ok(format!("{:032x}", xxh3_128(text.as_bytes())))
+}
+
 /// All columns, hidden and generated ones included.
 pub(super) fn columns(db: &Connection, table: &str) -> Result<Vec<Column>> {
     let mut statement = db
@@ -146,10 +167,21 @@ pub(super) fn columns(db: &Connection, table: &str) -> Result<Vec<Column>> {
                 default: row.get(4)?,
                 key_place: row.get(5)?,
                 generated: row.get::<_, u32>(6)? >= 2,
+                collation: "BINARY".to_owned(),
             })
         })
         .map_err(failure)?;
-    rows.collect::<rusqlite::Result<_>>().map_err(failure)
+    let mut columns = rows
+        .collect::<rusqlite::Result<Vec<Column>>>()
+        .map_err(failure)?;
+    for column in &mut columns {
+        // Virtual tables and views have no metadata; their columns are compared byte by byte.
+        let metadata = db.column_metadata(None::<&str>, table, column.name.as_str());
+        if let Ok((_, Some(collation), ..)) = metadata {
+            column.collation = collation.to_string_lossy().into_owned();
+        }
+    }
+    Ok(columns)
 }
 
 /// The column that is another name for the row id, if there is one.
@@ -238,6 +270,16 @@ fn declared_type(declared: &str) -> Type {
     }
 }
 
+/// Whether a declared type has numeric affinity, by SQLite's own rules.
+pub(super) fn is_numeric(declared: &str) -> bool {
+    let upper = declared.to_ascii_uppercase();
+    let has = |word: &&str| upper.contains(*word);
+    let other = [
+        "INT", "CHAR", "CLOB", "TEXT", "BLOB", "REAL", "FLOA", "DOUB",
+    ];
+    !upper.is_empty() && !other.iter().any(|word| has(word))
+}
+
 fn declaration_of(column: &Column, rowid_alias: Option<&str>, autoincrement: bool) -> String {
     let mut text = column.declared.clone();
     if rowid_alias == Some(column.name.as_str()) {
@@ -246,6 +288,9 @@ fn declaration_of(column: &Column, rowid_alias: Option<&str>, autoincrement: boo
             text.push_str(" autoincrement");
         }
         return text;
+    }
+    if !column.collation.eq_ignore_ascii_case("binary") {
+        text.push_str(&format!(" collate {}", quote(&column.collation)));
     }
     if column.not_null {
         text.push_str(" not null");

@@ -11,8 +11,6 @@ pub(super) struct Names {
     pub(super) standing: String,
     /// Keys and operations of application writes.
     pub(super) journal: String,
-    /// The journal's name as a bare string, as `sqlite_sequence` keeps it.
-    pub(super) journal_name: String,
     /// Checkpoints and fencing tokens.
     pub(super) lane: String,
     /// Ranges of the backfill that are done.
@@ -32,7 +30,6 @@ impl Names {
         Names {
             standing: quoted("standing"),
             journal: quoted("journal"),
-            journal_name: format!("{prefix}journal"),
             lane: quoted("lane"),
             chunk: quoted("chunk"),
             letter: quoted("letter"),

@@ -5,12 +5,13 @@ use std::path::Path;
 use contraflow_core::code::Code;
 use contraflow_core::end::{Role, Table};
 use contraflow_core::error::{Problem, Result};
+use contraflow_core::shape::Type;
 use contraflow_core::side::Side;
 use rusqlite::Connection;
 
 use super::connection::failure;
 use super::names::{Names, quote};
-use super::{connection, inspect};
+use super::{connection, inspect, rows};
 
 /// The oldest SQLite that understands upserts, which our own statements use.
 pub(super) fn check(path: &Path, role: &Role) -> Result<Vec<Problem>> {
@@ -19,6 +20,7 @@ pub(super) fn check(path: &Path, role: &Role) -> Result<Vec<Problem>> {
         writable(path, role, &mut problems);
         let db = connection::reader(path)?;
         journal_mode(&db, role, &mut problems)?;
+        check_encoding(&db, &mut problems)?;
         let carried = carries(&db, &Names::of(role))?;
         for table in &role.tables {
             check_table(&db, role, table, carried, &mut problems)?;
@@ -100,6 +102,10 @@ fn check_table(
         return Ok(());
     }
     check_key(db, table, problems)?;
+    if !carried {
+        check_key_values(db, table, problems)?;
+        check_affinity(db, table, problems)?;
+    }
     check_indexes(db, table, problems)?;
     check_triggers(db, role, table, problems)?;
     check_columns(db, table, problems)?;
@@ -150,7 +156,10 @@ fn check_key(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Res
                 .map(|(name, _)| name.as_str())
                 .collect();
             names.sort_unstable();
-            !index.partial && names.len() == index.columns.len() && names == sorted
+            !index.partial
+                && orders_alike(&columns, index)
+                && names.len() == index.columns.len()
+                && names == sorted
         });
     if !is_rowid && !indexed {
         let message = format!(
@@ -167,28 +176,61 @@ fn check_key(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Res
         problems.push(Problem::error(Code::KEY_UNUSABLE, message).hint(fix));
         return Ok(());
     }
-    let nothing: Vec<String> = key
-        .iter()
-        .map(|name| format!("{} is null", quote(name)))
-        .collect();
-    let sql = format!(
-        "select exists (select 1 from {} where {})",
-        quote(&table.name),
-        nothing.join(" or ")
-    );
-    if !is_rowid
-        && db
-            .query_row(&sql, [], |row| row.get::<_, bool>(0))
-            .map_err(failure)?
-    {
+    Ok(())
+}
+
+/// Keys that the data spoils. Not asked again once the change is carried: the flow holds there.
+fn check_key_values(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Result<()> {
+    if rows::has_null_keys(db, table)? {
         let message = format!("table `{}` has rows whose key is null", table.name);
-        let hint = format!(
-            "`select * from {} where {}`",
-            quote(&table.name),
-            nothing.join(" or ")
-        );
-        let hint = format!("Give them a key, or delete them: {hint} shows them.");
+        let hint = "Give them a key or delete them.";
         problems.push(Problem::error(Code::KEY_VALUES, message).hint(hint));
+    }
+    Ok(())
+}
+
+/// The unique index of the key must compare as its columns do: ranges are walked in its order.
+fn orders_alike(columns: &[inspect::Column], index: &inspect::UniqueIndex) -> bool {
+    index.columns.iter().flatten().all(|(name, collation)| {
+        let column = columns.iter().find(|column| column.name == *name);
+        column.is_some_and(|column| column.collation.eq_ignore_ascii_case(collation))
+    })
+}
+
+/// A column of numeric affinity turns text that looks like a number into one.
+fn check_affinity(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Result<()> {
+    let columns = inspect::columns(db, &table.name)?;
+    for (i, field) in table.shape.fields.iter().enumerate() {
+        let Some(column) = columns.iter().find(|column| column.name == field.name) else {
+            continue;
+        };
+        let from_alike = table.declared.get(i).and_then(Option::as_deref);
+        let alike = from_alike.is_some_and(inspect::is_numeric);
+        let textual = !matches!(
+            field.ty,
+            Type::Bool | Type::Int { .. } | Type::Float { .. } | Type::Bytes | Type::Any
+        );
+        if textual && !alike && inspect::is_numeric(&column.declared) {
+            let message = format!(
+                "column `{}` of table `{}` is declared `{}`, which makes numbers of text such as \
+                 `007`",
+                column.name, table.name, column.declared
+            );
+            let hint = "Declare it `text`.";
+            problems.push(Problem::error(Code::COLUMN_UNSUPPORTED, message).hint(hint));
+        }
+    }
+    Ok(())
+}
+
+fn check_encoding(db: &Connection, problems: &mut Vec<Problem>) -> Result<()> {
+    let encoding: String = db
+        .query_row("pragma encoding", [], |row| row.get(0))
+        .map_err(failure)?;
+    if !encoding.eq_ignore_ascii_case("utf-8") {
+        let message = format!("the file's text is stored as {encoding}");
+        let hint = "Only UTF-8 files are carried: text that does not convert would change.";
+        problems.push(Problem::error(Code::END_SETTING, message).hint(hint));
     }
     Ok(())
 }

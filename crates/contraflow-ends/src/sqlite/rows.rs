@@ -26,6 +26,7 @@ impl ToSql for Bound<'_> {
                 ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
             }
             Value::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            Value::Native(native) => ToSqlOutput::Borrowed(ValueRef::Text(&native.bytes)),
             Value::Float(float) => ToSqlOutput::from(float.0),
             other => match codec::encode(other, self.1) {
                 Some(text) => ToSqlOutput::from(text),
@@ -122,6 +123,26 @@ pub(super) fn has_complements(db: &Connection, names: &Names, pair: PairId) -> R
     ))
     .and_then(|mut statement| statement.query_row([pair.0], |row| row.get(0)))
     .map_err(failure)
+}
+
+/// Whether a row has no key: SQLite allows null in most primary keys. Such a row is in no range.
+pub(super) fn has_null_keys(db: &Connection, table: &Table) -> Result<bool> {
+    let fields = table.shape.key.iter().map(|&i| &table.shape.fields[i]);
+    let nothing: Vec<String> = fields
+        .filter(|field| field.nullable)
+        .map(|field| format!("{} is null", quote(&field.name)))
+        .collect();
+    if nothing.is_empty() {
+        return Ok(false);
+    }
+    let sql = format!(
+        "select exists (select 1 from {} where {})",
+        quote(&table.name),
+        nothing.join(" or ")
+    );
+    db.prepare_cached(&sql)
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(failure)
 }
 
 /// What lies beside a row.

@@ -135,6 +135,9 @@ fn read(tx: &Transaction<'_>, context: &Context, range: &Range, bytes_max: u64) 
         rows::column_list(table, ""),
         quote(&table.name),
     );
+    if range.after.is_none() && rows::has_null_keys(tx, table)? {
+        return Err(feed::null_key(context, range.pair));
+    }
     let beside = rows::has_complements(tx, &context.names, range.pair)?;
     let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
     if let Some(key) = &range.after {

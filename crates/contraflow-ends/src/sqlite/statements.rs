@@ -30,12 +30,12 @@ pub(super) fn bookkeeping(names: &Names) -> Vec<String> {
             "create table {} (id integer primary key check (id = 1), gate text not null,
   epoch integer not null, fence_until_ms integer not null, applying integer not null,
   ledger text not null, mapping text not null, declarations text not null,
-  created text not null)",
+  created text not null, triggers text not null)",
             names.standing
         ),
         format!(
             "create table {} (seq integer primary key autoincrement, pair integer not null,
-  op text not null, {key})",
+  op text not null, {key}, mark integer not null default (random()))",
             names.journal
         ),
         format!(
@@ -175,10 +175,7 @@ pub(super) fn triggers(
         return statements;
     }
     for on in ["insert", "update"] {
-        let mut body = victims(names, pair, table, unique, on);
-        if on == "insert" {
-            body.push_str(&orphan(names, pair, table));
-        }
+        let body = victims(names, pair, table, unique, on);
         if !body.is_empty() {
             let name = format!("before_{on}");
             statements.push(trigger(
@@ -262,7 +259,8 @@ fn journal_body(names: &Names, pair: PairId, table: &Table, on: &str) -> String 
         )
     };
     match on {
-        "insert" => put("I", "new"),
+        // A new row, also after `or replace`, does not inherit what lay beside an earlier one.
+        "insert" => format!("{}{}", put("I", "new"), forget("new")),
         "delete" => format!("{}{}", put("D", "old"), forget("old")),
         _ => {
             let moved = moved(table);
@@ -306,11 +304,12 @@ fn victims(names: &Names, pair: PairId, table: &Table, unique: &[UniqueIndex], o
         else {
             continue;
         };
-        if columns
+        let is_key = columns
             .iter()
             .map(|(name, _)| name.as_str())
-            .eq(key.iter().copied())
-        {
+            .eq(key.iter().copied());
+        let exact = |(_, collation): &&(String, String)| collation.eq_ignore_ascii_case("binary");
+        if is_key && columns.iter().all(|column| exact(&column)) {
             continue;
         }
         let same: Vec<String> = columns
@@ -323,7 +322,7 @@ fn victims(names: &Names, pair: PairId, table: &Table, unique: &[UniqueIndex], o
         let itself = if on == "insert" { "new" } else { "old" };
         let other: Vec<String> = key
             .iter()
-            .map(|name| format!("t.{0} is {itself}.{0}", quote(name)))
+            .map(|name| format!("t.{0} is {itself}.{0} collate binary", quote(name)))
             .collect();
         body.push_str(&format!(
             "  insert into {} (pair, op, {}) select {}, 'V', {} from {} as t
@@ -338,23 +337,6 @@ fn victims(names: &Names, pair: PairId, table: &Table, unique: &[UniqueIndex], o
         ));
     }
     body
-}
-
-/// Forgets the complement of a row that went without a delete trigger, before its key is used
-/// again.
-fn orphan(names: &Names, pair: PairId, table: &Table) -> String {
-    let is: Vec<String> = key_names(table)
-        .iter()
-        .map(|name| format!("{0} is new.{0}", quote(name)))
-        .collect();
-    format!(
-        "  delete from {} where pair = {} and {} and not exists (select 1 from {} where {});\n",
-        names.complement,
-        pair.0,
-        complement_key(names, &key_of(table, "new")),
-        quote(&table.name),
-        is.join(" and "),
-    )
 }
 
 /// True when an update changed the key, byte for byte.
@@ -390,7 +372,11 @@ fn padded(names: &Names, key: &[String]) -> String {
 
 fn complement_key(names: &Names, key: &[String]) -> String {
     (0..names.key_width)
-        .map(|i| format!("k{i} = {}", key.get(i).map_or("0", String::as_str)))
+        .map(|i| match key.get(i) {
+            // Without the affinity of the key's column, or the index of the side table is useless.
+            Some(column) => format!("k{i} = +{column}"),
+            None => format!("k{i} = 0"),
+        })
         .collect::<Vec<_>>()
         .join(" and ")
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::connection::failure;
 use super::names::quote;
 use super::switch::{self, gate_name};
-use super::{Context, connection, inspect, statements};
+use super::{Context, connection, inspect, references, statements};
 
 pub(super) struct Tables {
     context: Context,
@@ -33,7 +33,12 @@ pub(super) fn set_triggers(
     for statement in trigger_statements(db, context, gate, epoch)? {
         db.execute_batch(&statement).map_err(failure)?;
     }
-    Ok(())
+    let digest = inspect::triggers(db, context.names.prefix())?;
+    let sql = format!(
+        "update {} set triggers = ?1 where id = 1",
+        context.names.standing
+    );
+    db.execute(&sql, [digest]).map(|_| ()).map_err(failure)
 }
 
 fn trigger_statements(
@@ -122,7 +127,6 @@ impl Structure for Tables {
             for statement in statements::bookkeeping(&context.names) {
                 tx.execute_batch(&statement).map_err(failure)?;
             }
-            set_triggers(tx, context, standing.gate, standing.epoch)?;
             let mut declarations = Vec::new();
             for table in &context.role.tables {
                 let found = inspect::declaration(tx, &table.name)?;
@@ -130,7 +134,7 @@ impl Structure for Tables {
             }
             tx.execute(
                 &format!(
-                    "insert into {} values (1, ?1, ?2, 0, 0, ?3, ?4, ?5, ?6)",
+                    "insert into {} values (1, ?1, ?2, 0, 0, ?3, ?4, ?5, ?6, '')",
                     context.names.standing
                 ),
                 rusqlite::params![
@@ -143,7 +147,7 @@ impl Structure for Tables {
                 ],
             )
             .map_err(failure)?;
-            Ok(())
+            set_triggers(tx, context, standing.gate, standing.epoch)
         })?;
         context.probe.at(Point::EXPAND_AFTER)
     }
@@ -181,19 +185,28 @@ impl Structure for Tables {
     }
 
     fn users(&mut self) -> Result<Option<Vec<User>>> {
-        // SQLite keeps no list of its connections.
-        Ok(None)
+        // SQLite keeps no list of its connections; what its own schema says, it does know.
+        let db = connection::reader(&self.context.path)?;
+        references::users(&db, &self.context.role).map(Some)
     }
 
     fn foreign_key_violations(&mut self) -> Result<u64> {
         let db = connection::reader(&self.context.path)?;
+        let ours = |name: &str| {
+            self.context
+                .role
+                .tables
+                .iter()
+                .any(|table| table.name.eq_ignore_ascii_case(name))
+        };
         let mut violations = 0;
-        for table in &self.context.role.tables {
-            let sql = format!("pragma foreign_key_check({})", quote(&table.name));
+        for child in references::children(&db, &self.context.role)? {
+            let sql = format!("pragma foreign_key_check({})", quote(&child));
             let mut statement = db.prepare(&sql).map_err(failure)?;
             let mut rows = statement.query([]).map_err(failure)?;
-            while rows.next().map_err(failure)?.is_some() {
-                violations += 1;
+            while let Some(row) = rows.next().map_err(failure)? {
+                let parent: String = row.get(2).map_err(failure)?;
+                violations += u64::from(ours(&child) || ours(&parent));
             }
         }
         Ok(violations)

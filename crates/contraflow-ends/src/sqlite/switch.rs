@@ -120,6 +120,7 @@ impl Switch for GuardRow {
             if moved != 1 {
                 return Err(fenced("the end to be fenced is not open in this epoch"));
             }
+            feed::unchanged(tx, context, &mut -1)?;
             set_triggers(tx, context, Gate::Fenced, epoch)?;
             Ok(feed::position(feed::head(tx, context)?))
         })
@@ -135,7 +136,8 @@ impl Switch for GuardRow {
             if moved != 1 {
                 return Err(expired(context, "its deadline has passed"));
             }
-            if feed::head(tx, context)? != feed::sequence(drained) {
+            feed::unchanged(tx, context, &mut -1)?;
+            if feed::position(feed::head(tx, context)?) != *drained {
                 return Err(expired(context, "writes lie behind what was drained"));
             }
             set_triggers(tx, context, Gate::Closed, epoch.next())?;
@@ -168,6 +170,7 @@ impl Switch for GuardRow {
             }
             let retire = format!("update {} set token = token + 1", context.names.lane);
             tx.execute(&retire, []).map_err(failure)?;
+            feed::unchanged(tx, context, &mut -1)?;
             set_triggers(tx, context, Gate::Open, epoch)?;
             carry_sequences(tx, context, sequences)
         })
@@ -219,7 +222,12 @@ impl Switch for GuardRow {
             self.context.names.standing
         );
         connection::write(&mut db, |tx| {
-            tx.execute(&sql, [ledger]).map(|_| ()).map_err(failure)
+            tx.execute(&sql, [ledger]).map_err(failure)?;
+            // Whatever became of the triggers, the end is again as its standing says.
+            match standing(tx, &self.context)? {
+                Some(found) => set_triggers(tx, &self.context, found.gate, found.epoch),
+                None => Ok(()),
+            }
         })
     }
 }

@@ -115,7 +115,12 @@ impl<'t> TableWriter<'t> {
                 continue;
             };
             match self.put_row(&image.row.0) {
-                Ok(()) => self.put_complement(&record.key, image)?,
+                Ok(0) => refusals.push(Refusal {
+                    record: place,
+                    code: Code::UNIQUE_CONFLICT,
+                    reason: "another row's key is equal under the column's collation".to_owned(),
+                }),
+                Ok(_) => self.put_complement(&record.key, image)?,
                 Err(error) => {
                     let (code, reason) = refusal(error)?;
                     refusals.push(Refusal {
@@ -129,7 +134,8 @@ impl<'t> TableWriter<'t> {
         Ok(refusals)
     }
 
-    fn put_row(&mut self, row: &[Value]) -> rusqlite::Result<()> {
+    /// Rows written: none when another row has a key that only the collation takes for equal.
+    fn put_row(&mut self, row: &[Value]) -> rusqlite::Result<usize> {
         if row.iter().any(|value| matches!(value, Value::Absent)) {
             return self.put_present(row);
         }
@@ -137,11 +143,11 @@ impl<'t> TableWriter<'t> {
             self.upsert
                 .raw_bind_parameter(i + 1, Bound(value, &field.ty))?;
         }
-        self.upsert.raw_execute().map(|_| ())
+        self.upsert.raw_execute()
     }
 
     /// Writes the fields that are there, and lets the storage fill the others.
-    fn put_present(&self, row: &[Value]) -> rusqlite::Result<()> {
+    fn put_present(&self, row: &[Value]) -> rusqlite::Result<usize> {
         let present: Vec<usize> = (0..row.len())
             .filter(|&i| !matches!(row[i], Value::Absent))
             .collect();
@@ -150,7 +156,7 @@ impl<'t> TableWriter<'t> {
             let bound = Bound(&row[i], &self.table.shape.fields[i].ty);
             statement.raw_bind_parameter(mark + 1, bound)?;
         }
-        statement.raw_execute().map(|_| ())
+        statement.raw_execute()
     }
 
     fn put_complement(&mut self, key: &Key, image: &Image) -> Result<()> {
@@ -229,13 +235,21 @@ fn upsert(table: &Table, fields: &[usize]) -> String {
         .map(|&i| quote(&table.shape.fields[i].name))
         .map(|name| format!("{name} = excluded.{name}"))
         .collect();
+    let same: Vec<String> = table
+        .shape
+        .key
+        .iter()
+        .map(|&i| (quote(&table.shape.fields[i].name), quote(&table.name)))
+        .map(|(key, table)| format!("{table}.{key} is excluded.{key} collate binary"))
+        .collect();
     format!(
-        "insert into {} ({}) values ({}) on conflict ({}) do update set {}",
+        "insert into {} ({}) values ({}) on conflict ({}) do update set {} where {}",
         quote(&table.name),
         names.join(", "),
         rows::marks(1, fields.len()),
         rows::key_list(table, ""),
         updates.join(", "),
+        same.join(" and "),
     )
 }
 

@@ -216,7 +216,7 @@ fn keys_of_one_collation_are_told_apart() {
     assert_eq!(carry(&[put("A", 1)]), "A1");
     assert_eq!(carry(&[record("A", Change::Delete), put("a", 1)]), "a1");
     assert_eq!(
-        carry(&[put("A", 2)]),
+        carry(&[record("a", Change::Delete), put("A", 2)]),
         "A2",
         "the key is written as the authority has it"
     );
@@ -246,8 +246,8 @@ fn a_pruned_journal_keeps_its_place() {
         old.run(&format!("insert into t values ({n}, 0)"));
     }
     let batch = feed.next(100).unwrap();
-    // Whatever the pace of pruning is, everything confirmed may be gone.
-    old.run(&format!("delete from {}", old.journal()));
+    // Whatever the pace of pruning is, everything before the checkpoint may be gone.
+    old.run(&format!("delete from {} where seq < 3", old.journal()));
     let mut again = old.end().feed(&old.role).unwrap();
     again.open(&Start::After(batch.through.clone())).unwrap();
     assert_eq!(again.head().unwrap(), (batch.through.clone(), 0));

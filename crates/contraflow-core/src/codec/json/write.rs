@@ -56,6 +56,7 @@ pub fn to_json(value: &Value, ty: &Type, out: &mut String) -> Result<(), Malform
             };
             record(inner, fields, out)?;
         }
+        Value::Native(_) => return Err(Malformed::new(text::expected(ty))),
     }
     Ok(())
 }
