@@ -40,6 +40,8 @@ pub struct Flow {
     totals: Totals,
     held: Duration,
     letters_changed: bool,
+    /// Rows that were carried: whoever made them frees them faster.
+    spent: Vec<Record>,
 }
 
 /// Rows that were read, mapped and wait until the feed has passed what they show.
@@ -250,6 +252,7 @@ impl Flow {
             totals: Totals::default(),
             held: Duration::ZERO,
             letters_changed: true,
+            spent: Vec::new(),
         })
     }
 
@@ -414,6 +417,7 @@ impl Flow {
         }
         self.totals.superseded += superseded;
         self.note(&applied);
+        self.spent = records;
         Ok(stepped)
     }
 
@@ -428,6 +432,11 @@ impl Flow {
         self.totals.letters += applied.letters;
         self.letters_changed |= applied.letters > 0;
         self.held = applied.held;
+    }
+
+    /// The rows that were carried last.
+    pub fn take_spent(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.spent)
     }
 
     /// For how long the last transaction kept other writers of the target waiting.
