@@ -15,7 +15,7 @@ pub enum Kind {
     Config,
     /// The world does not meet what the change needs; nothing was touched.
     Precondition,
-    /// A passing fault: a busy end, a lost connection, a full disk.
+    /// A passing fault: a busy end, a lost connection.
     Transient,
     /// A single row or value cannot be carried.
     Data,

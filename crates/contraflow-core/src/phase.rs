@@ -137,6 +137,12 @@ impl Phase {
         matches!(self, Phase::Done | Phase::Aborted)
     }
 
+    /// True when only taking down is left to do, or nothing.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        self.is_over() || matches!(self, Phase::Contract | Phase::Abort)
+    }
+
     /// True while authority is being moved.
     #[must_use]
     pub fn is_turn(self) -> bool {
@@ -394,6 +400,9 @@ fn observe(state: &State, ownership: Ownership) -> Result<Decision> {
                 .hint("If both ends were restored on purpose, delete the ledger and run again."))
             }
         },
+        Ownership::Sealed { gaining, epoch } if is_behind(state, gaining, epoch) => {
+            Err(ambiguous())
+        }
         Ownership::Sealed { gaining, epoch } => {
             let mut next = state.clone();
             next.epoch = epoch;
@@ -410,6 +419,13 @@ fn observe(state: &State, ownership: Ownership) -> Result<Decision> {
             Ok(owned(&next, by, fenced))
         }
     }
+}
+
+/// True when the flip that the ends seem to be in was finished: the gaining end was restored to what
+/// it was before, and what was written to it since is missing.
+fn is_behind(state: &State, gaining: Side, epoch: Epoch) -> bool {
+    let step = Step::Flip;
+    state.epoch >= epoch && state.phase != Phase::Turn { to: gaining, step }
 }
 
 /// Both ends agree on who has authority: what phase is that?

@@ -90,7 +90,7 @@ pub struct Event {
 /// a transaction is larger than the limit.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Events in feed order.
+    /// Events in feed order, each key at most once: writers delete before they write.
     pub events: Vec<Event>,
     /// Applying these events reaches this position.
     pub through: Position,

@@ -6,7 +6,7 @@ use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Evidence;
 use contraflow_core::ledger::{Answer, Entry, Ledger, Request, RunnerMark, Saved};
-use contraflow_core::phase::{Ask, State};
+use contraflow_core::phase::{Ask, Phase, State};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -128,6 +128,11 @@ impl Ledger for SqliteLedger {
         if written.map_err(broken)? != 1 {
             let message = "overtaken by another process: the ledger was written in between";
             return Err(Error::new(Kind::Fenced, Code::FENCED, message));
+        }
+        if state.phase == Phase::Declared {
+            // It starts again after an abort: what was proven then proves nothing now.
+            tx.execute_batch("delete from evidence; delete from report;")
+                .map_err(broken)?;
         }
         record(&tx, entry)?;
         tx.commit().map_err(broken)?;
@@ -330,5 +335,7 @@ fn failed(message: &str) -> Error {
 }
 
 fn broken(source: rusqlite::Error) -> Error {
-    failed("the ledger cannot be used").because(source)
+    failed("the ledger cannot be used")
+        .hint("Free space or restore the file, then `contraflow run`; the ends keep the data safe.")
+        .because(source)
 }

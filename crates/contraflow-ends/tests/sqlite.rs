@@ -1,7 +1,11 @@
 //! SQLite: the suite of all ends, and what only SQLite has.
 
+mod batches;
 mod files;
+mod guard;
+mod load;
 mod peculiar;
+mod sim;
 
 use contraflow_testkit::conformance;
 

@@ -22,6 +22,7 @@ use contraflow_core::value::Value;
 use crate::context::Context;
 use crate::flow;
 use crate::tasks::Stop;
+use crate::turn;
 use crate::windows::{Window, Windows};
 use crate::worker::Worker;
 
@@ -35,6 +36,8 @@ const BUCKETS: usize = 1 << 16;
 const NAMED_MAX: usize = 100;
 /// Looks at a key before it counts as one that never stands still.
 const LOOKS: u32 = 20;
+/// The pause between looks while a letter is about to be tried again.
+const LETTER_PAUSE: Duration = Duration::from_millis(10);
 /// How long one look waits for the flow.
 const LOOK_WAIT: Duration = Duration::from_secs(10);
 
@@ -192,11 +195,12 @@ impl<'c> Comparer<'c> {
                 break;
             };
             open.clear();
+            let waiting = self.waiting(pair, &differ)?;
             for (key, kind) in differ {
                 let image = seen.get(&key).cloned();
                 let earlier = last.insert(key.clone(), (image.clone(), kind.clone()));
                 // The same source row, twice, and the flow had passed both: it really differs.
-                if earlier.is_some_and(|(row, _)| row == image) {
+                if !waiting.contains(&key) && earlier.is_some_and(|(row, _)| row == image) {
                     result.find(Finding { pair, key, kind });
                 } else {
                     open.push(key);
@@ -215,6 +219,23 @@ impl<'c> Comparer<'c> {
             });
         }
         Ok(())
+    }
+
+    /// Keys whose letter the flow tries again by itself: they only wait for another row. Gives the
+    /// flow a moment when there are some.
+    fn waiting(&self, pair: PairId, differ: &[(Key, Kind)]) -> Result<HashSet<Key>> {
+        if differ.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let letters = turn::retried(self.context, self.direction)?;
+        if !letters.is_empty() {
+            self.context.clock.sleep(LETTER_PAUSE);
+        }
+        Ok(letters
+            .into_iter()
+            .filter(|letter| letter.pair == pair)
+            .map(|letter| letter.source_key)
+            .collect())
     }
 
     /// Compares keys while nothing can change: the source is fenced and the flow has drained.

@@ -86,7 +86,7 @@ impl Context {
     }
 
     /// All pair ids.
-    pub fn pair_ids(&self) -> impl Iterator<Item = PairId> {
+    pub fn pair_ids(&self) -> impl Iterator<Item = PairId> + use<> {
         self.old
             .role
             .pairs()

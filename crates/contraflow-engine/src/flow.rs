@@ -39,9 +39,19 @@ pub struct Flow {
     chunks: Vec<(PairId, Option<Range>)>,
     totals: Totals,
     held: Duration,
-    letters_changed: bool,
+    letters: Letters,
     /// Rows that were carried: whoever made them frees them faster.
     spent: Vec<Record>,
+}
+
+/// What a flow knows of its letters, so that it looks at them only when something may be due.
+struct Letters {
+    /// They may have changed since the last look.
+    changed: bool,
+    /// A conflict may have been settled since they were last tried.
+    hope: bool,
+    /// How many stood at the last look.
+    standing: usize,
 }
 
 /// Rows that were read, mapped and wait until the feed has passed what they show.
@@ -251,7 +261,11 @@ impl Flow {
             chunks: resume.chunks,
             totals: Totals::default(),
             held: Duration::ZERO,
-            letters_changed: true,
+            letters: Letters {
+                changed: true,
+                hope: true,
+                standing: 0,
+            },
             spent: Vec::new(),
         })
     }
@@ -322,11 +336,12 @@ impl Flow {
         if let Some(stepped) = self.carry_waiting()? {
             return Ok(stepped);
         }
+        // Also under load: a letter that only waits for another row must not wait for a quiet time.
+        if self.letters.changed && self.retry_letters()? {
+            return Ok(Stepped::Recarried);
+        }
         if followed {
             return Ok(Stepped::Followed);
-        }
-        if self.letters_changed && self.retry_letters()? {
-            return Ok(Stepped::Recarried);
         }
         Ok(Stepped::Idle)
     }
@@ -361,6 +376,9 @@ impl Flow {
         self.context.probe.at(Point::CONFIRMED)?;
         self.applied = batch.through;
         self.totals.events += count;
+        self.letters.hope |= applied.letters > 0;
+        // An image may have resolved one.
+        self.letters.changed |= count > 0 && self.letters.standing > 0;
         self.note(&applied);
         Ok(true)
     }
@@ -414,6 +432,7 @@ impl Flow {
         if matches!(what, Carried::Range(_)) {
             self.totals.rows += rows;
             self.totals.bytes += bytes;
+            self.letters.hope |= applied.letters > 0;
         }
         self.totals.superseded += superseded;
         self.note(&applied);
@@ -430,7 +449,7 @@ impl Flow {
 
     fn note(&mut self, applied: &Applied) {
         self.totals.letters += applied.letters;
-        self.letters_changed |= applied.letters > 0;
+        self.letters.changed |= applied.letters > 0;
         self.held = applied.held;
     }
 
@@ -452,28 +471,48 @@ impl Flow {
     }
 
     /// Tries letters again whose time has come. Says whether there were any.
+    ///
+    /// Rows that wait for each other's unique value settle only together, so all conflicts of a
+    /// pair are tried at once: when one of them is due, and when one was settled otherwise.
     fn retry_letters(&mut self) -> Result<bool> {
         let source = Arc::clone(&self.context.side(self.direction.source()).end);
-        let letters = self.apply.letters()?;
+        let mut letters = self.apply.letters()?;
         let standing = letters.len() as u64;
         if standing > self.context.limits.letters_max {
             return Err(too_many(standing, self.context.limits.letters_max));
         }
-        let (mut due, mut later) = (Vec::new(), false);
-        for letter in letters
-            .into_iter()
-            .filter(|letter| letter.direction == self.direction)
-        {
-            match &letter.letter.retry_after {
-                Some(after) if source.reached(&self.applied, after) => due.push(letter),
-                Some(_) => later = true,
-                None => {}
+        letters.retain(|letter| letter.direction == self.direction);
+        self.letters.hope |= letters.len() < self.letters.standing;
+        self.letters.standing = letters.len();
+        let (mut due, mut later) = (false, false);
+        for letter in &letters {
+            if let Some(after) = &letter.letter.retry_after {
+                let reached = source.reached(&self.applied, after);
+                due |= reached;
+                later |= !reached;
             }
         }
-        self.letters_changed = later;
-        let any = !due.is_empty();
-        for letter in due {
-            self.recarry(letter.letter.pair, vec![letter.letter.source_key])?;
+        let now = due || (self.letters.hope && !later);
+        self.letters.changed = later && !now;
+        if !now {
+            return Ok(false);
+        }
+        self.letters.hope = false;
+        let mut any = false;
+        for pair in self.context.pair_ids() {
+            let keys: Vec<Key> = letters
+                .iter()
+                .map(|stored| &stored.letter)
+                .filter(|letter| letter.pair == pair)
+                .filter(|letter| {
+                    letter.retry_after.is_some() || letter.code == Code::UNIQUE_CONFLICT
+                })
+                .map(|letter| letter.source_key.clone())
+                .collect();
+            if !keys.is_empty() {
+                self.recarry(pair, keys)?;
+                any = true;
+            }
         }
         Ok(any)
     }

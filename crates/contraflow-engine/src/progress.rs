@@ -15,7 +15,7 @@ pub struct Progress {
     pub at_s: u64,
     /// The direction of the running flow, if any.
     pub direction: Option<String>,
-    /// Rows of history carried since this run started.
+    /// Rows of history carried so far, by earlier runs too.
     pub rows: u64,
     /// Rows of history in all, estimated.
     pub rows_estimated: u64,

@@ -20,6 +20,8 @@ use crate::tasks::{Stop, TaskSet};
 use crate::turn::{self, Turn};
 use crate::worker::Worker;
 
+pub use answers::refused;
+
 use answers::closed;
 use words::{describe, say};
 
@@ -77,6 +79,8 @@ pub struct Runner<'w> {
     meter: Meter,
     reported: Duration,
     rows_estimated: u64,
+    /// Rows of history that earlier runs carried.
+    rows_before: u64,
     stop: Stop,
     watcher: &'w mut dyn Watcher,
 }
@@ -119,6 +123,7 @@ impl<'w> Runner<'w> {
             verdicts: Vec::new(),
             meter: Meter::default(),
             rows_estimated,
+            rows_before: 0,
             stop,
             watcher,
         };
@@ -142,6 +147,9 @@ impl<'w> Runner<'w> {
     }
 
     fn run_until(&mut self, until: Until, lost: &Stop) -> Result<()> {
+        if self.context.pairs.is_empty() && !self.state.phase.is_end() {
+            return Err(without_pairs(&self.state));
+        }
         loop {
             if lost.asked() {
                 return Err(contraflow_core::end::fenced("the run was taken over"));
@@ -200,6 +208,11 @@ impl<'w> Runner<'w> {
         }
         if let (None, Some(direction)) = (&self.worker, wanted) {
             let history = self.state.phase.copies_history() && self.context.copies_history;
+            self.rows_before = if history {
+                rows_there(&self.context)?
+            } else {
+                0
+            };
             self.worker = Some(Worker::start(&self.context, direction, history)?);
             self.meter = Meter::default();
         }
@@ -275,12 +288,16 @@ impl<'w> Runner<'w> {
         if let Some(turn) = self.turn.take_if(|_| !self.state.phase.is_turn()) {
             turn.give_up();
         }
+        let reason = match &failure.detail {
+            Some(detail) => format!("{failure}. {}", detail.trim_end_matches('.')),
+            None => failure.to_string(),
+        };
+        let text = format!("{}: {reason}", failure.code);
         let hold = Hold {
             code: Some(failure.code.0),
-            reason: failure.to_string(),
+            reason,
             hint: failure.hint.clone(),
         };
-        let text = format!("{}: {failure}", failure.code);
         self.last_failure = Some(failure);
         self.effects.clear();
         let decision = decide(self.context.mode, &self.state, &Input::Failed(hold))?;
@@ -462,12 +479,13 @@ impl<'w> Runner<'w> {
         self.meter
             .add(now, totals.rows, totals.bytes, totals.events);
         let (rows_per_s, bytes_per_s, events_per_s) = self.meter.rates();
-        let left = self.rows_estimated.saturating_sub(totals.rows);
+        let rows = self.rows_before + totals.rows;
+        let left = self.rows_estimated.saturating_sub(rows);
         let eta_s = (rows_per_s > 0 && !status.history_done).then(|| left / rows_per_s);
         Progress {
             at_s: now.as_secs(),
             direction: Some(worker.direction.to_string()),
-            rows: totals.rows,
+            rows,
             rows_estimated: self.rows_estimated,
             bytes: totals.bytes,
             rows_per_s,
@@ -516,6 +534,12 @@ fn take_run(
     )
 }
 
+/// Rows that the new tables hold: what earlier runs carried.
+fn rows_there(context: &Context) -> Result<u64> {
+    let mut structure = context.new.structure()?;
+    context.pair_ids().map(|pair| structure.count(pair)).sum()
+}
+
 fn rows_estimated(context: &Context) -> u64 {
     let estimate = |pair: &crate::context::Pair| {
         context
@@ -527,6 +551,17 @@ fn rows_estimated(context: &Context) -> u64 {
             .map_or(0, |i| i.rows_estimated)
     };
     context.pairs.iter().map(estimate).sum()
+}
+
+/// A context without pairs finishes a contract or an abort; it must not carry anything.
+fn without_pairs(state: &State) -> Error {
+    let message = format!(
+        "the ends say that the change is in phase {}",
+        state.phase.name()
+    );
+    Error::new(Kind::Precondition, Code::PHASE_REFUSES, message)
+        .detail("The ledger said otherwise; it has been corrected.")
+        .hint("`contraflow run` goes on from there.")
 }
 
 fn no_turn() -> Error {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::Start;
+use contraflow_core::end::{Letter, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
 use contraflow_core::lease::Epoch;
@@ -28,6 +28,10 @@ use crate::worker::Worker;
 const TOUCHED_MAX: usize = 500;
 /// Rounds of comparing what changed, before the fence, to get there.
 const ROUNDS: u32 = 8;
+/// How long the gates wait for letters that the flow is about to try again.
+const LETTERS_WAIT: Duration = Duration::from_secs(2);
+/// How often letters are looked at while they may settle by themselves.
+const SETTLE: Duration = Duration::from_millis(5);
 /// Rows on which the laws of the mapping are tried.
 const LAW_ROWS: u64 = 200;
 
@@ -86,6 +90,8 @@ impl Turn {
             Comparer::open(context, self.direction())?.full(worker, &self.windows, &window, stop);
         self.window = Some(window);
         let comparison = comparison?;
+        let limit = context.clock.elapsed() + LETTERS_WAIT;
+        settle_letters(context, self.direction(), limit)?;
         let mut evidence = gather(context, epoch, self.direction(), worker)?;
         let mut compare = evidence_of(context, epoch, self.direction(), &comparison);
         if self.accept_loss {
@@ -168,13 +174,22 @@ impl Turn {
         if !worker.wait_applied(context, fence, left) {
             return Err(failed("the flow did not drain before the fence ended"));
         }
-        let letters = letters(context, self.direction())?;
-        if letters > 0 && !self.accept_loss {
-            return Err(failed(&format!(
-                "{letters} letters were born while draining"
-            )));
+        let (_, deadline) = self.fenced()?;
+        loop {
+            let letters = letters(context, self.direction())?;
+            if letters == 0 || self.accept_loss {
+                return context.probe.at(Point::DRAINED);
+            }
+            // A conflict of two rows settles by itself once the flow is idle; half of the fence
+            // is left for the compare and the seal.
+            let left = deadline.saturating_sub(context.clock.elapsed());
+            if left < context.limits.fence_max / 2 {
+                return Err(failed(&format!(
+                    "{letters} letters were born while draining"
+                )));
+            }
+            context.clock.sleep(SETTLE);
         }
-        context.probe.at(Point::DRAINED)
     }
 
     /// Compares what was touched since the gates were judged. Nothing can change any more.
@@ -332,6 +347,27 @@ pub fn letters(context: &Context, direction: Direction) -> Result<u64> {
         .iter()
         .filter(|letter| letter.direction == direction)
         .count() as u64)
+}
+
+/// Letters of a direction that the flow tries again by itself.
+///
+/// # Errors
+/// When the mirror cannot be read.
+pub(crate) fn retried(context: &Context, direction: Direction) -> Result<Vec<Letter>> {
+    let letters = context.side(direction.target()).apply()?.letters()?;
+    Ok(letters
+        .into_iter()
+        .filter(|stored| stored.direction == direction && stored.letter.retry_after.is_some())
+        .map(|stored| stored.letter)
+        .collect())
+}
+
+/// Waits until the flow has tried again what only waited for another row.
+fn settle_letters(context: &Context, direction: Direction, deadline: Duration) -> Result<()> {
+    while !retried(context, direction)?.is_empty() && context.clock.elapsed() < deadline {
+        context.clock.sleep(SETTLE);
+    }
+    Ok(())
 }
 
 fn failed(why: &str) -> Error {

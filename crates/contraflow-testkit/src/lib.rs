@@ -19,5 +19,5 @@ pub mod mapping;
 pub mod memory;
 
 pub mod conformance;
-//pub mod mutant;
-//pub mod sim;
+pub mod mutant;
+pub mod sim;

@@ -62,10 +62,11 @@ impl Memory {
         }
     }
 
-    /// The same end as another process sees it, with a probe of its own.
+    /// The same end as another process sees it, with a clock and a probe of its own.
     #[must_use]
-    pub fn with_probe(&self, probe: Arc<dyn Probe>) -> Memory {
+    pub fn seen_by(&self, clock: Arc<dyn Clock>, probe: Arc<dyn Probe>) -> Memory {
         Memory {
+            clock,
             probe,
             ..self.clone()
         }

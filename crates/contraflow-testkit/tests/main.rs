@@ -1,3 +1,4 @@
 //! The testkit, tried on itself.
 
 mod memory;
+mod sim;

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use contraflow::Exit;
 use contraflow::cmd::{self, ask};
 use contraflow::output::{Form, Output};
+use contraflow::surroundings::survive_file_limits;
 use contraflow_core::phase::Ask;
 
 /// Rows are allocated by the reader and freed by the flow: the system's allocator is slow at that.
@@ -62,7 +63,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let form = if cli.json { Form::Json } else { Form::Human };
     let mut out = Output::standard(form);
-    let exit = run(&cli.verb, &mut out).unwrap_or_else(|error| out.failed(&error));
+    let exit = survive_file_limits()
+        .and_then(|()| run(&cli.verb, &mut out))
+        .unwrap_or_else(|error| out.failed(&error));
     ExitCode::from(exit.code())
 }
 

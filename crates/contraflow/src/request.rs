@@ -8,7 +8,7 @@ use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::ledger::{Answer, RunnerMark};
 use contraflow_core::phase::Ask;
-use contraflow_engine::runner::{Runner, SharedLedger, Until};
+use contraflow_engine::runner::{Runner, SharedLedger, Until, refused};
 use contraflow_engine::tasks::Stop;
 
 use crate::output::Output;
@@ -43,7 +43,11 @@ pub fn ask(session: &Session, ask: &Ask, stop: &Stop, out: &mut Output) -> Resul
             return Ok(answer);
         }
         if !somebody_runs(session, &ledger)? {
-            return by_ourselves(session, &ledger, id, stop, out);
+            match by_ourselves(session, &ledger, (id, ask), stop, out) {
+                // Somebody took the run a moment earlier, and will answer.
+                Err(error) if error.code == Code::ALREADY_RUNNING => {}
+                done => return done,
+            }
         }
         if stop.wait(POLL) {
             return Err(Error::new(
@@ -72,7 +76,7 @@ fn somebody_runs(session: &Session, ledger: &SharedLedger) -> Result<bool> {
 fn by_ourselves(
     session: &Session,
     ledger: &SharedLedger,
-    id: u64,
+    (id, ask): (u64, &Ask),
     stop: &Stop,
     out: &mut Output,
 ) -> Result<Answer> {
@@ -84,8 +88,18 @@ fn by_ourselves(
         is_alive,
         stop.clone(),
         &mut display,
-    )?;
-    runner.run(Until::Answered(id))?;
+    );
+    let runner = runner.or_else(|error| {
+        if error.code != Code::ALREADY_RUNNING {
+            // Whoever was told no must not get it later, from a run under other circumstances.
+            lock(ledger).answer(id, &refused(&error))?;
+        }
+        Err(error)
+    })?;
+    match ask {
+        Ask::Abort => runner.abort(id)?,
+        _ => runner.run(Until::Answered(id))?,
+    };
     drop(display);
     lock(ledger).answered(id)?.ok_or_else(|| {
         Error::new(

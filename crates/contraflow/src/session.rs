@@ -1,26 +1,26 @@
 //! A change file bound to its ends: what every verb but the first few starts from.
 
-use std::path::PathBuf;
+mod bind;
+
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use contraflow_core::change::spec::History;
-use contraflow_core::change::{Change, Connection, Pair as DeclaredPair};
-use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
-use contraflow_core::end::{End, Inspected, Role, Table};
-use contraflow_core::error::{Problem, Severity};
-use contraflow_core::mapping::{Mapping, OpSpec, parse};
-use contraflow_core::phase::Mode;
+use contraflow_core::error::{Error, Kind, Problem, Severity};
+use contraflow_core::ledger::{Ledger, Saved};
+use contraflow_core::mapping::{OpSpec, parse};
+use contraflow_core::phase::{Phase, State};
 use contraflow_core::side::Side;
 use contraflow_ends::ledger::SqliteLedger;
-use contraflow_ends::sqlite::Sqlite;
-use contraflow_engine::context::{Bound, Context, Limits, Pair};
+use contraflow_engine::context::Context;
 use contraflow_engine::runner::SharedLedger;
 
+use crate::Exit;
 use crate::config::ChangeFile;
-use crate::surroundings::{SystemClock, probe, random_name};
+use crate::output::Output;
+use crate::surroundings::random_name;
 
-/// A change, bound and checked as far as can be without touching anything.
+/// A change and its ends.
 pub struct Session {
     /// The change at run time.
     pub context: Arc<Context>,
@@ -30,13 +30,95 @@ pub struct Session {
     pub warnings: Vec<Problem>,
 }
 
+/// Why a verb cannot have the session that it needs.
+pub enum Refusal {
+    /// Problems of the file, the mapping or the ends.
+    Problems(Vec<Problem>),
+    /// The phase of the change leaves nothing to do for the verb.
+    Phase(Error),
+    /// The ledger or an end cannot be asked.
+    Failed(Error),
+}
+
+impl Refusal {
+    /// Tells it, and what the shell is told.
+    ///
+    /// # Errors
+    /// When the stream is closed.
+    pub fn tell(self, file: &ChangeFile, out: &mut Output) -> anyhow::Result<Exit> {
+        match self {
+            Refusal::Problems(problems) => {
+                out.problems(file, &problems)?;
+                Ok(Exit::Error)
+            }
+            Refusal::Phase(error) => {
+                out.failed(&error.into());
+                Ok(Exit::No)
+            }
+            Refusal::Failed(error) => Err(error.into()),
+        }
+    }
+}
+
 impl Session {
     /// Binds a change file to its ends. All problems of the file, the mapping and the ends are
     /// reported at once.
     ///
     /// # Errors
-    /// The problems, when at least one of them is an error.
-    pub fn open(file: &ChangeFile) -> Result<Session, Vec<Problem>> {
+    /// The problems, when at least one of them is an error; and when the change is over, because
+    /// then its tables need not be there.
+    pub fn open(file: &ChangeFile) -> Result<Session, Refusal> {
+        let ends = Session::ends(file)?;
+        let state = ends.state().map_err(Refusal::Failed)?;
+        match state.phase {
+            Phase::Done | Phase::Contract | Phase::Abort => Err(Refusal::Phase(over(&state))),
+            Phase::Declared
+            | Phase::Expand
+            | Phase::Backfill
+            | Phase::Follow
+            | Phase::Turn { .. }
+            | Phase::Reverse
+            | Phase::Aborted => Session::bind(file),
+        }
+    }
+
+    /// The session of a verb that runs the change: as [`Session::open`], but what is left of a
+    /// contract or an abort is finished without tables and mapping.
+    ///
+    /// # Errors
+    /// As for [`Session::open`].
+    pub fn to_run(file: &ChangeFile) -> Result<Session, Refusal> {
+        let ends = Session::ends(file)?;
+        let state = ends.state().map_err(Refusal::Failed)?;
+        match state.phase {
+            Phase::Contract | Phase::Abort => Ok(ends),
+            _ => Session::open(file),
+        }
+    }
+
+    /// The ends of a change, without looking at tables and mapping: enough to ask who has
+    /// authority and to take down what expand made, whatever became of the tables.
+    ///
+    /// # Errors
+    /// The problems of the file.
+    pub fn ends(file: &ChangeFile) -> Result<Session, Refusal> {
+        let (change, warnings) = file.check().map_err(Refusal::Problems)?;
+        let mut problems = Vec::new();
+        bind::ledger_apart(&change, &mut problems);
+        if !problems.is_empty() {
+            return Err(Refusal::Problems(problems));
+        }
+        let mut context = bind::ends(&change);
+        let ledger_path = change.ledger().to_owned();
+        context.mapping = begun_with(&context, &ledger_path).map_err(Refusal::Failed)?;
+        Ok(Session {
+            context: Arc::new(context),
+            ledger_path,
+            warnings,
+        })
+    }
+
+    fn bind(file: &ChangeFile) -> Result<Session, Refusal> {
         let spec = file.spec();
         let mut problems = Vec::new();
         let parsed: Vec<Vec<OpSpec>> = spec
@@ -48,33 +130,67 @@ impl Session {
                     .map_or_else(Vec::new, |n| parse(n, &mut problems))
             })
             .collect();
+        let refuse = |problems| Err(Refusal::Problems(sorted(problems)));
         let (change, mut warnings) = match spec.check(&file.base()) {
             Ok(checked) => checked,
             Err(more) => {
                 problems.extend(more);
-                return Err(sorted(problems));
+                return refuse(problems);
             }
         };
         if !problems.is_empty() {
             problems.extend(warnings);
-            return Err(sorted(problems));
+            return refuse(problems);
         }
-        let bound = bind(&change, &parsed, &mut problems);
+        let bound = bind::bind(&change, &parsed, &mut problems);
         let (errors, more): (Vec<_>, Vec<_>) = problems
             .into_iter()
             .partition(|problem| problem.severity == Severity::Error);
         warnings.extend(more);
         match bound {
-            Some(context) if errors.is_empty() => {
-                let ledger_path = change.ledger().to_owned();
-                Ok(Session {
-                    context: Arc::new(context),
-                    ledger_path,
-                    warnings: sorted(warnings),
-                })
-            }
-            _ => Err(sorted(errors.into_iter().chain(warnings).collect())),
+            Some(context) if errors.is_empty() => Ok(Session {
+                context: Arc::new(context),
+                ledger_path: change.ledger().to_owned(),
+                warnings: sorted(warnings),
+            }),
+            _ => refuse(errors.into_iter().chain(warnings).collect()),
         }
+    }
+
+    /// What the ledger remembers, when there is one. It is not made for the question.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn saved(&self) -> contraflow_core::error::Result<Option<Saved>> {
+        saved(&self.ledger_path)
+    }
+
+    /// The state of the change as far as it is known without running it. The ends outrank the
+    /// ledger: a change that an end carries is not over.
+    ///
+    /// # Errors
+    /// When the ledger or an end cannot be read.
+    pub fn state(&self) -> contraflow_core::error::Result<State> {
+        let saved = self
+            .saved()?
+            .map_or_else(State::declared, |saved| saved.state);
+        if saved.phase.is_over() && self.is_carried()? {
+            return Ok(State::declared());
+        }
+        Ok(saved)
+    }
+
+    /// Whether an end carries the change.
+    ///
+    /// # Errors
+    /// When an end cannot be read.
+    pub fn is_carried(&self) -> contraflow_core::error::Result<bool> {
+        for side in Side::BOTH {
+            if self.context.side(side).switch()?.standing()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Opens the ledger and makes it when it is not there.
@@ -87,189 +203,57 @@ impl Session {
     }
 }
 
+/// The refusal of a verb that comes too late.
+#[must_use]
+pub fn over(state: &State) -> Error {
+    let (message, hint) = match state.phase {
+        Phase::Done => (
+            "the change is over: the old tables are gone",
+            "`contraflow status` says what happened. A next change needs another name.",
+        ),
+        Phase::Aborted => (
+            "the change is over: it was aborted",
+            "`contraflow run` starts it again from the beginning.",
+        ),
+        Phase::Contract | Phase::Abort => (
+            "the change is being taken down",
+            "`contraflow run` finishes it; `contraflow status` says how far it is.",
+        ),
+        Phase::Declared
+        | Phase::Expand
+        | Phase::Backfill
+        | Phase::Follow
+        | Phase::Turn { .. }
+        | Phase::Reverse => (
+            "not in this phase",
+            "`contraflow status` names the next command.",
+        ),
+    };
+    Error::new(Kind::Precondition, Code::PHASE_REFUSES, message)
+        .detail(format!("The change is in phase {}.", state.phase.name()))
+        .hint(hint)
+}
+
+fn saved(path: &Path) -> contraflow_core::error::Result<Option<Saved>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    SqliteLedger::open(path, &random_name())?.load()
+}
+
+/// The digest of the mapping that the change was started with: whoever uses no mapping cannot
+/// disagree about it.
+fn begun_with(context: &Context, ledger: &Path) -> contraflow_core::error::Result<String> {
+    for side in Side::BOTH {
+        // Whoever needs an end that cannot be read reports it then.
+        if let Ok(Some(standing)) = context.side(side).switch()?.standing() {
+            return Ok(standing.mapping);
+        }
+    }
+    Ok(saved(ledger)?.map_or_else(String::new, |saved| saved.mapping))
+}
+
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by_key(|problem| (problem.place, problem.code));
     problems
-}
-
-fn bind(change: &Change, parsed: &[Vec<OpSpec>], problems: &mut Vec<Problem>) -> Option<Context> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let probe = probe();
-    let open = |side: Side| -> Arc<dyn End> {
-        match change.connection(side) {
-            Connection::Sqlite { path } => Arc::new(Sqlite::new(
-                path.expose(),
-                Arc::clone(&clock),
-                Arc::clone(&probe),
-            )),
-        }
-    };
-    let (old, new) = (open(Side::Old), open(Side::New));
-    let mut pairs = Vec::new();
-    let mut tables = [Vec::new(), Vec::new()];
-    for (declared, ops) in change.pairs().iter().zip(parsed) {
-        let Some((mapping, ours, theirs)) = bind_pair(declared, ops, &*old, &*new, problems) else {
-            continue;
-        };
-        tables[0].push(ours);
-        tables[1].push(theirs);
-        pairs.push(Pair {
-            old: declared.old.clone(),
-            new: declared.new.clone(),
-            mapping,
-        });
-    }
-    if pairs.len() != change.pairs().len() {
-        return None;
-    }
-    let [old_tables, new_tables] = tables;
-    let role = |side, tables| {
-        Arc::new(Role {
-            change: change.name().as_str().to_owned(),
-            side,
-            tables,
-        })
-    };
-    let old = Bound {
-        end: old,
-        role: role(Side::Old, old_tables),
-    };
-    let new = Bound {
-        end: new,
-        role: role(Side::New, new_tables),
-    };
-    for bound in [&old, &new] {
-        match bound.end.check(&bound.role) {
-            Ok(found) => problems.extend(found),
-            Err(error) => problems.push(of(&error).at(bound.role.side)),
-        }
-    }
-    same_table(change, &old, &new, problems);
-    let digests: Vec<String> = pairs
-        .iter()
-        .map(|pair| format!("{}>{}:{}", pair.old, pair.new, pair.mapping.digest()))
-        .collect();
-    Some(Context {
-        change: change.name().as_str().to_owned(),
-        mode: Mode::Tables,
-        mapping: contraflow_core::digest::name(digests.join("\n").as_bytes()),
-        copies_history: change
-            .pairs()
-            .iter()
-            .all(|pair| matches!(pair.history, History::All)),
-        limits: Limits {
-            fence_max: change.limits().fence_max,
-            lag_events_max: change.gates().lag_events_max,
-            letters_max: change.limits().letters_max,
-            backfill_rows_per_s: change.limits().rate_rows_per_s,
-        },
-        pairs,
-        old,
-        new,
-        clock,
-        probe,
-    })
-}
-
-fn bind_pair(
-    declared: &DeclaredPair,
-    ops: &[OpSpec],
-    old: &dyn End,
-    new: &dyn End,
-    problems: &mut Vec<Problem>,
-) -> Option<(Mapping, Table, Table)> {
-    let place = Some(declared.place);
-    let mut inspect =
-        |end: &dyn End, side: Side, key: &[String]| match end.inspect(declared.table(side), key) {
-            Ok(found) => Some(found),
-            Err(error) => {
-                problems.push(of(&error).at(side).place(place));
-                None
-            }
-        };
-    let key_new = declared.key_new.as_ref();
-    let ours = inspect(old, Side::Old, &declared.key_old)?;
-    let theirs = inspect(new, Side::New, key_new.unwrap_or(&declared.key_old))?;
-    let Some(ours) = ours else {
-        let message = format!("there is no table `{}`", declared.old);
-        let problem = Problem::error(Code::TABLE_MISSING, message)
-            .at(Side::Old)
-            .place(place);
-        problems.push(problem.hint(format!("Looked in {}.", old.address())));
-        return None;
-    };
-    let new_shape = theirs.as_ref().map(|found| &found.shape);
-    let key_new = key_new.map(Vec::as_slice);
-    match Mapping::check(ops, &ours.shape, &declared.key_old, new_shape, key_new) {
-        Ok((mapping, warnings)) => {
-            problems.extend(warnings);
-            let tables = tables(declared, &mapping, &ours, theirs.as_ref(), old, new);
-            Some((mapping, tables.0, tables.1))
-        }
-        Err(found) => {
-            problems.extend(found);
-            None
-        }
-    }
-}
-
-/// The tables of a pair as their ends will carry them.
-fn tables(
-    declared: &DeclaredPair,
-    mapping: &Mapping,
-    ours: &Inspected,
-    theirs: Option<&Inspected>,
-    old: &dyn End,
-    new: &dyn End,
-) -> (Table, Table) {
-    let alike = old.engine() == new.engine();
-    let native = |side: Side| -> Vec<bool> {
-        let fields = mapping.shape(side).fields.len();
-        (0..fields)
-            .map(|i| alike && mapping.passes_through(side, i))
-            .collect()
-    };
-    let origin = |i: usize| match mapping.origins(i).as_slice() {
-        [only] if alike && mapping.passes_through(Side::New, i) => {
-            ours.declared.get(*only).cloned()
-        }
-        _ => None,
-    };
-    let new_shape = mapping.shape(Side::New);
-    let table = |side: Side, declared_columns, created| Table {
-        name: declared.table(side).to_owned(),
-        shape: mapping.shape(side).clone(),
-        native: native(side),
-        declared: declared_columns,
-        created,
-    };
-    (
-        table(Side::Old, Vec::new(), false),
-        table(
-            Side::New,
-            (0..new_shape.fields.len()).map(origin).collect(),
-            theirs.is_none(),
-        ),
-    )
-}
-
-/// Old and new must be two tables: files may be named differently and still be one.
-fn same_table(change: &Change, old: &Bound, new: &Bound, problems: &mut Vec<Problem>) {
-    if old.end.address() != new.end.address() {
-        return;
-    }
-    for pair in change.pairs() {
-        if pair.old.eq_ignore_ascii_case(&pair.new) {
-            let message = format!("`{}` is both the old and the new table of a pair", pair.old);
-            problems.push(Problem::error(Code::SAME_TABLE, message).place(Some(pair.place)));
-        }
-    }
-}
-
-fn of(error: &contraflow_core::error::Error) -> Problem {
-    let problem = Problem::error(error.code, error.to_string());
-    match error.hint.as_deref().or(error.detail.as_deref()) {
-        Some(hint) => problem.hint(hint),
-        None => problem,
-    }
 }

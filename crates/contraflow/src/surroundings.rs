@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -72,6 +73,18 @@ pub fn is_alive(pid: u32) -> bool {
     }
 }
 
+/// A file that meets the size limit of this process is a failed write, not the end of it: the
+/// write is reported, and the change is held with its reason.
+///
+/// # Errors
+/// When the system refuses.
+pub fn survive_file_limits() -> anyhow::Result<()> {
+    let noticed = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, noticed)
+        .context("cannot listen to signals")?;
+    Ok(())
+}
+
 /// Asks `stop` on the first interrupt or termination; a second one ends the process at once.
 /// Says which signal came.
 ///
@@ -108,7 +121,8 @@ pub fn probe() -> Arc<dyn Probe> {
 
 #[cfg(feature = "crash-points")]
 mod executioner {
-    //! Kills this process with SIGKILL at the n-th hit of a point, and counts hits on the way.
+    //! Kills this process with SIGKILL, or stops it with SIGSTOP, at the n-th hit of a point, and
+    //! counts hits on the way.
 
     use std::collections::HashMap;
     use std::io::Write;
@@ -119,8 +133,10 @@ mod executioner {
     use contraflow_core::probe::{Point, Probe};
 
     pub(super) struct Executioner {
-        /// `point:hit`, or nothing to count only.
-        at: Option<(String, u64)>,
+        /// Where it ends, from `CONTRAFLOW_CRASH_AT=point:hit`.
+        crash: Option<(String, u64)>,
+        /// Where it stands still until somebody continues it, from `CONTRAFLOW_STOP_AT=point:hit`.
+        stop: Option<(String, u64)>,
         /// Where every hit is written, a line each.
         log: Option<PathBuf>,
         hits: Mutex<HashMap<&'static str, u64>>,
@@ -128,16 +144,28 @@ mod executioner {
 
     impl Executioner {
         pub(super) fn from_environment() -> Option<Executioner> {
-            let at = std::env::var("CONTRAFLOW_CRASH_AT").ok().and_then(|at| {
+            let place = |name: &str| {
+                let at = std::env::var(name).ok()?;
                 let (point, hit) = at.split_once(':')?;
                 Some((point.to_owned(), hit.parse().ok()?))
-            });
+            };
+            let (crash, stop) = (place("CONTRAFLOW_CRASH_AT"), place("CONTRAFLOW_STOP_AT"));
             let log = std::env::var_os("CONTRAFLOW_CRASH_LOG").map(PathBuf::from);
-            (at.is_some() || log.is_some()).then(|| Executioner {
-                at,
+            (crash.is_some() || stop.is_some() || log.is_some()).then(|| Executioner {
+                crash,
+                stop,
                 log,
                 hits: Mutex::default(),
             })
+        }
+
+        fn signal(name: &str) {
+            let pid = std::process::id().to_string();
+            drop(
+                std::process::Command::new("kill")
+                    .args([name, &pid])
+                    .status(),
+            );
         }
     }
 
@@ -156,17 +184,15 @@ mod executioner {
                     drop(writeln!(file, "{}", point.0));
                 }
             }
-            if self
-                .at
-                .as_ref()
-                .is_some_and(|(name, at)| name == point.0 && *at == *hit)
-            {
-                let pid = std::process::id().to_string();
-                drop(
-                    std::process::Command::new("kill")
-                        .args(["-KILL", &pid])
-                        .status(),
-                );
+            let here = |at: &Option<(String, u64)>| {
+                at.as_ref()
+                    .is_some_and(|(name, at)| name == point.0 && *at == *hit)
+            };
+            if here(&self.stop) {
+                Executioner::signal("-STOP");
+            }
+            if here(&self.crash) {
+                Executioner::signal("-KILL");
                 loop {
                     std::thread::park();
                 }

@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use contraflow_core::code::Code;
 use contraflow_core::ledger::Entry;
-use contraflow_core::phase::State;
+use contraflow_core::phase::{Hold, State};
 use contraflow_engine::progress::Progress;
 use contraflow_engine::runner::Watcher;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
@@ -19,6 +20,7 @@ pub struct Display<'o> {
     out: &'o mut Output,
     bar: Option<ProgressBar>,
     last_line: Option<u64>,
+    held: Option<Hold>,
     quiet: bool,
 }
 
@@ -39,6 +41,7 @@ impl<'o> Display<'o> {
             out,
             bar,
             last_line: None,
+            held: None,
             quiet,
         }
     }
@@ -71,7 +74,19 @@ impl Watcher for Display<'_> {
         if self.quiet {
             return;
         }
-        let text = line(progress);
+        let slot = progress.at_s / LINE_EVERY.as_secs();
+        if self.held != state.held {
+            self.held.clone_from(&state.held);
+            if let Some(hold) = &state.held {
+                // The line of history before this one says why.
+                self.say(&format!("{:>12}  {}", "next", after_hold(hold)));
+                self.last_line = Some(slot);
+            }
+        }
+        let text = match &state.held {
+            Some(hold) => format!("held: {}", hold.reason),
+            None => line(progress),
+        };
         if let Some(bar) = &self.bar {
             bar.set_prefix(state.phase.name());
             bar.set_length(progress.rows_estimated.max(progress.rows).max(1));
@@ -84,11 +99,26 @@ impl Watcher for Display<'_> {
             bar.set_message(text);
             return;
         }
-        let slot = progress.at_s / LINE_EVERY.as_secs();
         if self.last_line != Some(slot) {
             self.last_line = Some(slot);
             self.say(&format!("{:>12}  {text}", state.phase.name()));
         }
+    }
+}
+
+/// What to do about a hold. A hint that names a command of ours says all there is to say.
+#[must_use]
+pub fn after_hold(hold: &Hold) -> String {
+    match &hold.hint {
+        Some(hint) if hint.contains("`contraflow ") => hint.clone(),
+        Some(hint) => format!("{hint} Then `contraflow resume`"),
+        None => match hold.code {
+            Some(code) => format!(
+                "see to the cause (`contraflow explain {}`), then `contraflow resume`",
+                Code(code)
+            ),
+            None => "`contraflow resume`".to_owned(),
+        },
     }
 }
 

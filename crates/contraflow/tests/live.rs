@@ -3,4 +3,8 @@
 
 mod endings;
 mod fixture;
+mod kills;
+mod ownership;
 mod process;
+mod turns;
+mod zombies;

@@ -99,6 +99,9 @@ pub fn failure(source: rusqlite::Error) -> Error {
             Code::END_BUSY,
             "the file is locked by another writer",
         ),
+        Some(ErrorCode::SystemIoFailure) if cannot_grow(&source) => {
+            (Kind::Hold, Code::DISK_FULL, "the file cannot grow")
+        }
         Some(ErrorCode::DiskFull) => (Kind::Hold, Code::DISK_FULL, "the disk is full"),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
             Kind::Precondition,
@@ -115,9 +118,33 @@ pub fn failure(source: rusqlite::Error) -> Error {
             Code::END_BUSY,
             "the schema changed under a statement",
         ),
-        _ => (Kind::Hold, Code::END_FAILED, "SQLite reports a failure"),
+        _ => (Kind::Hold, Code::END_FAILED, "the file cannot be used"),
     };
-    Error::new(kind, code, message).detail(format!("SQLite says: {}.", scrubbed(&source)))
+    let error = Error::new(kind, code, message);
+    let error = error.detail(format!("SQLite says: {}.", scrubbed(&source)));
+    match code {
+        Code::DISK_FULL => error.hint("Free space, then `contraflow resume`."),
+        Code::END_FAILED => error.hint(
+            "Look at the file with `pragma integrity_check` and restore it if it is damaged; then \
+             `contraflow resume` or `contraflow abort`.",
+        ),
+        Code::END_READ_ONLY => {
+            error.hint("Allow this user to write the file and its folder, then run again.")
+        }
+        Code::END_UNREACHABLE => error.hint("Name a SQLite database, or restore this one."),
+        _ => error,
+    }
+}
+
+/// SQLite has a word for a full disk only; a quota and a limit of the process are failed writes.
+fn cannot_grow(source: &rusqlite::Error) -> bool {
+    const GROWING: [i32; 2] = [
+        rusqlite::ffi::SQLITE_IOERR_WRITE,
+        rusqlite::ffi::SQLITE_IOERR_SHMSIZE,
+    ];
+    source
+        .sqlite_error()
+        .is_some_and(|error| GROWING.contains(&error.extended_code))
 }
 
 /// SQLite's message without anything that could be a value: failures of our own conversions

@@ -1,7 +1,8 @@
 //! Reads the declaration of a table from SQLite's own catalogue.
 
+use contraflow_core::code::Code;
 use contraflow_core::end::Inspected;
-use contraflow_core::error::Result;
+use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::shape::{Field, Shape, Type};
 use rusqlite::{Connection, OptionalExtension};
 use xxhash_rust::xxh3::xxh3_128;
@@ -31,6 +32,7 @@ pub(super) struct UniqueIndex {
 
 /// The declared shape of a table.
 pub(super) fn table(db: &Connection, table: &str, key: &[String]) -> Result<Option<Inspected>> {
+    no_other_kind(db, table)?;
     let Some(sql) = table_sql(db, table)? else {
         return Ok(None);
     };
@@ -66,6 +68,33 @@ pub(super) fn table(db: &Connection, table: &str, key: &[String]) -> Result<Opti
         rows_estimated: rows_estimated(db, table)?,
         declared,
     }))
+}
+
+/// Triggers stand on ordinary tables only, and a table cannot be created beside a view of its name.
+fn no_other_kind(db: &Connection, table: &str) -> Result<()> {
+    let found: Option<(String, String)> = db
+        .query_row(
+            "select type, coalesce(sql, '') from sqlite_schema
+             where type in ('table', 'view') and name = ?1 collate nocase",
+            [table],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
+        .map_err(failure)?;
+    let is_virtual = |sql: &str| {
+        let mut words = sql.split_ascii_whitespace();
+        words
+            .nth(1)
+            .is_some_and(|word| word.eq_ignore_ascii_case("virtual"))
+    };
+    let kind = match &found {
+        Some((kind, _)) if kind == "view" => "a view",
+        Some((_, sql)) if is_virtual(sql) => "a virtual table",
+        Some(_) | None => return Ok(()),
+    };
+    let message = format!("`{table}` is {kind}: writes to it cannot be followed");
+    Err(Error::new(Kind::Precondition, Code::TABLE_MISSING, message)
+        .hint("Name a table that the application writes to."))
 }
 
 /// The `create table` text of a table, or `None` when there is no such table.

@@ -64,6 +64,16 @@ impl Names {
         quote(&format!("{}{}_{on}", self.prefix, pair.0))
     }
 
+    /// The pair that a trigger belongs to, when it is one of ours.
+    pub(super) fn pair_of(&self, trigger: &str) -> Option<PairId> {
+        let (pair, on) = trigger.strip_prefix(&self.prefix)?.split_once('_')?;
+        let ours = matches!(
+            on,
+            "before_insert" | "before_update" | "insert" | "update" | "delete"
+        );
+        ours.then(|| pair.parse().ok().map(PairId)).flatten()
+    }
+
     /// What every name of this side of this change starts with.
     pub(super) fn prefix(&self) -> &str {
         &self.prefix

@@ -31,7 +31,8 @@ pub(super) fn check(path: &Path, role: &Role) -> Result<Vec<Problem>> {
         .is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir())
     {
         let message = format!("there is no folder for `{}`", path.display());
-        problems.push(Problem::error(Code::END_UNREACHABLE, message));
+        let hint = "Make the folder: the new file is created in it.";
+        problems.push(Problem::error(Code::END_UNREACHABLE, message).hint(hint));
     }
     Ok(problems
         .into_iter()
@@ -130,7 +131,8 @@ fn check_key(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Res
             .any(|name| !columns.iter().any(|c| c.name == *name))
     {
         let message = format!("table `{}` does not have the declared key", table.name);
-        problems.push(Problem::error(Code::KEY_UNUSABLE, message));
+        let hint = "Name fields of the table in `key`.";
+        problems.push(Problem::error(Code::KEY_UNUSABLE, message).hint(hint));
         return Ok(());
     }
     let is_rowid = inspect::rowid_alias(&columns).is_some_and(|name| key == [name]);
@@ -156,7 +158,7 @@ fn check_key(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Res
         );
         let list: Vec<String> = key.iter().map(|name| quote(name)).collect();
         let fix = format!(
-            "`create unique index ... on {} ({})`",
+            "Name a key that is, or `create unique index NAME on {} ({})`.",
             quote(&table.name),
             list.join(", ")
         );
@@ -178,7 +180,13 @@ fn check_key(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Res
             .map_err(failure)?
     {
         let message = format!("table `{}` has rows whose key is null", table.name);
-        problems.push(Problem::error(Code::KEY_VALUES, message));
+        let hint = format!(
+            "`select * from {} where {}`",
+            quote(&table.name),
+            nothing.join(" or ")
+        );
+        let hint = format!("Give them a key, or delete them: {hint} shows them.");
+        problems.push(Problem::error(Code::KEY_VALUES, message).hint(hint));
     }
     Ok(())
 }
@@ -191,7 +199,11 @@ fn check_indexes(db: &Connection, table: &Table, problems: &mut Vec<Problem>) ->
                  deletes through it would go unnoticed",
                 index.name, table.name
             );
-            problems.push(Problem::error(Code::INDEX_UNSUPPORTED, message));
+            let hint = format!(
+                "`drop index {}` for the time of the change.",
+                quote(&index.name)
+            );
+            problems.push(Problem::error(Code::INDEX_UNSUPPORTED, message).hint(hint));
         }
     }
     Ok(())

@@ -103,7 +103,7 @@ impl Structure for Tables {
                 switch::flip_statement(names),
             ),
             Step::Clean => clean_statements(context),
-            Step::Drop => drop_tables(context, |_| true),
+            Step::Drop => drop_tables(context),
         }
     }
 
@@ -155,19 +155,26 @@ impl Structure for Tables {
         }
         let mut db = connection::writer(&context.path)?;
         connection::write(&mut db, |tx| {
-            let dropped = match tables {
-                Remove::Bookkeeping => Vec::new(),
-                Remove::Created => {
-                    let created = stored_created(tx, context)?;
-                    drop_tables(context, |pair| created.contains(&pair))
-                }
-                Remove::Tables => drop_tables(context, |_| true),
-            };
+            // The end itself says what is ours: the change file may have been edited since.
+            let carried = carried(tx, context)?;
+            let created = stored_created(tx, context)?;
             for statement in clean_statements(context) {
                 tx.execute_batch(&statement).map_err(failure)?;
             }
-            for statement in dropped {
-                tx.execute_batch(&statement).map_err(failure)?;
+            for (pair, table, triggers) in carried {
+                for trigger in triggers {
+                    let sql = format!("drop trigger if exists {}", quote(&trigger));
+                    tx.execute_batch(&sql).map_err(failure)?;
+                }
+                let goes = match tables {
+                    Remove::Bookkeeping => false,
+                    Remove::Created => created.contains(&pair),
+                    Remove::Tables => true,
+                };
+                if goes {
+                    let sql = format!("drop table if exists {}", quote(&table));
+                    tx.execute_batch(&sql).map_err(failure)?;
+                }
             }
             Ok(())
         })
@@ -240,11 +247,34 @@ fn clean_statements(context: &Context) -> Vec<String> {
     all
 }
 
-fn drop_tables(context: &Context, which: impl Fn(PairId) -> bool) -> Vec<String> {
-    let pairs = context.role.pairs().filter(|(pair, _)| which(*pair));
-    pairs
-        .map(|(_, table)| format!("drop table if exists {}", quote(&table.name)))
+fn drop_tables(context: &Context) -> Vec<String> {
+    let tables = context.role.tables.iter();
+    tables
+        .map(|table| format!("drop table if exists {}", quote(&table.name)))
         .collect()
+}
+
+/// Pair, table and triggers of every table that this change stands on.
+fn carried(db: &Connection, context: &Context) -> Result<Vec<(PairId, String, Vec<String>)>> {
+    let mut found: Vec<(PairId, String, Vec<String>)> = Vec::new();
+    let mut statement = db
+        .prepare("select name, tbl_name from sqlite_schema where type = 'trigger' order by name")
+        .map_err(failure)?;
+    let mut rows = statement.query([]).map_err(failure)?;
+    while let Some(row) = rows.next().map_err(failure)? {
+        let (name, table): (String, String) = row
+            .get(0)
+            .and_then(|name| row.get(1).map(|table| (name, table)))
+            .map_err(failure)?;
+        let Some(pair) = context.names.pair_of(&name) else {
+            continue;
+        };
+        match found.iter_mut().find(|(known, ..)| *known == pair) {
+            Some((_, _, triggers)) => triggers.push(name),
+            None => found.push((pair, table, vec![name])),
+        }
+    }
+    Ok(found)
 }
 
 /// The pairs whose table this change creates, as the standing row keeps them: after a restart the

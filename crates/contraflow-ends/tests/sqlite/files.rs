@@ -7,26 +7,30 @@ use std::time::Duration;
 use contraflow_core::clock::Clock;
 use contraflow_core::end::End;
 use contraflow_core::probe::{Probe, Silent};
-use contraflow_core::record::{Key, Row};
+use contraflow_core::record::{Image, Key, Row};
+use contraflow_core::shape::Shape;
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 use contraflow_ends::sqlite::Sqlite;
 use contraflow_testkit::clock::SimClock;
-use contraflow_testkit::conformance::{Fixture, Refused, Subject, Write};
+use contraflow_testkit::conformance::{Fixture, Refused, Subject, TABLE, Write, items};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params_from_iter};
 use tempfile::TempDir;
 
 /// The table of the suite, with a row id beside its key.
-pub(super) const ROWID_TABLE: &str = "create table items (a integer not null, b text not null, tag text, \
+pub(super) const ROWID_TABLE: &str = "
+     create table items (a integer not null, b text not null, tag text, \
      n integer not null, primary key (a, b)); create unique index items_tag on items (tag)";
 
 /// The same, stored under its key.
-pub(super) const WITHOUT_ROWID_TABLE: &str = "create table items (a integer not null, b text not null, \
+pub(super) const WITHOUT_ROWID_TABLE: &str = "
+     create table items (a integer not null, b text not null, \
      tag text unique, n integer not null, primary key (a, b)) without rowid";
 
 /// A table of no change, with numbers of its own.
-pub(super) const NEIGHBOUR: &str = "create table neighbour (id integer primary key autoincrement, x); \
+pub(super) const NEIGHBOUR: &str = "
+     create table neighbour (id integer primary key autoincrement, x); \
      insert into neighbour (x) values (1), (2)";
 
 /// Makes files by a script.
@@ -53,7 +57,10 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn new(script: &str) -> File {
-        let folder = TempDir::new().unwrap();
+        // In memory where the system has such a folder: SQLite asks the disk at every commit.
+        let folder = TempDir::new_in("/dev/shm")
+            .or_else(|_| TempDir::new())
+            .unwrap();
         let path = folder.path().join("app.db");
         let db = Connection::open(&path).unwrap();
         db.pragma_update(None, "journal_mode", "wal").unwrap();
@@ -77,6 +84,35 @@ impl File {
         db
     }
 
+    /// What a table holds, in the order of its key.
+    pub(super) fn plain_rows(&self, table: &str, shape: &Shape) -> Vec<(Key, Image)> {
+        let order: Vec<String> = shape.key.iter().map(|i| (i + 1).to_string()).collect();
+        let sql = format!("select * from {table} order by {}", order.join(", "));
+        let mut statement = self.db.prepare(&sql).unwrap();
+        let cell = |cell: ValueRef<'_>| match cell {
+            ValueRef::Integer(number) => Value::Int(number),
+            ValueRef::Text(text) => Value::Text(String::from_utf8(text.to_vec()).unwrap()),
+            _ => Value::Null,
+        };
+        let cells = 0..shape.fields.len();
+        let rows = statement.query_map([], |row| {
+            let cells = cells.clone().map(|i| row.get_ref(i).map(cell));
+            cells.collect::<Result<Vec<_>, _>>()
+        });
+        let image = |row: Vec<Value>| {
+            let key = Key(shape.key_of(&row));
+            let row = Row(row);
+            (
+                key,
+                Image {
+                    row,
+                    ..Image::default()
+                },
+            )
+        };
+        rows.unwrap().map(|row| image(row.unwrap())).collect()
+    }
+
     pub(super) fn one<T: rusqlite::types::FromSql>(&self, sql: &str) -> T {
         self.db.query_row(sql, [], |row| row.get(0)).unwrap()
     }
@@ -91,26 +127,59 @@ fn bound(values: &[Value]) -> Vec<rusqlite::types::Value> {
     values.iter().map(bound).collect()
 }
 
-fn statement(db: &Connection, write: &Write) -> rusqlite::Result<usize> {
-    let key = |key: &Key| bound(&key.0);
-    match write {
-        Write::Insert(row) => db.execute(
-            "insert into items values (?, ?, ?, ?)",
-            params_from_iter(bound(&row.0)),
-        ),
-        Write::Update(at, row) => db.execute(
-            "update items set a = ?, b = ?, tag = ?, n = ? where a = ? and b = ?",
-            params_from_iter(bound(&row.0).into_iter().chain(key(at))),
-        ),
-        Write::Delete(at) => db.execute(
-            "delete from items where a = ? and b = ?",
-            params_from_iter(key(at)),
-        ),
-        Write::Replace(row) => db.execute(
-            "insert or replace into items values (?, ?, ?, ?)",
-            params_from_iter(bound(&row.0)),
-        ),
+/// One transaction of an application on a table, statement by statement.
+pub(super) fn transact(
+    db: &Connection,
+    table: &str,
+    shape: &Shape,
+    writes: &[Write],
+) -> Result<(), Refused> {
+    db.execute_batch("begin immediate").unwrap();
+    for write in writes {
+        if let Err(error) = statement(db, table, shape, write) {
+            db.execute_batch("rollback").unwrap();
+            return Err(if error.to_string().contains("CF0302") {
+                Refused::Guard
+            } else {
+                Refused::Conflict
+            });
+        }
     }
+    db.execute_batch("commit").unwrap();
+    Ok(())
+}
+
+fn statement(
+    db: &Connection,
+    table: &str,
+    shape: &Shape,
+    write: &Write,
+) -> rusqlite::Result<usize> {
+    let every = |places: &[usize], between: &str| {
+        let names = places
+            .iter()
+            .map(|&i| format!("{} = ?", shape.fields[i].name));
+        names.collect::<Vec<_>>().join(between)
+    };
+    let all: Vec<usize> = (0..shape.fields.len()).collect();
+    let marks = vec!["?"; all.len()].join(", ");
+    let at = every(&shape.key, " and ");
+    let (sql, values) = match write {
+        Write::Insert(row) => (
+            format!("insert into {table} values ({marks})"),
+            bound(&row.0),
+        ),
+        Write::Update(key, row) => (
+            format!("update {table} set {} where {at}", every(&all, ", ")),
+            [bound(&row.0), bound(&key.0)].concat(),
+        ),
+        Write::Delete(key) => (format!("delete from {table} where {at}"), bound(&key.0)),
+        Write::Replace(row) => (
+            format!("insert or replace into {table} values ({marks})"),
+            bound(&row.0),
+        ),
+    };
+    db.execute(&sql, params_from_iter(values))
 }
 
 impl Subject for File {
@@ -119,49 +188,27 @@ impl Subject for File {
     }
 
     fn transact(&self, writes: &[Write]) -> Result<(), Refused> {
-        self.db.execute_batch("begin immediate").unwrap();
-        for write in writes {
-            if let Err(error) = statement(&self.db, write) {
-                self.db.execute_batch("rollback").unwrap();
-                return Err(if error.to_string().contains("CF0302") {
-                    Refused::Guard
-                } else {
-                    Refused::Conflict
-                });
-            }
-        }
-        self.db.execute_batch("commit").unwrap();
-        Ok(())
+        transact(&self.db, TABLE, &items(), writes)
     }
 
     fn rows(&self) -> Vec<Row> {
-        let sql = "select a, b, tag, n from items order by a, b";
-        let mut statement = self.db.prepare(sql).unwrap();
-        let cell = |cell: ValueRef<'_>| match cell {
-            ValueRef::Integer(number) => Value::Int(number),
-            ValueRef::Text(text) => Value::Text(String::from_utf8(text.to_vec()).unwrap()),
-            _ => Value::Null,
-        };
-        let rows = statement
-            .query_map([], |row| {
-                (0..4)
-                    .map(|i| row.get_ref(i).map(cell))
-                    .collect::<Result<_, _>>()
-                    .map(Row)
-            })
-            .unwrap();
-        rows.map(Result::unwrap).collect()
+        let rows = self.plain_rows(TABLE, &items()).into_iter();
+        rows.map(|(_, image)| image.row).collect()
     }
 
     fn declaration(&self) -> String {
         // `sqlite_sequence` cannot be dropped once any `autoincrement` was there.
         let sql = "select group_concat(type || ' ' || name || ' ' || coalesce(sql, ''), char(10))
-                   from (select * from sqlite_schema where name <> 'sqlite_sequence' order by name)";
+                   from (select * from sqlite_schema where name <> 'sqlite_sequence'
+                         order by name)";
         let schema: String = self.one(sql);
         let there: bool =
             self.one("select exists (select 1 from sqlite_schema where name = 'sqlite_sequence')");
         let sequences: Option<String> = if there {
-            self.one("select group_concat(name || seq) from (select * from sqlite_sequence order by name)")
+            self.one(
+                "select group_concat(name || seq)
+                 from (select * from sqlite_sequence order by name)",
+            )
         } else {
             None
         };

@@ -144,7 +144,9 @@ pub(super) fn granted(text: &str) -> Answer {
     }
 }
 
-pub(super) fn refused(error: &Error) -> Answer {
+/// The answer to a request that is not granted.
+#[must_use]
+pub fn refused(error: &Error) -> Answer {
     Answer {
         granted: false,
         code: Some(error.code.0),

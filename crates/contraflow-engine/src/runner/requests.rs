@@ -5,14 +5,14 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::ledger::Request;
-use contraflow_core::phase::{Ask, Input, decide};
+use contraflow_core::phase::{Ask, Input, State, decide};
 use contraflow_core::record::{Key, PairId};
 use contraflow_core::shape::Type;
 use contraflow_core::value::Value;
 use serde::Serialize;
 
 use super::answers::{granted, refused};
-use super::{Runner, lock, no_turn};
+use super::{Runner, Until, lock, no_turn};
 use crate::compare::{self, Comparer, Comparison};
 use crate::context::Context;
 use crate::tasks::Stop;
@@ -41,6 +41,25 @@ struct Named {
 }
 
 impl Runner<'_> {
+    /// Answers an abort and nothing else: it needs neither mapping nor flow, so it is possible
+    /// whatever became of the tables and of the change file.
+    ///
+    /// # Errors
+    /// As for [`Runner::run`].
+    pub fn abort(mut self, id: u64) -> Result<State> {
+        let requests = lock(&self.ledger).requests()?;
+        if let Some(request) = requests.into_iter().find(|request| request.id == id) {
+            // What the ends asked for at the start is either undone by the abort or refused here.
+            self.effects.clear();
+            match self.take(&request) {
+                Ok(()) => return self.run(Until::Answered(id)),
+                Err(error) => lock(&self.ledger).answer(id, &refused(&error))?,
+            }
+        }
+        lock(&self.ledger).leave(&self.mark.run)?;
+        Ok(self.state)
+    }
+
     /// Takes the oldest request and answers it, or begins what will answer it.
     pub(super) fn take_requests(&mut self) -> Result<()> {
         if self.state.asked.is_some() || self.state.phase.is_over() {
@@ -75,7 +94,7 @@ impl Runner<'_> {
         };
         let starting = |worker: &Worker| {
             let status = worker.status();
-            status.applied.is_none() && status.trying_again.is_none() && status.failure.is_none()
+            status.lag_events.is_none() && status.trying_again.is_none() && status.failure.is_none()
         };
         needs_flow && self.worker.as_ref().is_some_and(starting)
     }

@@ -32,21 +32,20 @@ struct Adopted {
 /// When an end cannot be written.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::open(&file) {
+    let session = match Session::ends(&file) {
         Ok(session) => session,
-        Err(problems) => {
-            out.problems(&file, &problems)?;
-            return Ok(Exit::Error);
-        }
+        Err(refusal) => return refusal.tell(&file, out),
     };
-    let ledger = session.ledger()?;
-    let name = lock(&ledger).id().to_owned();
     let mut ends = Vec::new();
-    for side in Side::BOTH {
-        let mut switch = session.context.side(side).switch()?;
-        if switch.standing()?.is_some() {
-            switch.adopt(&name)?;
-            ends.push(side.name());
+    if session.is_carried()? {
+        let ledger = session.ledger()?;
+        let name = lock(&ledger).id().to_owned();
+        for side in Side::BOTH {
+            let mut switch = session.context.side(side).switch()?;
+            if switch.standing()?.is_some() {
+                switch.adopt(&name)?;
+                ends.push(side.name());
+            }
         }
     }
     let text = if ends.is_empty() {

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind};
 use contraflow_core::ledger::Answer;
-use contraflow_core::phase::Ask;
+use contraflow_core::phase::{Ask, Phase};
+use contraflow_engine::runner::refused;
 use contraflow_engine::tasks::Stop;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -16,7 +17,7 @@ use crate::Exit;
 use crate::config::ChangeFile;
 use crate::output::Output;
 use crate::request;
-use crate::session::Session;
+use crate::session::{self, Refusal, Session};
 use crate::surroundings::stop_on_signals;
 
 /// Arguments of a verb that needs none but the change.
@@ -96,14 +97,50 @@ pub fn run(
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(change.map(PathBuf::as_path))?;
-    let session = match Session::open(&file) {
-        Ok(session) => session,
-        Err(problems) => {
-            out.problems(&file, &problems)?;
-            return Ok(Exit::Error);
-        }
-    };
-    answer(verb, &session, ask, out)
+    match open(&file, ask) {
+        Ok(session) => answer(verb, &session, ask, out),
+        Err(refusal) => refuse(verb, refusal, &file, out),
+    }
+}
+
+/// The session that a request needs. Nothing is begun for a request: `run` begins a change.
+fn open(file: &ChangeFile, ask: &Ask) -> Result<Session, Refusal> {
+    let ends = Session::ends(file)?;
+    let state = ends.state().map_err(Refusal::Failed)?;
+    if state.phase.is_over() {
+        return Err(Refusal::Phase(session::over(&state)));
+    }
+    let begun = state.phase != Phase::Declared || ends.is_carried().map_err(Refusal::Failed)?;
+    if !begun && *ask != Ask::Abort {
+        let message = "the change was not started";
+        let error = Error::new(Kind::Precondition, Code::CHANGE_UNKNOWN, message);
+        return Err(Refusal::Phase(error.hint("`contraflow run` starts it.")));
+    }
+    match ask {
+        // Whatever became of the tables and of the change file: giving up is always possible.
+        Ask::Abort => Ok(ends),
+        Ask::Cutover { .. }
+        | Ask::Rollback { .. }
+        | Ask::Contract
+        | Ask::Hold { .. }
+        | Ask::Resume
+        | Ask::Verify
+        | Ask::Repair { .. }
+        | Ask::Replay { .. } => Session::to_run(file),
+    }
+}
+
+/// A phase that refuses is an answer like any other.
+fn refuse(
+    verb: &str,
+    refusal: Refusal,
+    file: &ChangeFile,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
+    match refusal {
+        Refusal::Phase(error) => tell(verb, &refused(&error), out),
+        Refusal::Problems(_) | Refusal::Failed(_) => refusal.tell(file, out),
+    }
 }
 
 fn answer(verb: &str, session: &Session, ask: &Ask, out: &mut Output) -> anyhow::Result<Exit> {
@@ -144,12 +181,9 @@ pub fn tell(verb: &str, answer: &Answer, out: &mut Output) -> anyhow::Result<Exi
 /// When nobody confirmed, or as for [`run`].
 pub fn run_final(verb: &str, args: &Final, ask: &Ask, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::open(&file) {
+    let session = match open(&file, ask) {
         Ok(session) => session,
-        Err(problems) => {
-            out.problems(&file, &problems)?;
-            return Ok(Exit::Error);
-        }
+        Err(refusal) => return refuse(verb, refusal, &file, out),
     };
     if !args.yes {
         confirm(verb, &session, out)?;

@@ -59,10 +59,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
     let session = match Session::open(&file) {
         Ok(session) => session,
-        Err(problems) => {
-            out.problems(&file, &problems)?;
-            return Ok(Exit::Error);
-        }
+        Err(refusal) => return refusal.tell(&file, out),
     };
     let context = &session.context;
     let pair = find_pair(&session, args.table.as_deref())?;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use contraflow_core::phase::State;
+use contraflow_core::ledger::Entry;
+use contraflow_core::phase::{Phase, State};
 use contraflow_engine::runner::{Runner, Until};
 use contraflow_engine::tasks::Stop;
 use serde::Serialize;
@@ -25,6 +26,8 @@ pub struct Args {
     pub change: Option<PathBuf>,
 }
 
+const SCHEMA: &str = "contraflow.run/1";
+
 #[derive(Serialize)]
 struct Ran<'s> {
     schema: &'static str,
@@ -38,16 +41,52 @@ struct Ran<'s> {
 /// When the change cannot run.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::open(&file) {
+    let ends = match Session::ends(&file) {
+        Ok(ends) => ends,
+        Err(refusal) => return refusal.tell(&file, out),
+    };
+    let state = ends.state()?;
+    if state.phase == Phase::Done {
+        out.document(&Ran {
+            schema: SCHEMA,
+            state: &state,
+        })?;
+        out.say("the change is done; nothing is left to run")?;
+        out.say("next: a new change, under another name")?;
+        return Ok(Exit::Yes);
+    }
+    let session = match Session::to_run(&file) {
         Ok(session) => session,
-        Err(problems) => {
-            out.problems(&file, &problems)?;
-            return Ok(Exit::Error);
-        }
+        Err(refusal) => return refusal.tell(&file, out),
     };
     if !session.warnings.is_empty() {
         out.warnings(&file, &session.warnings)?;
     }
+    if state.phase == Phase::Aborted {
+        begin_again(&session, out)?;
+    }
+    carry(&session, out)
+}
+
+/// An aborted change has left nothing at the ends: it starts from the beginning.
+fn begin_again(session: &Session, out: &mut Output) -> anyhow::Result<()> {
+    let text = "started again after an abort";
+    let ledger = session.ledger()?;
+    let mut ledger = request::lock(&ledger);
+    if let Some(saved) = ledger.load()? {
+        let entry = Entry {
+            at_ms: session.context.clock.unix_ms(),
+            kind: "asked".to_owned(),
+            text: text.to_owned(),
+        };
+        let mapping = &session.context.mapping;
+        ledger.commit(saved.version, &State::declared(), mapping, &entry)?;
+        out.say(&format!("the change is {text}"))?;
+    }
+    Ok(())
+}
+
+fn carry(session: &Session, out: &mut Output) -> anyhow::Result<Exit> {
     let stop = Stop::default();
     let signal = stop_on_signals(&stop)?;
     let ledger = session.ledger()?;
@@ -63,7 +102,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let state = runner.run(Until::Over)?;
     drop(display);
     out.document(&Ran {
-        schema: "contraflow.run/1",
+        schema: SCHEMA,
         state: &state,
     })?;
     if let Some(hold) = &state.held {

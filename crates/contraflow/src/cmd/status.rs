@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use contraflow_core::end::StoredLetter;
 use contraflow_core::error::Result;
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
-use contraflow_core::lease::{Ownership, Standing, ownership};
+use contraflow_core::lease::{Gate, Ownership, Standing, ownership};
 use contraflow_core::ledger::{Entry, RunnerMark, Saved};
 use contraflow_core::phase::{Phase, State};
 use contraflow_core::side::Side;
 use contraflow_engine::progress::Progress;
+use indicatif::HumanDuration;
 use serde::Serialize;
 
 use crate::Exit;
@@ -47,6 +49,8 @@ pub struct Status {
     gates: Vec<Verdict>,
     letters: usize,
     history: Vec<Entry>,
+    /// When this was gathered.
+    at_ms: u64,
     next: String,
 }
 
@@ -56,12 +60,9 @@ pub struct Status {
 /// When an end or the ledger cannot be read.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::open(&file) {
+    let session = match Session::ends(&file) {
         Ok(session) => session,
-        Err(problems) => {
-            out.problems(&file, &problems)?;
-            return Ok(Exit::Error);
-        }
+        Err(refusal) => return refusal.tell(&file, out),
     };
     let status = show(&session, out)?;
     out.document(&status)?;
@@ -88,8 +89,11 @@ pub fn show(session: &Session, out: &mut Output) -> anyhow::Result<Status> {
 /// When an end or the ledger cannot be read.
 pub fn gather(session: &Session) -> Result<Status> {
     let context = &session.context;
-    let old = context.old.switch()?.standing()?;
-    let new = context.new.switch()?.standing()?;
+    let standing = |side: Side| {
+        let found = context.side(side).switch()?.standing();
+        found.map_err(|error| error.at(side))
+    };
+    let (old, new) = (standing(Side::Old)?, standing(Side::New)?);
     let owner = ownership(old.as_ref(), new.as_ref());
     let mut saved: Option<Saved> = None;
     let (mut running, mut progress, mut evidence, mut history) =
@@ -128,6 +132,7 @@ pub fn gather(session: &Session) -> Result<Status> {
         gates,
         letters: letters.len(),
         history,
+        at_ms: context.clock.unix_ms(),
         next,
     })
 }
@@ -155,7 +160,10 @@ fn verdicts(
     let Ownership::Held { by, epoch, .. } = owner else {
         return Vec::new();
     };
-    if evidence.is_empty() || state.phase.is_over() {
+    let current = evidence
+        .iter()
+        .any(|e| e.epoch == epoch && e.direction == by.direction());
+    if !current || state.phase.is_over() {
         return Vec::new();
     }
     judge(Rule::TURN, evidence, epoch, by.direction(), |rule| {
@@ -168,15 +176,15 @@ fn next(state: &State, running: bool, ambiguous: bool, letters: usize) -> String
         return "find out which end the application writes to: `contraflow explain CF0305`".into();
     }
     if let Some(hold) = &state.held {
-        let hint = hold.hint.as_deref().unwrap_or("look at the cause");
-        return format!("{hint} Then `contraflow resume`");
+        return watch::after_hold(hold);
     }
     if letters > 0 {
         return "`contraflow letters list`".into();
     }
     match (state.phase, running) {
         (Phase::Declared, _) => "`contraflow run`".into(),
-        (Phase::Done | Phase::Aborted, _) => "nothing: the change is over".into(),
+        (Phase::Done, _) => "nothing: the change is over".into(),
+        (Phase::Aborted, _) => "nothing; `contraflow run` starts the change again".into(),
         (_, false) => "`contraflow run`: nobody carries the change now".into(),
         (Phase::Expand | Phase::Backfill, true) => "wait: `contraflow wait --for follow`".into(),
         (Phase::Follow, true) => "`contraflow verify`, then `contraflow cutover`".into(),
@@ -199,21 +207,23 @@ fn text(session: &Session, status: &Status) -> String {
         .map_or(String::new(), |h| format!("  HELD: {}", h.reason));
     let mut line = |label: &str, value: &str| {
         // Writing to a string cannot fail.
-        let _infallible = writeln!(text, "{label:<12}{value}");
+        let _infallible = writeln!(text, "{label:<11}  {value}");
     };
     line(&status.change, &format!("phase {}{held}", status.phase));
-    line(
-        "  old",
-        &standing_text(&context.old.end.address(), status.old.as_ref()),
-    );
-    line(
-        "  new",
-        &standing_text(&context.new.end.address(), status.new.as_ref()),
-    );
+    let phase = status.state.phase;
+    for (label, bound, standing) in [
+        ("  old", &context.old, &status.old),
+        ("  new", &context.new, &status.new),
+    ] {
+        let standing = standing_text(phase, standing.as_ref());
+        line(label, &format!("{}  {standing}", bound.end.address()));
+    }
     let authority = match (status.ambiguous, status.authority) {
         (true, _) => "AMBIGUOUS: nothing is written until a human decides",
         (_, Some(Side::Old)) => "old",
         (_, Some(Side::New)) => "new",
+        (_, None) if phase == Phase::Done => "the application's: new",
+        (_, None) if phase == Phase::Aborted => "the application's: old",
         (_, None) => "not claimed",
     };
     line("  authority", authority);
@@ -231,20 +241,29 @@ fn text(session: &Session, status: &Status) -> String {
         line("  gate", &format!("{mark} {:<13}{why}", gate.rule.name()));
     }
     line("  letters", &status.letters.to_string());
+    if phase.is_over() || status.state.held.is_some() {
+        for entry in &status.history {
+            let ago = status.at_ms.saturating_sub(entry.at_ms);
+            let ago = HumanDuration(Duration::from_millis(ago));
+            line("  history", &format!("{ago} ago: {}", entry.text));
+        }
+    }
     line("next", &status.next);
     text
 }
 
-fn standing_text(address: &str, standing: Option<&Standing>) -> String {
-    match standing {
-        Some(standing) => {
-            let gate = match standing.gate {
-                contraflow_core::lease::Gate::Open => "open to writers",
-                contraflow_core::lease::Gate::Fenced => "fenced for a turn",
-                contraflow_core::lease::Gate::Closed => "closed to writers",
-            };
-            format!("{address}  {gate}, epoch {}", standing.epoch)
-        }
-        None => format!("{address}  does not carry the change"),
-    }
+fn standing_text(phase: Phase, standing: Option<&Standing>) -> String {
+    let Some(standing) = standing else {
+        return if phase.is_over() {
+            "no longer carries the change".to_owned()
+        } else {
+            "does not carry the change".to_owned()
+        };
+    };
+    let gate = match standing.gate {
+        Gate::Open => "open to writers",
+        Gate::Fenced => "fenced for a turn",
+        Gate::Closed => "closed to writers",
+    };
+    format!("{gate}, epoch {}", standing.epoch)
 }

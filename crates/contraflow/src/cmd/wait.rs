@@ -61,12 +61,9 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         return Ok(out.refuse("the timeout is not a duration", "Write `30s` or `10m`.")?);
     };
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::open(&file) {
+    let session = match Session::ends(&file) {
         Ok(session) => session,
-        Err(problems) => {
-            out.problems(&file, &problems)?;
-            return Ok(Exit::Error);
-        }
+        Err(refusal) => return refusal.tell(&file, out),
     };
     let stop = Stop::default();
     stop_on_signals(&stop)?;

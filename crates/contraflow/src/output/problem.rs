@@ -45,8 +45,12 @@ pub(super) fn rendered(file: &ChangeFile, problem: &Problem) -> String {
             );
         }
     }
-    if let Some(hint) = &problem.hint {
-        push(&mut text, format_args!("{HINT}{}", visible(hint)));
+    match &problem.hint {
+        Some(hint) => push(&mut text, format_args!("{HINT}{}", visible(hint))),
+        None => push(
+            &mut text,
+            format_args!("{HINT}`contraflow explain {}`", problem.code),
+        ),
     }
     text.push('\n');
     text

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Process, until};
+use super::process::{Process, reached_in_time, until};
 
 /// The applications, by the name their scripts have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -198,14 +198,28 @@ impl Fixture {
         self.spawn_in(self.path(), args, settings)
     }
 
-    /// Starts `contraflow run`.
+    /// Starts `contraflow run`, and waits until it has the run.
     pub(super) fn run(&self) -> Process {
-        self.spawn(&["run"], &[])
+        self.run_with(&[])
+    }
+
+    /// As [`Fixture::run`], with settings in the environment.
+    pub(super) fn run_with(&self, settings: &[(&str, &str)]) -> Process {
+        let mut process = self.spawn(&["run"], settings);
+        until("the run is taken", || {
+            !process.runs() || self.status()["running"]["pid"] == process.id()
+        });
+        process
     }
 
     /// Runs a verb to its end.
     pub(super) fn verb(&self, args: &[&str]) -> Done {
-        let mut process = self.spawn(args, &[]);
+        self.verb_in(self.path(), args)
+    }
+
+    /// Runs a verb in a folder to its end.
+    pub(super) fn verb_in(&self, folder: &Path, args: &[&str]) -> Done {
+        let mut process = self.spawn_in(folder, args, &[]);
         let code = process.wait();
         Done {
             code,
@@ -229,6 +243,16 @@ impl Fixture {
     /// The status as a document.
     pub(super) fn status(&self) -> Value {
         self.verb(&["status", "--json"]).json()
+    }
+
+    /// Waits until the status says so.
+    pub(super) fn finds(&self, what: &str, so: impl Fn(&Value) -> bool) {
+        let mut status = self.status();
+        let reached = reached_in_time(|| {
+            status = self.status();
+            so(&status)
+        });
+        assert!(reached, "{what}: {status:#}{}", self.history());
     }
 
     /// The end of every log, for a failure's message.
@@ -297,6 +321,15 @@ impl Fixture {
         db.execute_batch(sql).expect("the statements");
     }
 
+    /// Whether somebody could write to the ledger and the ends now.
+    pub(super) fn is_unlocked(&self) -> bool {
+        let files = [".contraflow/live.db", "app.db", self.new_name()];
+        files.into_iter().all(|name| {
+            let db = rusqlite::Connection::open(self.path().join(name)).expect("a file");
+            db.execute_batch("begin immediate; rollback").is_ok()
+        })
+    }
+
     /// One number from a side.
     pub(super) fn number(&self, side: &str, sql: &str) -> i64 {
         let path = if side == "old" {
@@ -346,7 +379,7 @@ pub(super) struct Writers<'f> {
 }
 
 impl Writers<'_> {
-    fn healthy(&mut self) {
+    pub(super) fn healthy(&mut self) {
         for (index, process) in self.processes.iter_mut().enumerate() {
             let ended = !process.runs();
             let history = self.fixture.history();

@@ -35,7 +35,7 @@ def fill(db, config, chance):
     row = {"person": "hot", "tag": None, "amount": 0, "seq": 0, "writer": -1, "contacts": []}
     shape.insert(db, HOT, row)
     for id in range(1, config["rows"] + 1):
-        row = fresh(chance, id % config["writers"], f"seed{id}", 0)
+        row = fresh(chance, id % max(config["writers"], 1), f"seed{id}", 0)
         row["amount"] = AMOUNT
         row["contacts"] = row["contacts"][:2]
         for contact in row["contacts"]:

@@ -12,15 +12,23 @@ use contraflow_engine::tasks::Stop;
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// Longer than anything here takes on two busy cores in a debug build.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for a condition.
-pub(super) fn until(what: &str, mut reached: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, reached: impl FnMut() -> bool) {
+    assert!(reached_in_time(reached), "waited too long: {what}");
+}
+
+/// Waits for a condition; false when it was not reached in time.
+pub(super) fn reached_in_time(mut reached: impl FnMut() -> bool) -> bool {
     let clock = SystemClock::default();
     while !reached() {
-        assert!(clock.elapsed() < PATIENCE, "waited too long: {what}");
+        if clock.elapsed() >= PATIENCE {
+            return false;
+        }
         pause(LOOK);
     }
+    true
 }
 
 /// Lets this much time pass; only for what must *not* happen in it.
@@ -50,6 +58,10 @@ impl Process {
             log: log.to_owned(),
             exit: None,
         }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it is still there; a stopped process is.

@@ -67,7 +67,7 @@ def fill(db, config, chance):
     db.execute("insert into customers values (?, 'hot', null, -1, 0)", (HOT,))
     for id in range(1, config["rows"] + 1):
         db.execute("insert into customers values (?, ?, ?, ?, 0)",
-                   (id, f"name {id}", f"seed{id}@example.org", id % config["writers"]))
+                   (id, f"name {id}", f"seed{id}@example.org", id % max(config["writers"], 1)))
         for _ in range(chance.choice((0, 1, 2))):
             lines = {no: [f"sku{no}", chance.randrange(1000)] for no in range(chance.randrange(4))}
             add_order(db, Old, id, {"state": "open", "lines": lines})

@@ -1,0 +1,279 @@
+//! The product's own worker and turns on real files, while several connections write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use contraflow_core::clock::Clock;
+use contraflow_core::end::{Role, Table};
+use contraflow_core::lease::{Epoch, Gate, Standing};
+use contraflow_core::mapping::Mapping;
+use contraflow_core::phase::Mode;
+use contraflow_core::probe::Silent;
+use contraflow_core::side::Side;
+use contraflow_ends::sqlite::Sqlite;
+use contraflow_engine::compare::Comparer;
+use contraflow_engine::context::{Bound, Context, Limits, Pair};
+use contraflow_engine::tasks::Stop;
+use contraflow_engine::turn::{self, Turn};
+use contraflow_engine::worker::Worker;
+use contraflow_testkit::chance::Chance;
+use contraflow_testkit::mapping::{mapping, shape};
+use rusqlite::Connection;
+
+use super::files::File;
+
+const OPERATIONS: &str = "- rename: {from: name, to: label}
+- remove: {field: n, default: 0}
+- add: {field: kind, type: text, default: x}
+";
+/// Turns that may fail under load before one must succeed.
+const TRIES: u32 = 60;
+
+struct Real(Instant);
+
+impl Clock for Real {
+    fn unix_ms(&self) -> u64 {
+        1_767_225_600_000 + u64::try_from(self.0.elapsed().as_millis()).unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::park_timeout(time);
+    }
+}
+
+fn clock() -> Arc<dyn Clock> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the threads of this test are real"
+    )]
+    Arc::new(Real(Instant::now()))
+}
+
+fn bound(file: &File, side: Side, table: &str, mapping: &Mapping, clock: &Arc<dyn Clock>) -> Bound {
+    let shape = mapping.shape(side).clone();
+    Bound {
+        end: Arc::new(Sqlite::new(&file.path, Arc::clone(clock), Arc::new(Silent))),
+        role: Arc::new(Role {
+            change: "load".to_owned(),
+            side,
+            tables: vec![Table {
+                name: table.to_owned(),
+                native: vec![true; shape.fields.len()],
+                declared: vec![None; shape.fields.len()],
+                shape,
+                created: false,
+            }],
+        }),
+    }
+}
+
+fn context(old: &File, new: &File) -> Arc<Context> {
+    let people = shape("id int64, name text, tag text?, n int64", &["id"]);
+    let (mapping, clock) = (mapping(OPERATIONS, &people, None), clock());
+    let context = Context {
+        change: "load".to_owned(),
+        mode: Mode::Tables,
+        old: bound(old, Side::Old, "people", &mapping, &clock),
+        new: bound(new, Side::New, "contacts", &mapping, &clock),
+        mapping: mapping.digest(),
+        pairs: vec![Pair {
+            old: "people".to_owned(),
+            new: "contacts".to_owned(),
+            mapping,
+        }],
+        copies_history: true,
+        limits: Limits {
+            fence_max: Duration::from_secs(5),
+            lag_events_max: 1_000,
+            letters_max: 1_000,
+            backfill_rows_per_s: None,
+        },
+        clock,
+        probe: Arc::new(Silent),
+    };
+    for side in Side::BOTH {
+        let standing = Standing {
+            gate: match side {
+                Side::Old => Gate::Open,
+                Side::New => Gate::Closed,
+            },
+            epoch: Epoch::FIRST,
+            ledger: "load".to_owned(),
+            mapping: context.mapping.clone(),
+        };
+        context
+            .side(side)
+            .structure()
+            .unwrap()
+            .expand(&standing)
+            .unwrap();
+    }
+    Arc::new(context)
+}
+
+/// One random statement, at whichever side lets it through.
+fn write(sides: &[Connection; 2], chance: &mut Chance) {
+    let (id, other, tag, n) = (
+        chance.below(300),
+        chance.below(300),
+        chance.below(200),
+        chance.below(1_000),
+    );
+    let kind = chance.below(8);
+    for (db, table, text) in [
+        (&sides[0], "people", "name"),
+        (&sides[1], "contacts", "label"),
+    ] {
+        let last = if table == "people" {
+            format!("{n}")
+        } else {
+            format!("'k{n}'")
+        };
+        let row = format!("values ({id}, 't{n}', 'u{tag}', {last})");
+        let sql = match kind {
+            0 => format!("insert into {table} {row}"),
+            1 => format!("insert or replace into {table} {row}"),
+            2 => format!("update {table} set {text} = 't{n}' where id = {id}"),
+            3 => format!("delete from {table} where id = {id}"),
+            4 => format!("update {table} set id = {other} where id = {id}"),
+            5 => format!("update or replace {table} set tag = 'u{tag}' where id = {id}"),
+            6 => format!(
+                "begin immediate; delete from {table} where id = {id};
+                 insert into {table} {row}; commit"
+            ),
+            _ => format!(
+                "begin immediate; update {table} set tag = 'between' where id = {id};
+                 update {table} set tag = 'u{tag}' where id = {other};
+                 update {table} set tag = 'u{n}' where id = {id}; commit"
+            ),
+        };
+        let done = db.execute_batch(&sql);
+        if !db.is_autocommit() {
+            db.execute_batch("rollback").unwrap();
+        }
+        match done {
+            Err(error) if error.to_string().contains("CF0302") => {}
+            _ => return,
+        }
+    }
+}
+
+/// Turns away from a side under load; tries again as often as an operator would.
+fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker) -> Worker {
+    for _ in 0..TRIES {
+        let mut turn = Turn::new(losing, false, &worker).unwrap();
+        let (_, verdicts) = turn
+            .judge(context, epoch, &worker, &Stop::default())
+            .unwrap();
+        if verdicts.iter().any(|verdict| !verdict.open) {
+            turn.give_up();
+            continue;
+        }
+        turn.fence(context, epoch).unwrap();
+        let ready = turn
+            .drain(context, &worker)
+            .and_then(|()| turn.compare(context).map(|_| ()));
+        if ready.is_err() {
+            turn.give_up();
+            context.side(losing).switch().unwrap().lift(epoch).unwrap();
+            continue;
+        }
+        worker.stop();
+        turn.seal(context, epoch).unwrap();
+        turn::flip(context, losing.other(), epoch.next()).unwrap();
+        return started(context, losing.other());
+    }
+    let failure = worker.status().failure.as_ref().map(ToString::to_string);
+    panic!("no turn away from {losing} in {TRIES} tries: {failure:?}");
+}
+
+fn started(context: &Arc<Context>, by: Side) -> Worker {
+    let worker = Worker::start(context, by.direction(), by == Side::Old).unwrap();
+    until(&worker, || {
+        worker.windows().is_some() && worker.status().lag_events.is_some()
+    });
+    worker
+}
+
+/// Waits for something that a running worker brings about.
+fn until(worker: &Worker, done: impl Fn() -> bool) {
+    while !done() {
+        let failure = worker.status().failure.as_ref().map(ToString::to_string);
+        assert_eq!(failure, None);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn turns_both_ways_under_load_lose_nothing() {
+    let old = File::new(
+        "create table people (id integer primary key, name text not null, tag text unique,
+           n integer not null);
+         with recursive i(n) as (select 0 union all select n + 1 from i where n < 2999)
+         insert into people select n, 'n' || n, iif(n < 100, 'u' || n, null), n from i",
+    );
+    let new = File::new(
+        "create table contacts (id integer primary key, label text not null, tag text unique,
+           kind text not null)",
+    );
+    let context = context(&old, &new);
+    let (over, written) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for seed in 0..2 {
+            let (sides, over, written) = ([old.connect(), new.connect()], &over, &written);
+            scope.spawn(move || {
+                let mut chance = Chance::new(seed);
+                while !over.load(Ordering::SeqCst) {
+                    write(&sides, &mut chance);
+                    written.fetch_add(1, Ordering::SeqCst);
+                    std::thread::park_timeout(Duration::from_micros(300));
+                }
+            });
+        }
+        let over = Ended(&over);
+        let worker = started(&context, Side::Old);
+        until(&worker, || worker.status().history_done);
+        let mut epoch = Epoch::FIRST;
+        let worker = turned(&context, Side::Old, epoch, worker);
+        epoch = epoch.next();
+        more(&worker, &written);
+        let worker = turned(&context, Side::New, epoch, worker);
+        more(&worker, &written);
+        drop(over);
+        let windows = worker.windows().unwrap();
+        let window = windows.open();
+        let mut comparer = Comparer::open(&context, Side::Old.direction()).unwrap();
+        let mut clean = false;
+        for _ in 0..TRIES {
+            let found = comparer
+                .full(&worker, &windows, &window, &Stop::default())
+                .unwrap();
+            let letters = turn::letters(&context, Side::Old.direction()).unwrap();
+            clean = found.is_clean() && letters == 0 && found.compared > 2_000;
+            if clean {
+                break;
+            }
+        }
+        assert!(clean, "both sides agree");
+    });
+}
+
+/// Lets the writers go on for a while.
+fn more(worker: &Worker, written: &AtomicU64) {
+    let goal = written.load(Ordering::SeqCst) + 300;
+    until(worker, || written.load(Ordering::SeqCst) >= goal);
+}
+
+/// Ends the writers, whatever happens to the test.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,342 @@
+//! From a checked change to one bound to its ends: shapes, roles, preflight.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use contraflow_core::change::spec::History;
+use contraflow_core::change::{Change, Connection, Pair as DeclaredPair};
+use contraflow_core::clock::Clock;
+use contraflow_core::code::Code;
+use contraflow_core::end::{End, Inspected, Role, Table};
+use contraflow_core::error::{Problem, Severity};
+use contraflow_core::lease::Standing;
+use contraflow_core::mapping::{Mapping, OpSpec};
+use contraflow_core::phase::Mode;
+use contraflow_core::probe::Probe;
+use contraflow_core::shape::Shape;
+use contraflow_core::side::Side;
+use contraflow_ends::sqlite::Sqlite;
+use contraflow_engine::context::{Bound, Context, Limits, Pair};
+
+use crate::surroundings::{SystemClock, probe};
+
+/// The ends of a change without its pairs: nothing can be carried with it.
+pub(super) fn ends(change: &Change) -> Context {
+    let world = World::default();
+    let tables = |side: Side| {
+        let named = |pair: &DeclaredPair| Table {
+            name: pair.table(side).to_owned(),
+            shape: Shape {
+                fields: Vec::new(),
+                key: Vec::new(),
+            },
+            native: Vec::new(),
+            declared: Vec::new(),
+            created: false,
+        };
+        change.pairs().iter().map(named).collect()
+    };
+    let bound = |side: Side| bound(change, side, world.open(change, side), tables(side));
+    let (old, new) = (bound(Side::Old), bound(Side::New));
+    world.context(change, Vec::new(), old, new)
+}
+
+/// Binds a change: shapes, mappings, roles and preflight, all problems at once.
+pub(super) fn bind(
+    change: &Change,
+    parsed: &[Vec<OpSpec>],
+    problems: &mut Vec<Problem>,
+) -> Option<Context> {
+    let world = World::default();
+    let (old, new) = (world.open(change, Side::Old), world.open(change, Side::New));
+    let readable = [(Side::Old, &old), (Side::New, &new)].map(|(side, end)| {
+        let problem = unreadable(change, side, &**end);
+        problems.extend(problem.iter().cloned());
+        problem.is_none()
+    });
+    one_file(change, problems);
+    if readable != [true, true] || problems.iter().any(|p| p.severity == Severity::Error) {
+        return None;
+    }
+    let mut pairs = Vec::new();
+    let mut tables = [Vec::new(), Vec::new()];
+    for (declared, ops) in change.pairs().iter().zip(parsed) {
+        let Some((mapping, ours, theirs)) = bind_pair(declared, ops, &*old, &*new, problems) else {
+            continue;
+        };
+        tables[0].push(ours);
+        tables[1].push(theirs);
+        pairs.push(Pair {
+            old: declared.old.clone(),
+            new: declared.new.clone(),
+            mapping,
+        });
+    }
+    if pairs.len() != change.pairs().len() {
+        return None;
+    }
+    let [old_tables, new_tables] = tables;
+    let old = bound(change, Side::Old, old, old_tables);
+    let new = bound(change, Side::New, new, new_tables);
+    for bound in [&old, &new] {
+        match bound.end.check(&bound.role) {
+            Ok(found) => problems.extend(found),
+            Err(error) => problems.push(of(&error).at(bound.role.side)),
+        }
+    }
+    let context = world.context(change, pairs, old, new);
+    begun_with_another(&context, problems);
+    Some(context)
+}
+
+/// What every end is opened with.
+struct World {
+    clock: Arc<dyn Clock>,
+    probe: Arc<dyn Probe>,
+}
+
+impl Default for World {
+    fn default() -> World {
+        World {
+            clock: Arc::new(SystemClock::default()),
+            probe: probe(),
+        }
+    }
+}
+
+impl World {
+    fn open(&self, change: &Change, side: Side) -> Arc<dyn End> {
+        let Connection::Sqlite { path } = change.connection(side);
+        let (clock, probe) = (Arc::clone(&self.clock), Arc::clone(&self.probe));
+        Arc::new(Sqlite::new(path.expose(), clock, probe))
+    }
+
+    fn context(self, change: &Change, pairs: Vec<Pair>, old: Bound, new: Bound) -> Context {
+        let digests: Vec<String> = pairs
+            .iter()
+            .map(|pair| format!("{}>{}:{}", pair.old, pair.new, pair.mapping.digest()))
+            .collect();
+        Context {
+            change: change.name().as_str().to_owned(),
+            mode: Mode::Tables,
+            mapping: contraflow_core::digest::name(digests.join("\n").as_bytes()),
+            copies_history: change
+                .pairs()
+                .iter()
+                .all(|pair| matches!(pair.history, History::All)),
+            limits: Limits {
+                fence_max: change.limits().fence_max,
+                lag_events_max: change.gates().lag_events_max,
+                letters_max: change.limits().letters_max,
+                backfill_rows_per_s: change.limits().rate_rows_per_s,
+            },
+            pairs,
+            old,
+            new,
+            clock: self.clock,
+            probe: self.probe,
+        }
+    }
+}
+
+fn bound(change: &Change, side: Side, end: Arc<dyn End>, tables: Vec<Table>) -> Bound {
+    let change = change.name().as_str().to_owned();
+    Bound {
+        end,
+        role: Arc::new(Role {
+            change,
+            side,
+            tables,
+        }),
+    }
+}
+
+/// An end that cannot be read at all is one problem, not one per pair.
+fn unreadable(change: &Change, side: Side, end: &dyn End) -> Option<Problem> {
+    let Connection::Sqlite { path } = change.connection(side);
+    if side == Side::Old && !path.expose().exists() {
+        let message = format!("there is no file `{}`", path.expose().display());
+        let hint = "Correct `old` in the change file: the old side is never created.";
+        let problem = Problem::error(Code::END_UNREACHABLE, message).at(side);
+        return Some(problem.hint(hint));
+    }
+    // A name that no table of the application has: only the file itself is looked at.
+    let error = end.inspect("sqlite_schema", &[]).err()?;
+    let why = error.detail.clone().unwrap_or_else(|| error.to_string());
+    let why = why.trim_end_matches('.');
+    let message = format!("the {side} end `{}` cannot be read: {why}", end.address());
+    let problem = Problem::error(error.code, message).at(side);
+    Some(problem.hint("Name a SQLite database, or restore this one."))
+}
+
+/// A restored end must not take the ledger back with it, and must not be written as one.
+pub(super) fn ledger_apart(change: &Change, problems: &mut Vec<Problem>) {
+    let paths = paths(change);
+    for (side, path) in [(Side::Old, paths[0]), (Side::New, paths[1])] {
+        if is_one_file(path, change.ledger()) {
+            let message = format!("the ledger is the file of the {side} end");
+            let problem = Problem::error(Code::VALUE_INVALID, message).at(side);
+            problems.push(problem.hint("Give the ledger a file of its own."));
+        }
+    }
+}
+
+fn paths(change: &Change) -> [&Path; 2] {
+    Side::BOTH.map(|side| {
+        let Connection::Sqlite { path } = change.connection(side);
+        path.expose().as_path()
+    })
+}
+
+/// Two names may be one file.
+fn one_file(change: &Change, problems: &mut Vec<Problem>) {
+    let paths = paths(change);
+    if !is_one_file(paths[0], paths[1]) {
+        return;
+    }
+    let linked = std::fs::canonicalize(paths[0]).ok() != std::fs::canonicalize(paths[1]).ok();
+    let pairs = change.pairs();
+    for pair in pairs {
+        let name = &pair.new;
+        if pairs
+            .iter()
+            .any(|other| other.old.eq_ignore_ascii_case(name))
+        {
+            let message =
+                format!("`{name}` is both an old and a new table: both ends are one file");
+            let problem = Problem::error(Code::SAME_TABLE, message).place(Some(pair.place));
+            problems.push(problem.hint("Name another file, or another table for the new side."));
+        } else if linked {
+            let message = "both ends are hard links of one file";
+            let problem = Problem::error(Code::END_SETTING, message).place(Some(pair.place));
+            problems.push(problem.hint(
+                "SQLite keeps a log per name and would damage the file: name it alike in both.",
+            ));
+        }
+    }
+}
+
+/// Whether two paths lead to one file, through links of either kind.
+fn is_one_file(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    let identity = |path: &Path| {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(path)
+            .ok()
+            .map(|found| (found.dev(), found.ino()))
+    };
+    #[cfg(not(unix))]
+    let identity = |path: &Path| std::fs::canonicalize(path).ok();
+    match (identity(a), identity(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => false,
+    }
+}
+
+/// The mapping must be the one that the ends were expanded with.
+fn begun_with_another(context: &Context, problems: &mut Vec<Problem>) {
+    for side in Side::BOTH {
+        // An end that cannot be asked has been reported by its preflight.
+        let standing = context
+            .side(side)
+            .switch()
+            .and_then(|mut end| end.standing());
+        let differs = |found: &Standing| found.mapping != context.mapping;
+        if standing.ok().flatten().is_some_and(|found| differs(&found)) {
+            let message = "the change file differs from the one the change was started with";
+            let hint = "Restore pairs, mapping and history; or `contraflow abort`, then run anew.";
+            problems.push(Problem::error(Code::MAPPING_CHANGED, message).hint(hint));
+            return;
+        }
+    }
+}
+
+fn bind_pair(
+    declared: &DeclaredPair,
+    ops: &[OpSpec],
+    old: &dyn End,
+    new: &dyn End,
+    problems: &mut Vec<Problem>,
+) -> Option<(Mapping, Table, Table)> {
+    let place = Some(declared.place);
+    let mut inspect =
+        |end: &dyn End, side: Side, key: &[String]| match end.inspect(declared.table(side), key) {
+            Ok(found) => Some(found),
+            Err(error) => {
+                problems.push(of(&error).at(side).place(place));
+                None
+            }
+        };
+    let key_new = declared.key_new.as_ref();
+    let ours = inspect(old, Side::Old, &declared.key_old)?;
+    let theirs = inspect(new, Side::New, key_new.unwrap_or(&declared.key_old))?;
+    let Some(ours) = ours else {
+        let message = format!("there is no table `{}`", declared.old);
+        let problem = Problem::error(Code::TABLE_MISSING, message)
+            .at(Side::Old)
+            .place(place);
+        problems.push(problem.hint(format!("Looked in {}.", old.address())));
+        return None;
+    };
+    let new_shape = theirs.as_ref().map(|found| &found.shape);
+    let key_new = key_new.map(Vec::as_slice);
+    match Mapping::check(ops, &ours.shape, &declared.key_old, new_shape, key_new) {
+        Ok((mapping, warnings)) => {
+            problems.extend(warnings);
+            let tables = tables(declared, &mapping, &ours, theirs.as_ref(), old, new);
+            Some((mapping, tables.0, tables.1))
+        }
+        Err(found) => {
+            problems.extend(found);
+            None
+        }
+    }
+}
+
+/// The tables of a pair as their ends will carry them.
+fn tables(
+    declared: &DeclaredPair,
+    mapping: &Mapping,
+    ours: &Inspected,
+    theirs: Option<&Inspected>,
+    old: &dyn End,
+    new: &dyn End,
+) -> (Table, Table) {
+    let alike = old.engine() == new.engine();
+    let native = |side: Side| -> Vec<bool> {
+        let fields = mapping.shape(side).fields.len();
+        (0..fields)
+            .map(|i| alike && mapping.passes_through(side, i))
+            .collect()
+    };
+    let origin = |i: usize| match mapping.origins(i).as_slice() {
+        [only] if alike && mapping.passes_through(Side::New, i) => {
+            ours.declared.get(*only).cloned()
+        }
+        _ => None,
+    };
+    let new_shape = mapping.shape(Side::New);
+    let table = |side: Side, declared_columns, created| Table {
+        name: declared.table(side).to_owned(),
+        shape: mapping.shape(side).clone(),
+        native: native(side),
+        declared: declared_columns,
+        created,
+    };
+    (
+        table(Side::Old, Vec::new(), false),
+        table(
+            Side::New,
+            (0..new_shape.fields.len()).map(origin).collect(),
+            theirs.is_none(),
+        ),
+    )
+}
+
+fn of(error: &contraflow_core::error::Error) -> Problem {
+    let problem = Problem::error(error.code, error.to_string());
+    match error.hint.as_deref().or(error.detail.as_deref()) {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}

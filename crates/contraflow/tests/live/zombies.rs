@@ -1,0 +1,248 @@
+//! Processes that die or hang at the worst moment, and come back when somebody else has gone on.
+
+use std::time::Duration;
+
+use contraflow_core::probe::Point;
+
+use super::fixture::{Fixture, Plan, Writers};
+use super::process::{Process, pause, until};
+
+/// Fences that end soon when nobody is there to lift them.
+const SHORT: Plan = Plan {
+    limits: "{ fence_max: 2s }",
+    ..Plan::PHONEBOOK
+};
+
+fn followed(fixture: &Fixture) -> Process {
+    let runner = fixture.run();
+    fixture.wait_for("follow");
+    runner
+}
+
+/// Starts a run once the other one counts as silent.
+fn second_instance(fixture: &Fixture) -> Process {
+    let mut second = fixture.run();
+    until("the silent run is taken over", || {
+        if !second.runs() {
+            assert!(second.err().contains("CF0306"), "{}", second.err());
+            second = fixture.run();
+        }
+        second.runs()
+    });
+    second
+}
+
+/// Where a process stands still at a point. One that is caught inside a transaction keeps SQLite's
+/// lock for as long as it stands, and nobody can do anything about it: then it is tried again.
+fn stopped_at(fixture: &Fixture, args: &[&str], point: Point) -> Process {
+    let at = format!("{}:1", point.0);
+    loop {
+        let mut process = fixture.spawn(args, &[("CONTRAFLOW_STOP_AT", &at)]);
+        process.until_stopped();
+        if fixture.is_unlocked() {
+            return process;
+        }
+        process.kill();
+    }
+}
+
+/// Continues a process whose place was taken: it must notice and end with an error.
+fn notices(fixture: &Fixture, mut zombie: Process) {
+    zombie.signal("-CONT");
+    let code = zombie.wait();
+    assert_eq!(
+        code,
+        Some(2),
+        "{}\n{}{}",
+        zombie.out(),
+        zombie.err(),
+        fixture.history()
+    );
+    assert!(zombie.err().contains("CF0301"), "{}", zombie.err());
+}
+
+#[test]
+fn a_fence_without_an_owner_ends_by_its_deadline() {
+    let fixture = Fixture::new(SHORT);
+    let mut writers = fixture.writers();
+    followed(&fixture).kill();
+    let at = format!("{}:1", Point::FENCE_AFTER.0);
+    let mut verb = fixture.spawn(&["cutover"], &[("CONTRAFLOW_CRASH_AT", &at)]);
+    assert_eq!(verb.wait(), None, "killed while fenced: {}", verb.err());
+    // Nobody is there. The application goes on by itself.
+    writers.work();
+    writers.pause();
+    let report = fixture.report("old");
+    assert_eq!(report["open"], serde_json::json!(["old"]));
+    assert_eq!(report["lost"], serde_json::json!([]));
+    writers.resume();
+    // The request stands until it is answered: the next run takes it up from the start.
+    let _runner = fixture.run();
+    fixture.wait_for("reverse");
+    writers.work();
+    writers.audited("new");
+    writers.finish();
+}
+
+#[test]
+fn a_fence_whose_owner_hangs_ends_by_its_deadline() {
+    let fixture = Fixture::new(SHORT);
+    let mut writers = fixture.writers();
+    followed(&fixture).kill();
+    let mut hanging = stopped_at(&fixture, &["cutover"], Point::FENCE_AFTER);
+    writers.work();
+    writers.pause();
+    assert_eq!(
+        fixture.report("old")["open"],
+        serde_json::json!(["old"]),
+        "open again although the owner hangs"
+    );
+    writers.resume();
+    // It comes back after its fence has ended, with nobody in its place: the turn is refused, and
+    // the change is back in follow.
+    hanging.signal("-CONT");
+    assert_eq!(hanging.wait(), Some(1), "{}", hanging.err());
+    assert!(hanging.err().contains("CF03"), "{}", hanging.err());
+    assert_eq!(fixture.status()["phase"], "follow");
+    let _runner = followed(&fixture);
+    writers.audited("old");
+    writers.finish();
+}
+
+/// One instance hangs in a turn, a second one flips, the first comes back.
+fn one_end_stays_open(point: Point) {
+    let fixture = Fixture::new(SHORT);
+    let mut writers = fixture.writers();
+    followed(&fixture).kill();
+    let zombie = stopped_at(&fixture, &["cutover"], point);
+    let _second = second_instance(&fixture);
+    // The second instance finds the request that stands, or the flip that was begun.
+    fixture.finds("the second instance flips", |status| {
+        status["authority"] == "new"
+    });
+    fixture.finds("the turn is over", |status| status["phase"] == "reverse");
+    writers.work();
+    writers.pause();
+    fixture.audit("new");
+    notices(&fixture, zombie);
+    fixture.audit("new");
+    writers.resume();
+    writers.work();
+    writers.audited("new");
+    writers.finish();
+}
+
+#[test]
+fn a_zombie_at_its_fence_leaves_one_end_open() {
+    one_end_stays_open(Point::FENCE_AFTER);
+}
+
+#[test]
+fn a_zombie_before_its_seal_leaves_one_end_open() {
+    one_end_stays_open(Point::SEAL_BEFORE);
+}
+
+#[test]
+fn a_zombie_before_its_flip_leaves_one_end_open() {
+    one_end_stays_open(Point::SEAL_AFTER);
+}
+
+/// Every byte of both ends, our own bookkeeping included.
+fn everything(fixture: &Fixture) -> [String; 2] {
+    [fixture.dump("old", true), fixture.dump("new", true)]
+}
+
+/// A run hangs at a point, a second one takes its place and is stopped in its turn; the first one
+/// comes back and must not write a byte.
+fn writes_nothing(point: Point, limits: &'static str) {
+    let fixture = Fixture::new(Plan {
+        limits,
+        ..Plan::PHONEBOOK
+    });
+    let mut writers = fixture.writers();
+    let zombie = stopped_at(&fixture, &["run"], point);
+    let second = second_instance(&fixture);
+    fixture.wait_for("follow");
+    writers.work();
+    writers.audited("old");
+    writers.pause();
+    let rests = |writers: &mut Writers<'_>| {
+        let before = everything(&fixture);
+        pause(Duration::from_millis(1_500));
+        writers.healthy();
+        before == everything(&fixture)
+    };
+    until("the ends are still", || rests(&mut writers));
+    second.signal("-STOP");
+    let before = everything(&fixture);
+    notices(&fixture, zombie);
+    assert!(before == everything(&fixture), "the zombie wrote");
+    second.signal("-CONT");
+    writers.resume();
+    writers.work();
+    writers.audited("old");
+    writers.finish();
+}
+
+#[test]
+fn a_zombie_with_a_chunk_in_hand_writes_nothing() {
+    writes_nothing(Point::CHUNK_READ, "{ rate_rows_per_s: 2000 }");
+}
+
+#[test]
+fn a_zombie_with_a_batch_in_hand_writes_nothing() {
+    writes_nothing(Point::FEED_RECEIVED, "{ fence_max: 5s }");
+}
+
+#[test]
+fn a_zombie_with_a_batch_unconfirmed_writes_nothing() {
+    writes_nothing(Point::BATCH_APPLIED, "{ fence_max: 5s }");
+}
+
+#[test]
+fn a_second_instance_is_refused_while_the_first_lives() {
+    let fixture = Fixture::new(Plan::PHONEBOOK);
+    let mut runner = followed(&fixture);
+    let second = fixture.verb(&["run"]);
+    assert_eq!(second.code, Some(2), "{second:?}");
+    assert!(second.err.contains("CF0306"), "{second:?}");
+    assert!(runner.runs());
+    fixture.must(&["verify"]);
+}
+
+#[test]
+fn a_hold_is_a_true_pause() {
+    let fixture = Fixture::new(Plan::PHONEBOOK);
+    let mut writers = fixture.writers();
+    let mut runner = followed(&fixture);
+    fixture.must(&["hold", "--reason", "a look"]);
+    assert_eq!(fixture.verb(&["status"]).code, Some(1));
+    let before = fixture.dump("new", true);
+    writers.work();
+    assert!(before == fixture.dump("new", true), "carried while held");
+    assert_eq!(fixture.verb(&["cutover"]).code, Some(1));
+    // A restart does not end it.
+    assert_eq!(runner.terminate(), Some(0));
+    let mut runner = fixture.run();
+    writers.work();
+    assert!(before == fixture.dump("new", true), "carried while held");
+    fixture.must(&["resume"]);
+    writers.audited("old");
+    assert_eq!(runner.terminate(), Some(0));
+    writers.finish();
+}
+
+#[test]
+fn a_verb_and_a_run_start_at_once() {
+    let fixture = Fixture::new(Plan::PHONEBOOK);
+    followed(&fixture).kill();
+    for verb in ["cutover", "rollback", "cutover", "rollback"] {
+        let mut runner = fixture.spawn(&["run"], &[]);
+        fixture.must(&[verb]);
+        if runner.runs() {
+            runner.terminate();
+        }
+        assert!(!runner.err().contains("panicked"), "{}", runner.err());
+    }
+    fixture.must(&["verify"]);
+}
