@@ -15,6 +15,8 @@ pub mod settings;
 mod reading;
 pub mod spec;
 
+pub mod history;
+
 mod check;
 
 use std::fmt;

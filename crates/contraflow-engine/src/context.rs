@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use contraflow_core::change::history::Reach;
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
 use contraflow_core::end::{Apply, End, Feed, Lookup, Role, Scan, Structure, Switch};
@@ -28,8 +29,6 @@ pub struct Context {
     pub new: Bound,
     /// Digest of all mappings.
     pub mapping: String,
-    /// Whether existing rows are copied, or only what changes from now on.
-    pub copies_history: bool,
     /// Bounds.
     pub limits: Limits,
     /// Time.
@@ -46,6 +45,8 @@ pub struct Pair {
     pub new: String,
     /// How one maps to the other.
     pub mapping: Mapping,
+    /// Which rows from before the change are copied, and which the new table may lack.
+    pub history: Reach,
 }
 
 /// An end with its role.

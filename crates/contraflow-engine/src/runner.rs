@@ -207,7 +207,7 @@ impl<'w> Runner<'w> {
             self.worker = None;
         }
         if let (None, Some(direction)) = (&self.worker, wanted) {
-            let history = self.state.phase.copies_history() && self.context.copies_history;
+            let history = self.state.phase.copies_history();
             self.rows_before = if history {
                 rows_there(&self.context)?
             } else {

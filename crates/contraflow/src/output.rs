@@ -252,8 +252,14 @@ impl Output {
         if let Some(detail) = own.and_then(|own| own.detail.as_deref()) {
             writeln!(self.err, "  {}", visible(detail))?;
         }
+        let mut said = String::new();
         for cause in error.chain().skip(1) {
-            writeln!(self.err, "  because: {}", visible(&cause.to_string()))?;
+            let cause = cause.to_string();
+            // A driver's error often repeats what the one above it says.
+            if said.is_empty() || !cause.contains(&said) {
+                writeln!(self.err, "  because: {}", visible(&cause))?;
+            }
+            said = cause;
         }
         let next = own.map(|own| match &own.hint {
             Some(hint) => hint.clone(),

@@ -68,7 +68,12 @@ impl Session {
     /// The problems, when at least one of them is an error; and when the change is over, because
     /// then its tables need not be there.
     pub fn open(file: &ChangeFile) -> Result<Session, Refusal> {
-        let ends = Session::ends(file)?;
+        let ends = match Session::ends(file) {
+            Ok(ends) => ends,
+            // The mapping may have problems too: all of them are told at once.
+            Err(Refusal::Problems(_)) => return Session::bind(file),
+            Err(refusal) => return Err(refusal),
+        };
         let state = ends.state().map_err(Refusal::Failed)?;
         match state.phase {
             Phase::Done | Phase::Contract | Phase::Abort => Err(Refusal::Phase(over(&state))),
@@ -88,7 +93,9 @@ impl Session {
     /// # Errors
     /// As for [`Session::open`].
     pub fn to_run(file: &ChangeFile) -> Result<Session, Refusal> {
-        let ends = Session::ends(file)?;
+        let Ok(ends) = Session::ends(file) else {
+            return Session::open(file);
+        };
         let state = ends.state().map_err(Refusal::Failed)?;
         match state.phase {
             Phase::Contract | Phase::Abort => Ok(ends),
@@ -138,6 +145,7 @@ impl Session {
                 return refuse(problems);
             }
         };
+        bind::ledger_apart(&change, &mut problems);
         if !problems.is_empty() {
             problems.extend(warnings);
             return refuse(problems);

@@ -112,7 +112,10 @@ impl Desk {
 
     /// Runs the program to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Done {
-        let done = self.command(args).output().unwrap();
+        // A verb that never ends must not keep the others waiting.
+        let mut command = Command::new("timeout");
+        command.args(["60", env!("CARGO_BIN_EXE_contraflow")]);
+        let done = self.told(command, args).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Done {
             code: done.status.code().expect("it ends by itself"),
@@ -122,7 +125,10 @@ impl Desk {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_contraflow"));
+        self.told(Command::new(env!("CARGO_BIN_EXE_contraflow")), args)
+    }
+
+    fn told(&self, mut command: Command, args: &[&str]) -> Command {
         command
             .args(args)
             .current_dir(self.folder())
@@ -173,6 +179,27 @@ impl Running<'_> {
     /// Waits for it to end by itself.
     pub(crate) fn ended(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+
+    /// Waits for it to end by itself, and takes what it has said.
+    pub(crate) fn said(mut self) -> Done {
+        let code = self
+            .child
+            .wait()
+            .unwrap()
+            .code()
+            .expect("it ends by itself");
+        let take = |name: &str| {
+            let path = self.desk.path(name);
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            text
+        };
+        Done {
+            code,
+            out: take("run.out"),
+            err: take("run.err"),
+        }
     }
 
     /// Asks it to end, and waits.

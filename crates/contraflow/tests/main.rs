@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod canary;
 mod desk;
+mod history;
 mod input;
 mod live;
 mod over;
+mod snapshots;
 mod verbs;

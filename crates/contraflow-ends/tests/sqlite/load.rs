@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use contraflow_core::change::history::Reach;
 use contraflow_core::clock::Clock;
 use contraflow_core::end::{Role, Table};
 use contraflow_core::lease::{Epoch, Gate, Standing};
@@ -85,8 +86,8 @@ fn context(old: &File, new: &File) -> Arc<Context> {
             old: "people".to_owned(),
             new: "contacts".to_owned(),
             mapping,
+            history: Reach::All,
         }],
-        copies_history: true,
         limits: Limits {
             fence_max: Duration::from_secs(5),
             lag_events_max: 1_000,

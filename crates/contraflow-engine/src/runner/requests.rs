@@ -133,6 +133,12 @@ impl Runner<'_> {
             Ask::Repair { table, keys } => self.repair(request.id, table, keys),
             Ask::Replay { ids } => self.replay(request.id, ids),
             Ask::Contract | Ask::Cutover { .. } | Ask::Rollback { .. } | Ask::Abort => {
+                let asked = match &request.ask {
+                    Ask::Cutover { .. } => "cutover",
+                    Ask::Rollback { .. } => "rollback",
+                    Ask::Contract => "contract",
+                    _ => "abort",
+                };
                 if request.ask == Ask::Contract {
                     self.judge_contract()?;
                 }
@@ -141,7 +147,7 @@ impl Runner<'_> {
                 self.keep(
                     decision,
                     "asked",
-                    &format!("request {} is taken", request.id),
+                    &format!("{} is asked for (request {})", asked, request.id),
                 )
             }
         }
@@ -200,7 +206,7 @@ impl Runner<'_> {
         let count = keys.len();
         let carried = worker.recarry(pair, keys, RECARRY_WAIT);
         let answer = if carried {
-            granted(&format!("{count} keys were carried again"))
+            granted(&format!("{} carried again", counted(count, "key")))
         } else {
             refused(&too_late())
         };
@@ -232,8 +238,8 @@ impl Runner<'_> {
         let left = turn::letters(&self.context, direction)?;
         let answer = if carried {
             granted(&format!(
-                "{} letters were tried again, {left} stand",
-                mine.len()
+                "{} tried again, {left} stand",
+                counted(mine.len(), "letter")
             ))
         } else {
             refused(&too_late())
@@ -266,7 +272,9 @@ fn typed_keys(
     });
     let Some(pair) = found else {
         let message = format!("no pair of this change has a table `{table}`");
-        return Err(Error::new(Kind::Config, Code::LETTER_UNKNOWN, message));
+        let tables: Vec<&str> = context.pairs.iter().map(|pair| pair.old.as_str()).collect();
+        let hint = format!("`--table` takes one of: {}.", tables.join(", "));
+        return Err(Error::new(Kind::Config, Code::LETTER_UNKNOWN, message).hint(hint));
     };
     let shape = &role.table(pair).shape;
     let mut typed = Vec::new();
@@ -285,7 +293,10 @@ fn typed_keys(
 /// When the number of texts or the form of one does not fit.
 pub fn typed_key<'t>(types: impl Iterator<Item = &'t Type>, texts: &[String]) -> Result<Key> {
     let types: Vec<&Type> = types.collect();
-    let bad = |what: String| Error::new(Kind::Config, Code::VALUE_INVALID, what);
+    let bad = |what: String| {
+        Error::new(Kind::Config, Code::VALUE_INVALID, what)
+            .hint("Write the key as the table holds it; commas separate its fields.")
+    };
     if types.len() != texts.len() {
         let message = format!(
             "the key has {} fields, {} were given",
@@ -303,11 +314,16 @@ pub fn typed_key<'t>(types: impl Iterator<Item = &'t Type>, texts: &[String]) ->
                 .map_or_else(|_| Value::Text(text.clone()), Value::Int),
             Type::Text => Value::Text(text.clone()),
             other => contraflow_core::codec::text::from_text(text, other)
-                .map_err(|_| bad(format!("a key field is not a {}", other.name())))?,
+                .map_err(|_| bad(format!("a field of the key must be `{}`", other.name())))?,
         };
         key.push(value);
     }
     Ok(Key(key))
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 fn too_late() -> Error {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use contraflow_core::change::history::Reach;
 use contraflow_core::end::{End, Role, Table};
 use contraflow_core::error::{Error, Kind};
 use contraflow_core::lease::{Epoch, Gate, Ownership, Standing, ownership};
@@ -343,11 +344,11 @@ impl Outside {
                 old: TABLES[0].to_owned(),
                 new: TABLES[1].to_owned(),
                 mapping: self.mapping.clone(),
+                history: Reach::All,
             }],
             old: bound(0),
             new: bound(1),
             mapping: self.mapping.digest(),
-            copies_history: true,
             limits: Limits {
                 fence_max: Duration::from_secs(1),
                 lag_events_max: 1_000,

@@ -68,8 +68,8 @@ pub struct Repair {
     #[arg(value_name = "KEY", required = true)]
     pub keys: Vec<String>,
     /// The table, when the change has several pairs.
-    #[arg(long, default_value = "")]
-    pub table: String,
+    #[arg(long)]
+    pub table: Option<String>,
     /// The change file, or its name.
     #[arg(long, value_name = "CHANGE")]
     pub change: Option<PathBuf>,
@@ -105,7 +105,10 @@ pub fn run(
 
 /// The session that a request needs. Nothing is begun for a request: `run` begins a change.
 fn open(file: &ChangeFile, ask: &Ask) -> Result<Session, Refusal> {
-    let ends = Session::ends(file)?;
+    let ends = match Session::ends(file) {
+        Ok(ends) => ends,
+        Err(refusal) => return Err(Session::open(file).err().unwrap_or(refusal)),
+    };
     let state = ends.state().map_err(Refusal::Failed)?;
     if state.phase.is_over() {
         return Err(Refusal::Phase(session::over(&state)));
@@ -223,7 +226,7 @@ impl Repair {
     pub fn ask(&self) -> Ask {
         let split = |key: &String| key.split(',').map(str::to_owned).collect();
         Ask::Repair {
-            table: self.table.clone(),
+            table: self.table.clone().unwrap_or_default(),
             keys: self.keys.iter().map(split).collect(),
         }
     }

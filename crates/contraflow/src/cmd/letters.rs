@@ -117,8 +117,8 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     }
     for letter in &letters {
         out.human(&format!(
-            "{:>4}  {}  {:<8} {:<20} {}  tried {} times",
-            letter.id, letter.code, letter.direction, letter.table, letter.reason, letter.attempts
+            "{:>4}  {}  {:<8} {:<20} tries {:<3} {}",
+            letter.id, letter.code, letter.direction, letter.table, letter.attempts, letter.reason
         ))?;
         if let Some(key) = &letter.key {
             out.human(&format!("      key {}", key.join(",")))?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use contraflow_core::change::history::Reach;
 use contraflow_core::change::quantity;
 use contraflow_core::end::Step;
 use contraflow_core::side::Side;
@@ -33,6 +34,7 @@ struct Mapped<'s> {
     old: &'s str,
     new: &'s str,
     rows_estimated: u64,
+    history: &'static str,
     operations: Vec<Operation>,
 }
 
@@ -94,6 +96,11 @@ fn plan(session: &Session) -> anyhow::Result<Plan<'_>> {
                 .ok()
                 .flatten()
                 .map_or(0, |found| found.rows_estimated),
+            history: match pair.history {
+                Reach::All => "every row is copied",
+                Reach::Nothing => "no row is copied; the compare judges what the new table holds",
+                Reach::Since { .. } => "rows from the bound on are copied, older ones once written",
+            },
             operations: pair
                 .mapping
                 .operations()
@@ -196,6 +203,7 @@ fn tell(plan: &Plan<'_>, out: &mut Output) -> anyhow::Result<()> {
             "\n{} -> {}  (about {} rows)",
             pair.old, pair.new, pair.rows_estimated
         ))?;
+        out.human(&format!("  history  {}", pair.history))?;
         for operation in &pair.operations {
             out.human(&format!(
                 "  {:<9}{:<12}{}",

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::config::ChangeFile;
 use crate::output::Output;
 use crate::request::mark;
-use crate::session::Session;
+use crate::session::{Refusal, Session};
 use crate::surroundings::{is_alive, stop_on_signals};
 use crate::watch::Display;
 use crate::{Exit, request};
@@ -43,7 +43,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
     let ends = match Session::ends(&file) {
         Ok(ends) => ends,
-        Err(refusal) => return refusal.tell(&file, out),
+        Err(refusal) => return all_problems(&file, refusal).tell(&file, out),
     };
     let state = ends.state()?;
     if state.phase == Phase::Done {
@@ -66,6 +66,11 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         begin_again(&session, out)?;
     }
     carry(&session, out)
+}
+
+/// What stops the ends from being opened is one part of what may be wrong.
+fn all_problems(file: &ChangeFile, refusal: Refusal) -> Refusal {
+    Session::open(file).err().unwrap_or(refusal)
 }
 
 /// An aborted change has left nothing at the ends: it starts from the beginning.

@@ -160,15 +160,20 @@ fn verdicts(
     let Ownership::Held { by, epoch, .. } = owner else {
         return Vec::new();
     };
-    let current = evidence
-        .iter()
-        .any(|e| e.epoch == epoch && e.direction == by.direction());
-    if !current || state.phase.is_over() {
+    if state.phase.is_over() {
         return Vec::new();
     }
-    judge(Rule::TURN, evidence, epoch, by.direction(), |rule| {
+    let direction = by.direction();
+    let mut verdicts = judge(Rule::TURN, evidence, epoch, direction, |rule| {
         session.context.allowed(rule)
-    })
+    });
+    // A gate that nobody has tried yet is neither open nor closed.
+    verdicts.retain(|verdict| {
+        evidence
+            .iter()
+            .any(|e| e.rule == verdict.rule && e.epoch == epoch && e.direction == direction)
+    });
+    verdicts
 }
 
 fn next(state: &State, running: bool, ambiguous: bool, letters: usize) -> String {
@@ -207,7 +212,7 @@ fn text(session: &Session, status: &Status) -> String {
         .map_or(String::new(), |h| format!("  HELD: {}", h.reason));
     let mut line = |label: &str, value: &str| {
         // Writing to a string cannot fail.
-        let _infallible = writeln!(text, "{label:<11}  {value}");
+        let _infallible = writeln!(text, "{}", format!("{label:<11}  {value}").trim_end());
     };
     line(&status.change, &format!("phase {}{held}", status.phase));
     let phase = status.state.phase;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use contraflow_core::change::history::Reach;
 use contraflow_core::change::spec::History;
 use contraflow_core::change::{Change, Connection, Pair as DeclaredPair};
 use contraflow_core::clock::Clock;
@@ -64,12 +65,23 @@ pub(super) fn bind(
         let Some((mapping, ours, theirs)) = bind_pair(declared, ops, &*old, &*new, problems) else {
             continue;
         };
+        let history = match Reach::of(&declared.history, mapping.shape(Side::Old)) {
+            Ok(history) => history,
+            Err(problem) => {
+                problems.push(problem.place(Some(declared.place)));
+                continue;
+            }
+        };
+        if let Reach::Since { .. } = history {
+            problems.push(left_behind(declared));
+        }
         tables[0].push(ours);
         tables[1].push(theirs);
         pairs.push(Pair {
             old: declared.old.clone(),
             new: declared.new.clone(),
             mapping,
+            history,
         });
     }
     if pairs.len() != change.pairs().len() {
@@ -80,13 +92,34 @@ pub(super) fn bind(
     let new = bound(change, Side::New, new, new_tables);
     for bound in [&old, &new] {
         match bound.end.check(&bound.role) {
-            Ok(found) => problems.extend(found),
+            Ok(found) => problems.extend(found.into_iter().filter(|found| stands(change, found))),
             Err(error) => problems.push(of(&error).at(bound.role.side)),
         }
     }
     let context = world.context(change, pairs, old, new);
     begun_with_another(&context, problems);
     Some(context)
+}
+
+/// What `since` leaves behind exists at the old end only.
+fn left_behind(declared: &DeclaredPair) -> Problem {
+    let message = format!(
+        "rows of `{}` from before the bound stay behind until they are written",
+        declared.old
+    );
+    Problem::warning(Code::KEY_VALUES, message)
+        .place(Some(declared.place))
+        .hint("Their keys must not be given out again at the new end; contract drops them.")
+}
+
+/// Where somebody else brings history, the new table may hold it already.
+fn stands(change: &Change, problem: &Problem) -> bool {
+    let mut brought = change
+        .pairs()
+        .iter()
+        .filter(|pair| pair.history == History::None)
+        .map(|pair| format!("`{}`", pair.new));
+    problem.code != Code::TARGET_NOT_EMPTY || !brought.any(|name| problem.message.contains(&name))
 }
 
 /// What every end is opened with.
@@ -112,18 +145,15 @@ impl World {
     }
 
     fn context(self, change: &Change, pairs: Vec<Pair>, old: Bound, new: Bound) -> Context {
-        let digests: Vec<String> = pairs
-            .iter()
-            .map(|pair| format!("{}>{}:{}", pair.old, pair.new, pair.mapping.digest()))
-            .collect();
+        let digest = |(declared, pair): (&DeclaredPair, &Pair)| {
+            let (mapping, history) = (pair.mapping.digest(), &declared.history);
+            format!("{}>{}:{mapping}:{history:?}", pair.old, pair.new)
+        };
+        let digests: Vec<String> = change.pairs().iter().zip(&pairs).map(digest).collect();
         Context {
             change: change.name().as_str().to_owned(),
             mode: Mode::Tables,
             mapping: contraflow_core::digest::name(digests.join("\n").as_bytes()),
-            copies_history: change
-                .pairs()
-                .iter()
-                .all(|pair| matches!(pair.history, History::All)),
             limits: Limits {
                 fence_max: change.limits().fence_max,
                 lag_events_max: change.gates().lag_events_max,

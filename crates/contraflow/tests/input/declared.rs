@@ -72,10 +72,7 @@ fn a_key_that_is_not_unique() {
 fn a_key_with_nulls() {
     let desk =
         Desk::over("create table t (id integer unique, a text); insert into t values (null, 'x')");
-    refused(
-        &desk,
-        &["error[CF0111]", "select * from \"t\" where \"id\" is null"],
-    );
+    refused(&desk, &["error[CF0111]", "Give them a key"]);
 }
 
 #[test]
