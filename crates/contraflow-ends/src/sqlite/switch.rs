@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Sequence, Switch, fenced};
+use contraflow_core::end::{Sequence, Switch, Table, fenced};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, Standing};
 use contraflow_core::position::Position;
@@ -223,13 +223,13 @@ impl Switch for GuardRow {
         );
         connection::write(&mut db, |tx| {
             tx.execute(&sql, [ledger]).map_err(failure)?;
-            // Whatever became of the triggers, the end is again as its standing says.
+            // Whatever became of the triggers, the end is again as its standing says. A role that
+            // knows no more than the names of its tables leaves them as they are.
+            let bound = |table: &Table| !table.shape.key.is_empty();
             match standing(tx, &self.context)? {
-                Some(found) if !self.context.role.tables.is_empty() => {
-                    set_triggers(tx, &self.context, found.gate, found.epoch)
-                }
-                // What is left of a contract or an abort has no tables to follow.
-                Some(_) | None => Ok(()),
+                Some(_) if !self.context.role.tables.iter().all(bound) => Ok(()),
+                Some(found) => set_triggers(tx, &self.context, found.gate, found.epoch),
+                None => Ok(()),
             }
         })
     }

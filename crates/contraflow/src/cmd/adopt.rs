@@ -32,7 +32,7 @@ struct Adopted {
 /// When an end cannot be written.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    // With its tables, so that their triggers are put back; without, for what is left of an end.
+    // Bound to its tables it also puts back triggers that were lost; names alone will do.
     let session = match Session::open(&file).or_else(|_| Session::ends(&file)) {
         Ok(session) => session,
         Err(refusal) => return refusal.tell(&file, out),
