@@ -32,22 +32,19 @@ struct Adopted {
 /// When an end cannot be written.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::ends(&file) {
+    let ends = match Session::ends(&file) {
         Ok(session) => session,
         Err(refusal) => return refusal.tell(&file, out),
     };
-    let mut ends = Vec::new();
-    if session.is_carried()? {
-        let ledger = session.ledger()?;
-        let name = lock(&ledger).id().to_owned();
-        for side in Side::BOTH {
-            let mut switch = session.context.side(side).switch()?;
-            if switch.standing()?.is_some() {
-                switch.adopt(&name)?;
-                ends.push(side.name());
-            }
+    let ends = if ends.is_carried()? {
+        // The guard is written anew under the new name, which takes the tables as they are.
+        match Session::open(&file) {
+            Ok(session) => take_over(&session)?,
+            Err(refusal) => return refusal.tell(&file, out),
         }
-    }
+    } else {
+        Vec::new()
+    };
     let text = if ends.is_empty() {
         "neither end carries this change; there is nothing to adopt".to_owned()
     } else {
@@ -63,4 +60,18 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         ends,
     })?;
     Ok(exit)
+}
+
+fn take_over(session: &Session) -> anyhow::Result<Vec<&'static str>> {
+    let ledger = session.ledger()?;
+    let name = lock(&ledger).id().to_owned();
+    let mut ends = Vec::new();
+    for side in Side::BOTH {
+        let mut switch = session.context.side(side).switch()?;
+        if switch.standing()?.is_some() {
+            switch.adopt(&name)?;
+            ends.push(side.name());
+        }
+    }
+    Ok(ends)
 }
