@@ -56,6 +56,7 @@ pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result
 }
 
 /// Lets other processes work for a while.
+#[cfg(feature = "bench")]
 #[expect(clippy::disallowed_methods, reason = "the one clock of the chores")]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);

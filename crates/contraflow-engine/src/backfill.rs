@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 use contraflow_core::end::Range;
 use contraflow_core::error::Result;
 use contraflow_core::probe::Point;
-use contraflow_core::record::PairId;
+use contraflow_core::record::{PairId, Record};
 use contraflow_core::side::Direction;
 
 use crate::context::Context;
@@ -34,6 +34,14 @@ pub struct Read {
     pub window: Window,
     /// The rows, mapped.
     pub rows: Prepared,
+}
+
+/// Where rows are handed over, and where they come back when they were carried.
+pub struct Hand<'h> {
+    /// To the flow.
+    pub out: &'h SyncSender<Result<Read>>,
+    /// From the flow, to be freed by the thread that allocated them.
+    pub given_back: &'h Receiver<Vec<Record>>,
 }
 
 /// How many rows the next range should have: found by measuring.
@@ -76,7 +84,7 @@ pub fn read(
     windows: &Arc<Windows>,
     resumed: &[(PairId, Option<Range>)],
     size: &Size,
-    out: &SyncSender<Result<Read>>,
+    hand: &Hand<'_>,
     stop: &Stop,
 ) -> Result<()> {
     let mut scan = context.side(direction.source()).scan()?;
@@ -93,6 +101,7 @@ pub fn read(
             if stop.asked() {
                 return Ok(());
             }
+            hand.given_back.try_iter().for_each(drop);
             let began = context.clock.elapsed();
             let window = windows.open();
             let mut range = scan.range(*pair, ordinal, after.as_ref(), size.rows())?;
@@ -104,7 +113,7 @@ pub fn read(
             let count = chunk.rows.len() as u64;
             let next = range.through.clone();
             let rows = Prepared::map(context, direction, chunk, Carried::Range(range));
-            if out.send(Ok(Read { window, rows })).is_err() {
+            if hand.out.send(Ok(Read { window, rows })).is_err() {
                 return Ok(());
             }
             if let Some(limit) = context.limits.backfill_rows_per_s {

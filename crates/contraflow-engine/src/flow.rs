@@ -40,6 +40,8 @@ pub struct Flow {
     totals: Totals,
     held: Duration,
     letters: Letters,
+    /// Rows that were carried: whoever made them frees them faster.
+    spent: Vec<Record>,
 }
 
 /// What a flow knows of its letters, so that it looks at them only when something may be due.
@@ -269,6 +271,7 @@ impl Flow {
                 hope: true,
                 standing: 0,
             },
+            spent: Vec::new(),
         })
     }
 
@@ -438,6 +441,7 @@ impl Flow {
         }
         self.totals.superseded += superseded;
         self.note(&applied);
+        self.spent = records;
         Ok(stepped)
     }
 
@@ -452,6 +456,11 @@ impl Flow {
         self.totals.letters += applied.letters;
         self.letters.changed |= applied.letters > 0;
         self.held = applied.held;
+    }
+
+    /// The rows that were carried last.
+    pub fn take_spent(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.spent)
     }
 
     /// For how long the last transaction kept other writers of the target waiting.

@@ -10,7 +10,7 @@ use contraflow_core::end::{Feed, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::LaneId;
 use contraflow_core::position::Position;
-use contraflow_core::record::{Key, Origin, PairId};
+use contraflow_core::record::{Key, Origin, PairId, Record};
 use contraflow_core::side::Direction;
 
 use crate::backfill::{self, Read, Size};
@@ -221,6 +221,7 @@ fn carry(
         match &stepped {
             Stepped::Copied(range) => {
                 copy.done(range);
+                copy.give_back(flow.take_spent());
                 size.learn(flow.totals().rows - rows_before, flow.held());
             }
             Stepped::Recarried if flow.waiting() == 0 => {
@@ -254,6 +255,9 @@ fn carry(
 /// The reader of history, while there is one.
 struct Copy {
     reads: Option<Receiver<Result<Read>>>,
+    /// Rows that were carried go back to the reader, which allocated them: freeing the memory of
+    /// another thread costs several times as much, and the flow is what everybody waits for.
+    spent: Option<SyncSender<Vec<Record>>>,
     pairs_left: Vec<PairId>,
     /// Joined when dropped, after `reads`: a reader that waits to hand over is woken first.
     _reader: TaskSet,
@@ -276,15 +280,21 @@ impl Copy {
         if pairs_left.is_empty() {
             return Ok(Copy {
                 reads: None,
+                spent: None,
                 pairs_left,
                 _reader: reader,
             });
         }
         let (out, reads) = sync_channel(READ_AHEAD);
+        let (spent, given_back) = sync_channel(READ_AHEAD);
         let (context, direction) = (Arc::clone(context), flow.direction());
         let (windows, size) = (Arc::clone(flow.windows()), Arc::clone(size));
         reader.spawn("backfill", move |stop| {
-            let read = backfill::read(&context, direction, &windows, &resumed, &size, &out, stop);
+            let hand = backfill::Hand {
+                out: &out,
+                given_back: &given_back,
+            };
+            let read = backfill::read(&context, direction, &windows, &resumed, &size, &hand, stop);
             if let Err(error) = read {
                 // The flow may have ended already; then nobody needs to know.
                 drop(out.send(Err(error)));
@@ -292,6 +302,7 @@ impl Copy {
         })?;
         Ok(Copy {
             reads: Some(reads),
+            spent: Some(spent),
             pairs_left,
             _reader: reader,
         })
@@ -316,6 +327,13 @@ impl Copy {
                 self.reads = None;
                 Ok(false)
             }
+        }
+    }
+
+    fn give_back(&self, rows: Vec<Record>) {
+        if let Some(spent) = &self.spent {
+            // A reader that has no time or has ended leaves freeing them to us.
+            drop(spent.try_send(rows));
         }
     }
 

@@ -6,5 +6,7 @@ mod fixture;
 mod kills;
 mod ownership;
 mod process;
+mod storm;
+mod sweep;
 mod turns;
 mod zombies;

@@ -18,6 +18,7 @@ use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
 use contraflow_core::record::{Key, PairId, Record};
 use contraflow_core::side::Direction;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::connection::failure;
@@ -163,7 +164,11 @@ impl Apply for Writer {
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(failure)?;
         let began = context.clock.elapsed();
+        let known = *schema_version;
         feed::unchanged(&tx, context, schema_version)?;
+        if *schema_version != known {
+            spare_triggers(&tx, context)?;
+        }
         advance(&tx, context, progress, lease)?;
         raise_flag(&tx, context, lease)?;
         let refusals = write_records(&tx, context, records, progress)?;
@@ -231,6 +236,23 @@ impl Apply for Writer {
     fn guarantee(&self) -> Guarantee {
         Guarantee::Atomic
     }
+}
+
+/// Our triggers let our own writes pass, which costs half of a write; when the file has no others,
+/// none of them runs on this connection. The application's own triggers always do.
+fn spare_triggers(tx: &Transaction<'_>, context: &Context) -> Result<()> {
+    let prefix = context.names.prefix();
+    let others: bool = tx
+        .query_row(
+            "select exists (select 1 from sqlite_schema
+             where type = 'trigger' and substr(name, 1, length(?1)) <> ?1)",
+            [prefix],
+            |row| row.get(0),
+        )
+        .map_err(failure)?;
+    tx.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, others)
+        .map_err(failure)?;
+    Ok(())
 }
 
 /// The lane's compare-and-set: first statement of every transaction. One row, or another process

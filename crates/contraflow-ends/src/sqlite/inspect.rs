@@ -237,14 +237,33 @@ pub(super) fn unique_indexes(db: &Connection, table: &str) -> Result<Vec<UniqueI
             partial,
         });
     }
-    if let Some(alias) = rowid_alias(&columns(db, table)?) {
+    let columns = columns(db, table)?;
+    let rowid = match rowid_alias(&columns) {
+        Some(alias) => Some(alias),
+        // The hidden one: a statement may name it all the same.
+        None if has_hidden_rowid(db, table, &columns) => Some("rowid"),
+        None => None,
+    };
+    if let Some(rowid) = rowid {
         unique.push(UniqueIndex {
             name: "rowid".to_owned(),
-            columns: vec![Some((alias.to_owned(), "BINARY".to_owned()))],
+            columns: vec![Some((rowid.to_owned(), "BINARY".to_owned()))],
             partial: false,
         });
     }
     Ok(unique)
+}
+
+/// Whether a table has a row id that no column shows. Preparing a statement that names it fails
+/// for a table without one.
+fn has_hidden_rowid(db: &Connection, table: &str, columns: &[Column]) -> bool {
+    let shadowed = columns
+        .iter()
+        .any(|column| column.name.eq_ignore_ascii_case("rowid"));
+    !shadowed
+        && db
+            .prepare(&format!("select rowid from {} where 0", quote(table)))
+            .is_ok()
 }
 
 /// What SQLite's declared type says of the values. A column may hold other classes all the same:

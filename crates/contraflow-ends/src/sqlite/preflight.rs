@@ -59,7 +59,9 @@ fn writable(path: &Path, role: &Role, problems: &mut Vec<Problem>) {
         tx.rollback().map_err(failure)
     });
     let read_only = std::fs::metadata(path).is_ok_and(|meta| meta.permissions().readonly());
-    if held.is_err() || read_only {
+    // A file that another writer holds can be written: by that one.
+    let refused = held.is_err_and(|error| error.code != Code::END_BUSY);
+    if refused || read_only {
         let message = format!("the file of the {} end cannot be written", role.side);
         problems.push(Problem::error(Code::END_READ_ONLY, message).hint(format!(
             "Allow this user to write `{}` and its folder.",

@@ -22,12 +22,19 @@ pub(super) struct Refusal {
     pub(super) reason: String,
 }
 
+/// Rows that one statement writes: what a statement costs once, triggers and savepoint included,
+/// is shared by so many rows.
+const ROWS_TOGETHER: usize = 32;
+/// Bytes of one row above which it is written alone: bound values are copied.
+const BYTES_TOGETHER: usize = 16 << 10;
+
 pub(super) struct TableWriter<'t> {
     tx: &'t Transaction<'t>,
     context: &'t Context,
     table: &'t Table,
     pair: PairId,
     upsert: CachedStatement<'t>,
+    upsert_many: CachedStatement<'t>,
     delete: CachedStatement<'t>,
     beside: bool,
 }
@@ -40,7 +47,11 @@ impl<'t> TableWriter<'t> {
     ) -> Result<TableWriter<'t>> {
         let table = context.role.table(pair);
         let all: Vec<usize> = (0..table.shape.fields.len()).collect();
-        let upsert = tx.prepare_cached(&upsert(table, &all)).map_err(failure)?;
+        let prepare = |rows| {
+            let sql = upsert(table, &all, rows);
+            tx.prepare_cached(&sql).map_err(failure)
+        };
+        let (upsert, upsert_many) = (prepare(1)?, prepare(ROWS_TOGETHER)?);
         let keys: Vec<String> = table
             .shape
             .key
@@ -65,6 +76,7 @@ impl<'t> TableWriter<'t> {
             table,
             pair,
             upsert,
+            upsert_many,
             delete,
             beside,
         })
@@ -107,6 +119,7 @@ impl<'t> TableWriter<'t> {
         left_out: &HashSet<usize>,
     ) -> Result<Vec<Refusal>> {
         let mut refusals = Vec::new();
+        let mut together: Vec<(usize, &Record, &Image)> = Vec::with_capacity(ROWS_TOGETHER);
         for (place, record) in records.iter().enumerate() {
             if record.pair != self.pair || left_out.contains(&place) {
                 continue;
@@ -114,9 +127,56 @@ impl<'t> TableWriter<'t> {
             let (Change::Put(image) | Change::Replace(image)) = &record.change else {
                 continue;
             };
+            together.push((place, record, image));
+            if !is_plain(&image.row.0) {
+                // The ones before it first: rows are written in the order of the records.
+                self.put_each(&together, &mut refusals)?;
+                together.clear();
+            } else if together.len() == ROWS_TOGETHER {
+                self.put_together(&together, &mut refusals)?;
+                together.clear();
+            }
+        }
+        self.put_each(&together, &mut refusals)?;
+        Ok(refusals)
+    }
+
+    /// Writes rows by one statement, or one by one when it fails: it has written nothing then.
+    fn put_together(
+        &mut self,
+        together: &[(usize, &Record, &Image)],
+        refusals: &mut Vec<Refusal>,
+    ) -> Result<()> {
+        let fields = &self.table.shape.fields;
+        let mut written = Ok(());
+        let mut mark = 0;
+        for (_, _, image) in together {
+            for (value, field) in image.row.0.iter().zip(fields) {
+                mark += 1;
+                let bound = Bound(value, &field.ty);
+                written = written.and_then(|()| self.upsert_many.raw_bind_parameter(mark, bound));
+            }
+        }
+        let written = written.and_then(|()| self.upsert_many.raw_execute());
+        // Fewer rows than given: a key that only the collation takes for equal is among them.
+        if !matches!(written, Ok(rows) if rows == together.len()) {
+            return self.put_each(together, refusals);
+        }
+        for (_, record, image) in together {
+            self.put_complement(&record.key, image)?;
+        }
+        Ok(())
+    }
+
+    fn put_each(
+        &mut self,
+        together: &[(usize, &Record, &Image)],
+        refusals: &mut Vec<Refusal>,
+    ) -> Result<()> {
+        for (place, record, image) in together {
             match self.put_row(&image.row.0) {
                 Ok(0) => refusals.push(Refusal {
-                    record: place,
+                    record: *place,
                     code: Code::UNIQUE_CONFLICT,
                     reason: "another row's key is equal under the column's collation".to_owned(),
                 }),
@@ -124,14 +184,14 @@ impl<'t> TableWriter<'t> {
                 Err(error) => {
                     let (code, reason) = refusal(error)?;
                     refusals.push(Refusal {
-                        record: place,
+                        record: *place,
                         code,
                         reason,
                     });
                 }
             }
         }
-        Ok(refusals)
+        Ok(())
     }
 
     /// Rows written: none when another row has a key that only the collation takes for equal.
@@ -151,7 +211,7 @@ impl<'t> TableWriter<'t> {
         let present: Vec<usize> = (0..row.len())
             .filter(|&i| !matches!(row[i], Value::Absent))
             .collect();
-        let mut statement = self.tx.prepare_cached(&upsert(self.table, &present))?;
+        let mut statement = self.tx.prepare_cached(&upsert(self.table, &present, 1))?;
         for (mark, &i) in present.iter().enumerate() {
             let bound = Bound(&row[i], &self.table.shape.fields[i].ty);
             statement.raw_bind_parameter(mark + 1, bound)?;
@@ -223,9 +283,26 @@ impl<'t> TableWriter<'t> {
     }
 }
 
+/// Whether a row may be written together with others: every field is there, and it is small.
+fn is_plain(row: &[Value]) -> bool {
+    let mut bytes = 0;
+    for value in row {
+        bytes += match value {
+            Value::Absent => return false,
+            Value::Text(text) | Value::Json(text) | Value::Enum(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            // What a document of theirs comes to is not known before it is written.
+            Value::List(items) => items.len() * 256,
+            Value::Map(entries) => entries.len() * 256,
+            _ => 0,
+        };
+    }
+    bytes <= BYTES_TOGETHER
+}
+
 /// An upsert on the declared key only: a conflict on anything else is an error of the statement,
 /// and the row it conflicts with stays.
-fn upsert(table: &Table, fields: &[usize]) -> String {
+fn upsert(table: &Table, fields: &[usize], rows: usize) -> String {
     let names: Vec<String> = fields
         .iter()
         .map(|&i| quote(&table.shape.fields[i].name))
@@ -242,11 +319,17 @@ fn upsert(table: &Table, fields: &[usize]) -> String {
         .map(|&i| (quote(&table.shape.fields[i].name), quote(&table.name)))
         .map(|(key, table)| format!("{table}.{key} is excluded.{key} collate binary"))
         .collect();
+    let values: Vec<String> = (0..rows)
+        .map(|row| {
+            let marks = rows::marks(1 + row * fields.len(), fields.len());
+            format!("({marks})")
+        })
+        .collect();
     format!(
-        "insert into {} ({}) values ({}) on conflict ({}) do update set {} where {}",
+        "insert into {} ({}) values {} on conflict ({}) do update set {} where {}",
         quote(&table.name),
         names.join(", "),
-        rows::marks(1, fields.len()),
+        values.join(", "),
         rows::key_list(table, ""),
         updates.join(", "),
         same.join(" and "),

@@ -69,7 +69,7 @@ impl Carried {
         self.end().switch(&self.role).unwrap()
     }
 
-    fn apply(&self) -> Box<dyn Apply> {
+    pub(super) fn apply(&self) -> Box<dyn Apply> {
         self.end().apply(&self.role).unwrap()
     }
 
@@ -102,7 +102,7 @@ pub(super) fn int(number: i64) -> Value {
     Value::Int(number)
 }
 
-fn text(text: &str) -> Value {
+pub(super) fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 

@@ -1,12 +1,10 @@
-"""Prints a file as SQL: all of it, or without what contraflow keeps there.
+"""Prints everything in a file as SQL.
 
-usage: dump.py FILE whole|theirs
+usage: dump.py FILE
 """
 
 import sqlite3
 import sys
 
-db = sqlite3.connect(sys.argv[1], timeout=30)
-for line in db.iterdump():
-    if sys.argv[2] == "whole" or "_contraflow_" not in line:
-        print(line)
+for line in sqlite3.connect(sys.argv[1], timeout=30).iterdump():
+    print(line)

@@ -1,7 +1,6 @@
 //! Each fixture declares its change once and runs every ending.
 
 use super::fixture::{Fixture, Plan};
-use super::process::Process;
 
 fn complete(plan: Plan) {
     let fixture = Fixture::new(plan);
@@ -77,16 +76,18 @@ fn kill_and_resume(plan: Plan) {
 /// Aborts from everywhere before the first flip: the old side is what it was, byte for byte.
 fn abort(plan: Plan) {
     let fixture = Fixture::new(plan);
-    let before = fixture.dump("old", true);
-    for from in ["declared", "expand", "backfill", "follow", "held"] {
+    let before = fixture.dump("old");
+    let never_begun = fixture.verb(&["abort", "--yes"]);
+    assert_eq!(never_begun.code, Some(1), "{never_begun:?}");
+    assert!(fixture.dump("old") == before, "never begun");
+    for from in ["expand", "backfill", "follow", "held"] {
         let settings: &[_] = match from {
             "expand" => &[("CONTRAFLOW_CRASH_AT", "expand.after:1")],
             _ => &[],
         };
-        let mut runner = (from != "declared").then(|| fixture.spawn(&["run"], settings));
+        let mut runner = fixture.spawn(&["run"], settings);
         match from {
-            "declared" => {}
-            "expand" => assert_eq!(runner.as_mut().and_then(Process::wait), None),
+            "expand" => assert_eq!(runner.wait(), None, "killed"),
             "backfill" => fixture.wait_for("lag"),
             "held" => {
                 fixture.wait_for("follow");
@@ -98,10 +99,9 @@ fn abort(plan: Plan) {
             assert_eq!(fixture.status()["phase"], "backfill");
         }
         fixture.must(&["abort", "--yes"]);
-        if let Some(runner) = runner.as_mut().filter(|_| from != "expand") {
-            assert_eq!(runner.wait(), Some(0), "{}", runner.err());
-        }
-        assert!(fixture.dump("old", true) == before, "aborted from {from}");
+        let ended = if from == "expand" { None } else { Some(0) };
+        assert_eq!(runner.wait(), ended, "{}", runner.err());
+        assert!(fixture.dump("old") == before, "aborted from {from}");
         start_over(&fixture, plan);
     }
     abort_under_load(&fixture);

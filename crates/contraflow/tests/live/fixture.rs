@@ -152,6 +152,16 @@ impl Fixture {
         self.dir.path()
     }
 
+    /// The file of a side.
+    pub(super) fn file(&self, side: &str) -> PathBuf {
+        let name = if side == "old" {
+            "app.db"
+        } else {
+            self.new_name()
+        };
+        self.path().join(name)
+    }
+
     pub(super) fn new_name(&self) -> &'static str {
         if self.plan.same_file {
             "app.db"
@@ -258,7 +268,7 @@ impl Fixture {
     /// The end of every log, for a failure's message.
     pub(super) fn history(&self) -> String {
         let mut text = String::new();
-        for number in 1..=self.logs.get() {
+        for number in 0..=self.logs.get() {
             let path = self.path().join(format!("log-{number}.err"));
             let log = std::fs::read_to_string(path).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
@@ -295,27 +305,16 @@ impl Fixture {
         serde_json::from_str(&auditor.out()).expect("the auditor's report")
     }
 
-    /// Everything in the file of a side, as SQL; with our bookkeeping or without.
-    pub(super) fn dump(&self, side: &str, whole: bool) -> String {
-        let path = if side == "old" {
-            "app.db"
-        } else {
-            self.new_name()
-        };
-        let what = if whole { "whole" } else { "theirs" };
-        let mut dump = self.start(python("dump.py").arg(self.path().join(path)).arg(what));
+    /// Everything in the file of a side, as SQL, our bookkeeping included.
+    pub(super) fn dump(&self, side: &str) -> String {
+        let mut dump = self.start(python("dump.py").arg(self.file(side)));
         assert_eq!(dump.wait(), Some(0), "{}", dump.err());
         dump.out()
     }
 
     /// Runs SQL on a side, behind everybody's back.
     pub(super) fn sql(&self, side: &str, sql: &str) {
-        let path = if side == "old" {
-            "app.db"
-        } else {
-            self.new_name()
-        };
-        let db = rusqlite::Connection::open(self.path().join(path)).expect("a file");
+        let db = rusqlite::Connection::open(self.file(side)).expect("a file");
         db.busy_timeout(super::process::PATIENCE)
             .expect("a timeout");
         db.execute_batch(sql).expect("the statements");
@@ -332,12 +331,7 @@ impl Fixture {
 
     /// One number from a side.
     pub(super) fn number(&self, side: &str, sql: &str) -> i64 {
-        let path = if side == "old" {
-            "app.db"
-        } else {
-            self.new_name()
-        };
-        let db = rusqlite::Connection::open(self.path().join(path)).expect("a file");
+        let db = rusqlite::Connection::open(self.file(side)).expect("a file");
         db.busy_timeout(super::process::PATIENCE)
             .expect("a timeout");
         db.query_row(sql, [], |row| row.get(0)).expect("a number")

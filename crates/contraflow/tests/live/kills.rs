@@ -48,7 +48,7 @@ const TURNING: &[Point] = &[
 ];
 const CARRYING_AGAIN: &[Point] = &[Point::RECARRY_READ];
 const CONTRACTING: &[Point] = &[Point::CONTRACT_SIDE, Point::CONTRACT_AFTER];
-const ABORTING: &[Point] = &[Point::ABORT_SIDE];
+pub(super) const ABORTING: &[Point] = &[Point::ABORT_SIDE];
 
 /// Starts a verb that must be killed at a point.
 fn doomed(fixture: &Fixture, args: &[&str], point: Point) -> Process {
@@ -151,7 +151,7 @@ fn turns(fixture: &Fixture, writers: &mut Writers<'_>) -> &'static str {
 #[test]
 fn an_abort_is_killed_between_its_sides() {
     let fixture = Fixture::new(LIFE);
-    let before = fixture.dump("old", true);
+    let before = fixture.dump("old");
     for &point in ABORTING {
         let mut runner = fixture.run();
         fixture.wait_for("lag");
@@ -163,5 +163,5 @@ fn an_abort_is_killed_between_its_sides() {
         );
         fixture.must(&["run"]);
     }
-    assert!(fixture.dump("old", true) == before);
+    assert!(fixture.dump("old") == before);
 }

@@ -1,7 +1,7 @@
 //! The ends outrank the ledger: a lost ledger, a second checkout or a restored file never moves
 //! data the wrong way.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -21,8 +21,27 @@ fn moved(fixture: &Fixture) -> Writers<'_> {
     writers
 }
 
+/// A copy of a side's file, as a backup tool takes it.
+fn back_up(fixture: &Fixture, side: &str) -> PathBuf {
+    let backup = fixture.path().join("backup.db");
+    let db = rusqlite::Connection::open(fixture.file(side)).expect("a file");
+    db.execute("vacuum into ?1", [backup.to_str().expect("a path")])
+        .expect("a backup");
+    backup
+}
+
+/// Puts a backup in the place of a side's file, which nobody uses.
+fn restore(fixture: &Fixture, side: &str, backup: &Path) {
+    let path = fixture.file(side);
+    for ending in ["-wal", "-shm"] {
+        // They are gone already when the last connection was closed.
+        drop(std::fs::remove_file(format!("{}{ending}", path.display())));
+    }
+    std::fs::copy(backup, path).expect("restored");
+}
+
 fn everything(fixture: &Fixture) -> [String; 2] {
-    [fixture.dump("old", true), fixture.dump("new", true)]
+    [fixture.dump("old"), fixture.dump("new")]
 }
 
 /// Every verb that could move data is refused with this code, and none does.
@@ -100,26 +119,21 @@ fn a_second_checkout_moves_nothing_until_it_adopts() {
     writers.finish();
 }
 
+/// A change that follows, with nobody running it, and a backup of one side.
+fn followed_and_backed_up(fixture: &Fixture, side: &str) -> PathBuf {
+    let mut runner = fixture.run();
+    fixture.wait_for("follow");
+    assert_eq!(runner.terminate(), Some(0), "{}", runner.err());
+    back_up(fixture, side)
+}
+
 #[test]
 fn impossible_answers_stop_with_exit_3() {
     let fixture = Fixture::new(Plan::PHONEBOOK);
-    let runner = fixture.run();
-    fixture.wait_for("follow");
-    drop(runner);
-    let backup = fixture.path().join("backup.db");
-    let before = rusqlite::Connection::open(fixture.path().join("app.db")).expect("the old file");
-    before
-        .execute("vacuum into ?1", [backup.to_str().expect("a path")])
-        .expect("a backup");
-    drop(before);
+    let backup = followed_and_backed_up(&fixture, "old");
     let writers = moved(&fixture);
     // Somebody restores the old file from before the cutover: two ends say they are open.
-    for ending in ["-wal", "-shm"] {
-        drop(std::fs::remove_file(
-            fixture.path().join(format!("app.db{ending}")),
-        ));
-    }
-    std::fs::copy(&backup, fixture.path().join("app.db")).expect("restored");
+    restore(&fixture, "old", &backup);
     refuses(&fixture, fixture.path(), 3, "CF0305");
     let status = fixture.verb(&["status", "--json"]);
     assert_eq!(status.code, Some(3), "{status:?}");
@@ -135,47 +149,32 @@ fn impossible_answers_stop_with_exit_3() {
 #[test]
 fn a_gaining_end_restored_behind_its_flip_is_ambiguous() {
     let fixture = Fixture::new(Plan::PHONEBOOK);
-    let runner = fixture.run();
-    fixture.wait_for("follow");
-    drop(runner);
-    let path = fixture.path().join(fixture.new_name());
-    let backup = fixture.path().join("backup.db");
-    let before = rusqlite::Connection::open(&path).expect("the new file");
-    before
-        .execute("vacuum into ?1", [backup.to_str().expect("a path")])
-        .expect("a backup");
-    drop(before);
+    let backup = followed_and_backed_up(&fixture, "new");
     let writers = moved(&fixture);
     // The new file is restored from before the cutover. To the ends alone it looks like a flip
     // that was cut off; the ledger knows that it was not, and that writes are missing.
-    for ending in ["-wal", "-shm"] {
-        let name = format!("{}{ending}", fixture.new_name());
-        drop(std::fs::remove_file(fixture.path().join(name)));
-    }
-    std::fs::copy(&backup, &path).expect("restored");
+    restore(&fixture, "new", &backup);
     refuses(&fixture, fixture.path(), 3, "CF0305");
     drop(writers);
 }
 
 #[test]
-fn a_mirror_restored_from_a_backup_loses_nothing() {
-    let fixture = Fixture::new(Plan::PHONEBOOK);
+fn a_mirror_restored_from_a_backup_is_held_and_carried_anew() {
+    let fixture = Fixture::new(Plan {
+        premade: false,
+        ..Plan::PHONEBOOK
+    });
     let mut writers = fixture.writers();
-    let runner = fixture.run();
+    let mut runner = fixture.run();
     fixture.wait_for("follow");
+    writers.work();
     writers.audited("old");
     writers.pause();
-    drop(runner);
-    let path = fixture.path().join(fixture.new_name());
-    let backup = fixture.path().join("backup.db");
-    let before = rusqlite::Connection::open(&path).expect("the new file");
-    before
-        .execute("vacuum into ?1", [backup.to_str().expect("a path")])
-        .expect("a backup");
-    drop(before);
+    assert_eq!(runner.terminate(), Some(0), "{}", runner.err());
+    let backup = back_up(&fixture, "new");
     let head = "select seq from sqlite_sequence where name = '_contraflow_live_old_journal'";
     let head = fixture.number("old", head);
-    let runner = fixture.run();
+    let mut runner = fixture.run();
     writers.resume();
     // What is confirmed is gone from the journal before long: what the backup lacks, too.
     let oldest = "select coalesce(min(seq), 0) from _contraflow_live_old_journal";
@@ -184,20 +183,48 @@ fn a_mirror_restored_from_a_backup_loses_nothing() {
     });
     writers.audited("old");
     writers.pause();
-    drop(runner);
-    for ending in ["-wal", "-shm"] {
-        let name = format!("{}{ending}", fixture.new_name());
-        drop(std::fs::remove_file(fixture.path().join(name)));
-    }
-    std::fs::copy(&backup, &path).expect("restored");
-    let _runner = fixture.run();
+    assert_eq!(runner.terminate(), Some(0), "{}", runner.err());
+    restore(&fixture, "new", &backup);
+    let mut runner = fixture.run();
     fixture.wait_for("held");
     let status = fixture.status();
     let code = &status["state"]["held"]["code"];
-    assert_eq!(code, &json!(401), "{status:#}");
+    assert_eq!(code, &json!(202), "{status:#}");
     assert_eq!(fixture.verb(&["cutover"]).code, Some(1));
+    // The way on that the hint names.
+    fixture.must(&["abort", "--yes"]);
+    assert_eq!(runner.wait(), Some(0), "{}", runner.err());
+    std::fs::remove_dir_all(fixture.path().join(".contraflow")).expect("the ledger's folder");
+    let _runner = fixture.run();
+    fixture.wait_for("follow");
     writers.resume();
+    writers.work();
+    writers.audited("old");
     writers.finish();
+}
+
+#[test]
+fn an_old_end_restored_from_a_backup_never_reaches_a_cutover() {
+    let fixture = Fixture::new(Plan {
+        writers: 0,
+        ..Plan::PHONEBOOK
+    });
+    let backup = followed_and_backed_up(&fixture, "old");
+    let mut runner = fixture.run();
+    let update = |from: u32, to: u32, what: &str| {
+        let set = format!("update phonebook set owner = '{what}'");
+        fixture.sql("old", &format!("{set} where id between {from} and {to}"));
+    };
+    update(1, 50, "lost by the restore");
+    fixture.must(&["verify"]);
+    assert_eq!(runner.terminate(), Some(0), "{}", runner.err());
+    restore(&fixture, "old", &backup);
+    // The application goes on, past the number at which the mirror stands.
+    update(101, 180, "written after it");
+    let _runner = fixture.run();
+    let refused = fixture.verb(&["cutover"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert_eq!(fixture.status()["authority"], "old");
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn record(record: &Record, fields: &[Field], out: &mut String) -> Result<(), Mal
     out.push('{');
     let mut written = 0;
     for (field, value) in fields.iter().zip(&record.fields) {
-        if *value == Value::Absent {
+        if matches!(value, Value::Absent) {
             continue;
         }
         comma(written, out);
@@ -124,18 +124,23 @@ fn comma(position: usize, out: &mut String) {
 
 fn string(text: &str, out: &mut String) {
     out.push('"');
-    for letter in text.chars() {
-        match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\0'..='\u{1f}' => {
-                write!(out, "\\u{:04x}", u32::from(letter)).expect("a string takes all text");
-            }
-            _ => out.push(letter),
+    let mut written = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        // Every byte of a longer character is above these.
+        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.push_str(&text[written..at]);
+        written = at + 1;
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            control => write!(out, "\\u{control:04x}").expect("a string takes all text"),
         }
     }
+    out.push_str(&text[written..]);
     out.push('"');
 }

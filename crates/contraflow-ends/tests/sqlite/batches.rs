@@ -1,0 +1,89 @@
+//! Many rows of one batch: what one of them does must not touch the others.
+
+use contraflow_core::end::{Applied, Progress};
+use contraflow_core::lease::LaneId;
+use contraflow_core::position::Position;
+use contraflow_core::record::{Change, Image, Key, PairId, Record, Row};
+use contraflow_core::side::{Direction, Side};
+use contraflow_core::value::Value;
+
+use super::peculiar::{Carried, int, text};
+
+/// More than are written together, and not a multiple of it.
+const ROWS: i64 = 100;
+
+fn put(id: i64, values: &[Value]) -> Record {
+    let key = Key(vec![int(id)]);
+    let row = Row([&[int(id)], values].concat());
+    Record {
+        pair: PairId(0),
+        source_key: key.clone(),
+        key,
+        change: Change::Put(Image {
+            row,
+            ..Image::default()
+        }),
+    }
+}
+
+fn apply(new: &Carried, batches: &[Vec<Record>]) -> Vec<Applied> {
+    let mut apply = new.apply();
+    let (mut lease, _) = apply.claim(LaneId(0), Direction::Forward).unwrap();
+    let at = Position::new(1_u64.to_be_bytes());
+    let progress = Progress::Keys { seen: &at };
+    let batches = batches.iter();
+    batches
+        .map(|records| apply.apply(records, &[], &progress, &mut lease).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_refused_row_leaves_those_beside_it() {
+    let schema = "create table t (id integer primary key, u not null, n check (n < 1000))";
+    let new = Carried::new(schema, &["id"], Side::New);
+    let rows = |n: i64| {
+        let row = |id| match id {
+            40 => put(id, &[Value::Null, int(n)]),
+            41 => put(id, &[text("large"), int(5_000)]),
+            _ => put(id, &[text("small"), int(n)]),
+        };
+        (1..=ROWS).map(row).collect::<Vec<_>>()
+    };
+    let applied = apply(&new, &[rows(1), rows(2)]);
+    assert_eq!((applied[0].letters, applied[1].letters), (2, 2));
+    let sql = "select count(*) || ' ' || sum(n) || ' ' || sum(id) from t";
+    let expected = format!("98 {} {}", 98 * 2, ROWS * (ROWS + 1) / 2 - 81);
+    assert_eq!(new.file.one::<String>(sql), expected);
+}
+
+#[test]
+fn the_last_image_of_a_key_wins_and_large_rows_keep_their_place() {
+    let schema = "create table t (id integer primary key, u, n)";
+    let new = Carried::new(schema, &["id"], Side::New);
+    let large = "x".repeat(100_000);
+    let row = |i: i64| match i % 7 {
+        0 => put(i % 10, &[text(&large), int(i)]),
+        1 => put(i % 10, &[Value::Absent, int(i)]),
+        _ => put(i % 10, &[text("small"), int(i)]),
+    };
+    let applied = apply(&new, &[(0..ROWS).map(row).collect()]);
+    assert_eq!(applied[0].letters, 0);
+    let sql = "select count(*) || ' ' || min(n) from t";
+    assert_eq!(new.file.one::<String>(sql), "10 90");
+}
+
+#[test]
+fn triggers_of_the_application_run_for_our_writes() {
+    let schema = "create table t (id integer primary key, u); create table log (id)";
+    let new = Carried::new(schema, &["id"], Side::New);
+    let logged = || new.file.one::<i64>("select count(*) from log");
+    apply(&new, &[vec![put(1, &[text("a")])]]);
+    assert_eq!(logged(), 0);
+    new.run("create trigger mine after insert on t begin insert into log values (new.id); end");
+    apply(&new, &[vec![put(2, &[text("b")])]]);
+    assert_eq!(logged(), 1);
+    new.run("drop trigger mine");
+    apply(&new, &[vec![put(3, &[text("c")])]]);
+    assert_eq!(logged(), 1);
+    assert_eq!(new.file.one::<i64>("select count(*) from t"), 3);
+}
