@@ -19,10 +19,12 @@ use contraflow_core::record::{
 };
 use contraflow_core::side::Direction;
 
+use crate::backfill::Size;
 use crate::context::Context;
 use crate::windows::{Window, Windows};
 
-/// Events per batch: enough to amortise a commit, few enough to hold the target's lock briefly.
+/// Events per batch at most: enough to amortise a commit. How many is found by measuring, so that
+/// huge rows neither fill the memory nor hold the target's lock for long.
 const EVENTS_MAX: usize = 1_000;
 
 /// One running flow.
@@ -39,6 +41,8 @@ pub struct Flow {
     chunks: Vec<(PairId, Option<Range>)>,
     totals: Totals,
     held: Duration,
+    /// How many events the next batch should have.
+    batch: Size,
     letters: Letters,
 }
 
@@ -72,7 +76,6 @@ pub struct Prepared {
     what: Carried,
     records: Vec<Record>,
     letters: Vec<Letter>,
-    since: Position,
     until: Position,
     rows: u64,
     bytes: u64,
@@ -102,12 +105,11 @@ impl Prepared {
         let Mapper {
             records, letters, ..
         } = mapper;
-        let (since, until, bytes) = (chunk.since, chunk.until, chunk.bytes);
+        let (until, bytes) = (chunk.until, chunk.bytes);
         Prepared {
             what,
             records,
             letters,
-            since,
             until,
             rows,
             bytes,
@@ -259,6 +261,7 @@ impl Flow {
             chunks: resume.chunks,
             totals: Totals::default(),
             held: Duration::ZERO,
+            batch: Size::default(),
             letters: Letters {
                 changed: true,
                 hope: true,
@@ -345,7 +348,8 @@ impl Flow {
 
     /// Receives and applies one batch. Says whether there was one.
     fn follow(&mut self) -> Result<bool> {
-        let mut batch = self.feed.next(EVENTS_MAX)?;
+        let fitting = usize::try_from(self.batch.rows()).unwrap_or(EVENTS_MAX);
+        let mut batch = self.feed.next(fitting.min(EVENTS_MAX))?;
         if batch.through == self.applied {
             return Ok(false);
         }
@@ -373,6 +377,7 @@ impl Flow {
         self.context.probe.at(Point::CONFIRMED)?;
         self.applied = batch.through;
         self.totals.events += count;
+        self.batch.learn(count, applied.held);
         self.letters.hope |= applied.letters > 0;
         // An image may have resolved one.
         self.letters.changed |= count > 0 && self.letters.standing > 0;
@@ -402,16 +407,14 @@ impl Flow {
             what,
             mut records,
             mut letters,
-            since,
             until,
             rows,
             bytes,
         } = rows;
         let before = records.len() + letters.len();
-        if !self.windows.is_quiet() {
-            records.retain(|record| !self.is_superseded(record.pair, &record.source_key, &since));
-            letters.retain(|letter| !self.is_superseded(letter.pair, &letter.source_key, &since));
-        }
+        let newer = |pair: PairId, key: &Key| self.windows.touched(&window, pair, key);
+        records.retain(|record| !newer(record.pair, &record.source_key));
+        letters.retain(|letter| !newer(letter.pair, &letter.source_key));
         let superseded = (before - records.len() - letters.len()) as u64;
         let seen = &until;
         let (progress, stepped) = match &what {
@@ -434,13 +437,6 @@ impl Flow {
         self.totals.superseded += superseded;
         self.note(&applied);
         Ok(stepped)
-    }
-
-    fn is_superseded(&self, pair: PairId, key: &Key, since: &Position) -> bool {
-        let source = &self.context.side(self.direction.source()).end;
-        self.windows
-            .touched(pair, key)
-            .is_some_and(|touch| !source.reached(since, &touch))
     }
 
     fn note(&mut self, applied: &Applied) {

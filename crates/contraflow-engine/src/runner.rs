@@ -340,7 +340,11 @@ impl<'w> Runner<'w> {
                 self.turn = Some(turn);
                 drained
             }
-            Effect::Compare { .. } => self.turn()?.compare(&context).map(|_| ()),
+            Effect::Compare { .. } => {
+                let worker = self.worker.as_ref().ok_or_else(no_turn)?;
+                let turn = self.turn.as_mut().ok_or_else(no_turn)?;
+                turn.compare(&context, worker).map(|_| ())
+            }
             Effect::Seal { .. } => self.turn()?.seal(&context, epoch),
             Effect::Flip { side } => {
                 self.turn = None;

@@ -177,7 +177,7 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
         turn.fence(context, epoch).unwrap();
         let ready = turn
             .drain(context, &worker)
-            .and_then(|()| turn.compare(context).map(|_| ()));
+            .and_then(|()| turn.compare(context, &worker).map(|_| ()));
         if ready.is_err() {
             turn.give_up();
             context.side(losing).switch().unwrap().lift(epoch).unwrap();
@@ -246,7 +246,7 @@ fn turns_both_ways_under_load_lose_nothing() {
         more(&worker, &written);
         drop(over);
         let windows = worker.windows().unwrap();
-        let window = windows.open();
+        let window = windows.open_with_keys();
         let mut comparer = Comparer::open(&context, Side::Old.direction()).unwrap();
         let mut clean = false;
         for _ in 0..TRIES {

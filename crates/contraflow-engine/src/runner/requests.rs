@@ -246,7 +246,7 @@ impl Runner<'_> {
 /// A full compare beside a running worker.
 pub(super) fn full_compare(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparison> {
     let windows = worker.windows().ok_or_else(no_turn)?;
-    let window = windows.open();
+    let window = windows.open_with_keys();
     let compared = Comparer::open(context, worker.direction)?.full(worker, &windows, &window, stop);
     windows.close(&window);
     compared
