@@ -4,6 +4,7 @@ mod files;
 mod guard;
 mod load;
 mod peculiar;
+mod runs;
 mod sim;
 
 use contraflow_testkit::conformance;

@@ -76,6 +76,7 @@ pub struct Prepared {
     what: Carried,
     records: Vec<Record>,
     letters: Vec<Letter>,
+    since: Position,
     until: Position,
     rows: u64,
     bytes: u64,
@@ -105,11 +106,12 @@ impl Prepared {
         let Mapper {
             records, letters, ..
         } = mapper;
-        let (until, bytes) = (chunk.until, chunk.bytes);
+        let (since, until, bytes) = (chunk.since, chunk.until, chunk.bytes);
         Prepared {
             what,
             records,
             letters,
+            since,
             until,
             rows,
             bytes,
@@ -407,12 +409,17 @@ impl Flow {
             what,
             mut records,
             mut letters,
+            since,
             until,
             rows,
             bytes,
         } = rows;
         let before = records.len() + letters.len();
-        let newer = |pair: PairId, key: &Key| self.windows.touched(&window, pair, key);
+        let source = &self.context.side(self.direction.source()).end;
+        let newer = |pair: PairId, key: &Key| {
+            let touch = self.windows.last_touch(pair, key);
+            touch.is_some_and(|touch| !source.reached(&since, &touch))
+        };
         records.retain(|record| !newer(record.pair, &record.source_key));
         letters.retain(|letter| !newer(letter.pair, &letter.source_key));
         let superseded = (before - records.len() - letters.len()) as u64;

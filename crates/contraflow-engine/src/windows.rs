@@ -2,14 +2,15 @@
 //!
 //! Whoever reads rows to carry or to compare them later opens a window first. From then on the
 //! flow records every key it receives a change of, together with what it has received, in one
-//! critical section, before it applies the change. A row whose key was touched since its window
-//! was opened is dropped: the flow has carried the change, or will before the row's turn comes.
+//! critical section, before it applies the change: a change is either visible to the read (`since` is at or
+//! after everything received before), or it is recorded. A row whose key was touched by a batch
+//! that ends after `since` is dropped; the change carries a newer one.
 //!
 //! One transaction may touch millions of keys, so a touch is 16 bytes: 96 bits of the key's digest
 //! and the batch. The keys themselves are kept for windows that ask for them, up to a bound; past
 //! it the window has overflowed and says so.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use contraflow_core::digest::row_digest;
@@ -37,6 +38,8 @@ struct State {
     wanting_keys: BTreeSet<(u32, u64)>,
     windows: u64,
     touched: HashMap<Touch, u32>,
+    /// Where the batches end in the feed, in order.
+    ends: VecDeque<(u32, Position)>,
     /// Touches at which the next sweep is due, so that sweeps cost a constant per touch.
     sweep_at: usize,
     keys: HashMap<(PairId, Key), u32>,
@@ -68,6 +71,7 @@ impl Windows {
                 wanting_keys: BTreeSet::new(),
                 windows: 0,
                 touched: HashMap::new(),
+                ends: VecDeque::new(),
                 sweep_at: SWEEP_MIN,
                 keys: HashMap::new(),
                 overflowed: 0,
@@ -97,6 +101,7 @@ impl Windows {
         if !state.open.is_empty() {
             state.tick = state.tick.saturating_add(1);
             let tick = state.tick;
+            state.ends.push_back((tick, received.clone()));
             for event in events {
                 state.touched.insert(touch(event.pair, &event.key), tick);
                 state.keep(event, tick);
@@ -114,6 +119,19 @@ impl Windows {
         }
         let last = state.touched.get(&touch(pair, key));
         last.is_some_and(|last| *last > window.tick)
+    }
+
+    /// Where the batch that touched a key last ends in the feed, if it was touched while any window
+    /// of now was open.
+    #[must_use]
+    pub fn last_touch(&self, pair: PairId, key: &Key) -> Option<Position> {
+        let state = self.lock();
+        if state.touched.is_empty() {
+            return None;
+        }
+        let tick = state.touched.get(&touch(pair, key))?;
+        let place = state.ends.binary_search_by_key(tick, |(tick, _)| *tick);
+        place.ok().map(|place| state.ends[place].1.clone())
     }
 
     /// Keys touched since a window was opened with keys, each once; `None` when they were too many
@@ -144,9 +162,13 @@ impl Windows {
         }
         let Some((keep, _)) = state.open.first().copied() else {
             state.touched = HashMap::new();
+            state.ends.clear();
             (state.tick, state.overflowed, state.sweep_at) = (0, 0, SWEEP_MIN);
             return;
         };
+        while state.ends.front().is_some_and(|(tick, _)| *tick <= keep) {
+            state.ends.pop_front();
+        }
         if state.touched.len() >= state.sweep_at {
             state.touched.retain(|_, tick| *tick > keep);
             state.touched.shrink_to_fit();

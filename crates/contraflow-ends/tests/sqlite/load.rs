@@ -9,7 +9,7 @@ use contraflow_core::end::{Role, Table};
 use contraflow_core::lease::{Epoch, Gate, Standing};
 use contraflow_core::mapping::Mapping;
 use contraflow_core::phase::Mode;
-use contraflow_core::probe::Silent;
+use contraflow_core::probe::{Probe, Silent};
 use contraflow_core::side::Side;
 use contraflow_ends::sqlite::Sqlite;
 use contraflow_engine::compare::Comparer;
@@ -46,7 +46,7 @@ impl Clock for Real {
     }
 }
 
-fn clock() -> Arc<dyn Clock> {
+pub(super) fn clock() -> Arc<dyn Clock> {
     #[expect(
         clippy::disallowed_methods,
         reason = "the threads of this test are real"
@@ -54,10 +54,21 @@ fn clock() -> Arc<dyn Clock> {
     Arc::new(Real(Instant::now()))
 }
 
-fn bound(file: &File, side: Side, table: &str, mapping: &Mapping, clock: &Arc<dyn Clock>) -> Bound {
+fn bound(
+    file: &File,
+    side: Side,
+    table: &str,
+    mapping: &Mapping,
+    clock: &Arc<dyn Clock>,
+    probe: &Arc<dyn Probe>,
+) -> Bound {
     let shape = mapping.shape(side).clone();
     Bound {
-        end: Arc::new(Sqlite::new(&file.path, Arc::clone(clock), Arc::new(Silent))),
+        end: Arc::new(Sqlite::new(
+            &file.path,
+            Arc::clone(clock),
+            Arc::clone(probe),
+        )),
         role: Arc::new(Role {
             change: "load".to_owned(),
             side,
@@ -73,13 +84,22 @@ fn bound(file: &File, side: Side, table: &str, mapping: &Mapping, clock: &Arc<dy
 }
 
 fn context(old: &File, new: &File) -> Arc<Context> {
+    let context = context_with(old, new, Arc::new(Silent));
+    for side in Side::BOTH {
+        expanded(&context, side);
+    }
+    context
+}
+
+/// The change between two files, not expanded yet.
+pub(super) fn context_with(old: &File, new: &File, probe: Arc<dyn Probe>) -> Arc<Context> {
     let people = shape("id int64, name text, tag text?, n int64", &["id"]);
     let (mapping, clock) = (mapping(OPERATIONS, &people, None), clock());
     let context = Context {
         change: "load".to_owned(),
         mode: Mode::Tables,
-        old: bound(old, Side::Old, "people", &mapping, &clock),
-        new: bound(new, Side::New, "contacts", &mapping, &clock),
+        old: bound(old, Side::Old, "people", &mapping, &clock, &probe),
+        new: bound(new, Side::New, "contacts", &mapping, &clock, &probe),
         mapping: mapping.digest(),
         pairs: vec![Pair {
             old: "people".to_owned(),
@@ -94,26 +114,23 @@ fn context(old: &File, new: &File) -> Arc<Context> {
             backfill_rows_per_s: None,
         },
         clock,
-        probe: Arc::new(Silent),
+        probe,
     };
-    for side in Side::BOTH {
-        let standing = Standing {
-            gate: match side {
-                Side::Old => Gate::Open,
-                Side::New => Gate::Closed,
-            },
-            epoch: Epoch::FIRST,
-            ledger: "load".to_owned(),
-            mapping: context.mapping.clone(),
-        };
-        context
-            .side(side)
-            .structure()
-            .unwrap()
-            .expand(&standing)
-            .unwrap();
-    }
     Arc::new(context)
+}
+
+fn expanded(context: &Context, side: Side) {
+    let standing = Standing {
+        gate: match side {
+            Side::Old => Gate::Open,
+            Side::New => Gate::Closed,
+        },
+        epoch: Epoch::FIRST,
+        ledger: "load".to_owned(),
+        mapping: context.mapping.clone(),
+    };
+    let mut structure = context.side(side).structure().unwrap();
+    structure.expand(&standing).unwrap();
 }
 
 /// One random statement, at whichever side lets it through.

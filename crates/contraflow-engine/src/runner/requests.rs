@@ -71,6 +71,12 @@ impl Runner<'_> {
         if self.is_too_early(&request.ask) {
             return Ok(());
         }
+        let irreversible = matches!(request.ask, Ask::Contract | Ask::Abort);
+        let waits = request.asker.as_ref().is_none_or(self.is_alive);
+        if irreversible && !waits {
+            // What cannot be undone happens while somebody looks on, or not at all.
+            return lock(&self.ledger).withdraw(request.id).map(|_| ());
+        }
         match self.take(&request) {
             Ok(()) => Ok(()),
             Err(error) if matches!(error.kind, Kind::Fenced | Kind::Ambiguous | Kind::Internal) => {

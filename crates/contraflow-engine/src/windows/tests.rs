@@ -36,11 +36,14 @@ fn touches_are_kept_from_the_opening_to_the_closing_of_a_window() {
     let second = windows.open_with_keys();
     windows.receive(&[event(3, 3)], &at(3));
     assert!(windows.touched(&first, PAIR, &key(2)));
+    assert_eq!(windows.last_touch(PAIR, &key(2)), Some(at(2)));
     assert!(!windows.touched(&first, PairId(1), &key(2)));
     assert!(!windows.touched(&second, PAIR, &key(2)));
     assert_eq!(windows.touched_since(&second), Some(vec![(PAIR, key(3))]));
     assert_eq!(windows.touched_since(&first), None, "it asked for no keys");
     windows.close(&first);
+    assert_eq!(windows.last_touch(PAIR, &key(2)), None);
+    assert_eq!(windows.last_touch(PAIR, &key(3)), Some(at(3)));
     assert!(windows.touched(&second, PAIR, &key(3)));
     windows.close(&second);
     let third = windows.open_with_keys();
