@@ -1,5 +1,6 @@
 //! SQLite: the suite of all ends, and what only SQLite has.
 
+mod compares;
 mod files;
 mod guard;
 mod load;

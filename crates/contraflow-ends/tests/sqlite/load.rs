@@ -23,7 +23,7 @@ use rusqlite::Connection;
 
 use super::files::File;
 
-const OPERATIONS: &str = "- rename: {from: name, to: label}
+pub(super) const OPERATIONS: &str = "- rename: {from: name, to: label}
 - remove: {field: n, default: 0}
 - add: {field: kind, type: text, default: x}
 ";
@@ -83,7 +83,7 @@ fn bound(
     }
 }
 
-fn context(old: &File, new: &File) -> Arc<Context> {
+pub(super) fn context(old: &File, new: &File) -> Arc<Context> {
     let context = context_with(old, new, Arc::new(Silent));
     for side in Side::BOTH {
         expanded(&context, side);
@@ -93,8 +93,19 @@ fn context(old: &File, new: &File) -> Arc<Context> {
 
 /// The change between two files, not expanded yet.
 pub(super) fn context_with(old: &File, new: &File, probe: Arc<dyn Probe>) -> Arc<Context> {
-    let people = shape("id int64, name text, tag text?, n int64", &["id"]);
-    let (mapping, clock) = (mapping(OPERATIONS, &people, None), clock());
+    context_mapped(old, new, probe, OPERATIONS, "id int64")
+}
+
+/// The same under another mapping, or with another key.
+pub(super) fn context_mapped(
+    old: &File,
+    new: &File,
+    probe: Arc<dyn Probe>,
+    operations: &str,
+    key: &str,
+) -> Arc<Context> {
+    let people = shape(&format!("{key}, name text, tag text?, n int64"), &["id"]);
+    let (mapping, clock) = (mapping(operations, &people, None), clock());
     let context = Context {
         change: "load".to_owned(),
         mode: Mode::Tables,
@@ -119,7 +130,7 @@ pub(super) fn context_with(old: &File, new: &File, probe: Arc<dyn Probe>) -> Arc
     Arc::new(context)
 }
 
-fn expanded(context: &Context, side: Side) {
+pub(super) fn expanded(context: &Context, side: Side) {
     let standing = Standing {
         gate: match side {
             Side::Old => Gate::Open,
@@ -209,7 +220,7 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
     panic!("no turn away from {losing} in {TRIES} tries: {failure:?}");
 }
 
-fn started(context: &Arc<Context>, by: Side) -> Worker {
+pub(super) fn started(context: &Arc<Context>, by: Side) -> Worker {
     let worker = Worker::start(context, by.direction(), by == Side::Old).unwrap();
     until(&worker, || {
         worker.windows().is_some() && worker.status().lag_events.is_some()
@@ -218,7 +229,7 @@ fn started(context: &Arc<Context>, by: Side) -> Worker {
 }
 
 /// Waits for something that a running worker brings about.
-fn until(worker: &Worker, done: impl Fn() -> bool) {
+pub(super) fn until(worker: &Worker, done: impl Fn() -> bool) {
     while !done() {
         let failure = worker.status().failure.as_ref().map(ToString::to_string);
         assert_eq!(failure, None);
