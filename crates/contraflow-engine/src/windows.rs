@@ -19,8 +19,10 @@ use contraflow_core::record::{Event, Key, PairId};
 
 /// Keys kept for windows that ask for them: about 20 MB of small keys.
 const KEYS_MAX: usize = 200_000;
-/// Touches below which forgetting is not worth a sweep.
-const SWEEP_MIN: usize = 4_096;
+/// Touches of a shard below which forgetting is not worth a sweep.
+const SWEEP_MIN: usize = 256;
+/// Parts of the touches: a table that grows holds its old self too, one part at a time.
+const SHARDS: usize = 64;
 
 /// Open windows and touched keys of one flow.
 #[derive(Debug)]
@@ -37,14 +39,19 @@ struct State {
     /// Those of the open windows that want keys.
     wanting_keys: BTreeSet<(u32, u64)>,
     windows: u64,
-    touched: HashMap<Touch, u32>,
+    touched: Vec<Shard>,
     /// Where the batches end in the feed, in order.
     ends: VecDeque<(u32, Position)>,
-    /// Touches at which the next sweep is due, so that sweeps cost a constant per touch.
-    sweep_at: usize,
     keys: HashMap<(PairId, Key), u32>,
     /// Windows opened before this batch do not know all their keys.
     overflowed: u32,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    touched: HashMap<Touch, u32>,
+    /// Touches at which the next sweep is due, so that sweeps cost a constant per touch.
+    sweep_at: usize,
 }
 
 /// The digest of a pair and key, cut to 96 bits: two of a billion keys meet once in 10^10 times.
@@ -70,9 +77,8 @@ impl Windows {
                 open: BTreeSet::new(),
                 wanting_keys: BTreeSet::new(),
                 windows: 0,
-                touched: HashMap::new(),
+                touched: shards(),
                 ends: VecDeque::new(),
-                sweep_at: SWEEP_MIN,
                 keys: HashMap::new(),
                 overflowed: 0,
             }),
@@ -103,7 +109,8 @@ impl Windows {
             let tick = state.tick;
             state.ends.push_back((tick, received.clone()));
             for event in events {
-                state.touched.insert(touch(event.pair, &event.key), tick);
+                let touch = touch(event.pair, &event.key);
+                state.touched[shard(touch)].touched.insert(touch, tick);
                 state.keep(event, tick);
             }
         }
@@ -114,11 +121,8 @@ impl Windows {
     #[must_use]
     pub fn touched(&self, window: &Window, pair: PairId, key: &Key) -> bool {
         let state = self.lock();
-        if state.touched.is_empty() {
-            return false;
-        }
-        let last = state.touched.get(&touch(pair, key));
-        last.is_some_and(|last| *last > window.tick)
+        let last = state.last(pair, key);
+        last.is_some_and(|last| last > window.tick)
     }
 
     /// Where the batch that touched a key last ends in the feed, if it was touched while any window
@@ -126,11 +130,8 @@ impl Windows {
     #[must_use]
     pub fn last_touch(&self, pair: PairId, key: &Key) -> Option<Position> {
         let state = self.lock();
-        if state.touched.is_empty() {
-            return None;
-        }
-        let tick = state.touched.get(&touch(pair, key))?;
-        let place = state.ends.binary_search_by_key(tick, |(tick, _)| *tick);
+        let last = state.last(pair, key)?;
+        let place = state.ends.binary_search_by_key(&last, |(tick, _)| *tick);
         place.ok().map(|place| state.ends[place].1.clone())
     }
 
@@ -161,18 +162,20 @@ impl Windows {
             state.keys.shrink_to_fit();
         }
         let Some((keep, _)) = state.open.first().copied() else {
-            state.touched = HashMap::new();
+            state.touched = shards();
             state.ends.clear();
-            (state.tick, state.overflowed, state.sweep_at) = (0, 0, SWEEP_MIN);
+            (state.tick, state.overflowed) = (0, 0);
             return;
         };
         while state.ends.front().is_some_and(|(tick, _)| *tick <= keep) {
             state.ends.pop_front();
         }
-        if state.touched.len() >= state.sweep_at {
-            state.touched.retain(|_, tick| *tick > keep);
-            state.touched.shrink_to_fit();
-            state.sweep_at = SWEEP_MIN.max(2 * state.touched.len());
+        for shard in &mut state.touched {
+            if shard.touched.len() >= shard.sweep_at.max(SWEEP_MIN) {
+                shard.touched.retain(|_, tick| *tick > keep);
+                shard.touched.shrink_to_fit();
+                shard.sweep_at = 2 * shard.touched.len();
+            }
         }
     }
 
@@ -193,6 +196,15 @@ impl State {
         }
     }
 
+    /// The batch that touched a key last.
+    fn last(&self, pair: PairId, key: &Key) -> Option<u32> {
+        if self.ends.is_empty() {
+            return None;
+        }
+        let touch = touch(pair, key);
+        self.touched[shard(touch)].touched.get(&touch).copied()
+    }
+
     /// Keeps the key of an event while a window wants it that knows all keys before it.
     fn keep(&mut self, event: &Event, tick: u32) {
         let newest = self.wanting_keys.last().map(|(tick, _)| *tick);
@@ -205,6 +217,14 @@ impl State {
             self.overflowed = tick;
         }
     }
+}
+
+fn shards() -> Vec<Shard> {
+    (0..SHARDS).map(|_| Shard::default()).collect()
+}
+
+fn shard(touch: Touch) -> usize {
+    touch[0] as usize % SHARDS
 }
 
 fn touch(pair: PairId, key: &Key) -> Touch {

@@ -128,6 +128,9 @@ pub fn probe() -> Arc<dyn Probe> {
     Arc::new(contraflow_core::probe::Silent)
 }
 
+#[cfg(test)]
+mod tests;
+
 #[cfg(feature = "crash-points")]
 mod executioner {
     //! Kills this process with SIGKILL, or stops it with SIGSTOP, at the n-th hit of a point, and
