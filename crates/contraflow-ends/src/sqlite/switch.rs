@@ -225,8 +225,11 @@ impl Switch for GuardRow {
             tx.execute(&sql, [ledger]).map_err(failure)?;
             // Whatever became of the triggers, the end is again as its standing says.
             match standing(tx, &self.context)? {
-                Some(found) => set_triggers(tx, &self.context, found.gate, found.epoch),
-                None => Ok(()),
+                Some(found) if !self.context.role.tables.is_empty() => {
+                    set_triggers(tx, &self.context, found.gate, found.epoch)
+                }
+                // What is left of a contract or an abort has no tables to follow.
+                Some(_) | None => Ok(()),
             }
         })
     }
