@@ -98,6 +98,12 @@ pub(super) fn standing(db: &Connection, context: &Context) -> Result<Option<Stan
     .map_err(failure)
 }
 
+/// Whether the tables are known, so that triggers can name their keys.
+fn has_keys(context: &Context) -> bool {
+    let tables = &context.role.tables;
+    !tables.is_empty() && tables.iter().all(|table| !table.shape.key.is_empty())
+}
+
 impl Switch for GuardRow {
     fn standing(&mut self) -> Result<Option<Standing>> {
         if !self.context.path.exists() {
@@ -225,7 +231,7 @@ impl Switch for GuardRow {
             tx.execute(&sql, [ledger]).map_err(failure)?;
             // Whatever became of the triggers, the end is again as its standing says.
             match standing(tx, &self.context)? {
-                Some(found) if !self.context.role.tables.is_empty() => {
+                Some(found) if has_keys(&self.context) => {
                     set_triggers(tx, &self.context, found.gate, found.epoch)
                 }
                 // What is left of a contract or an abort has no tables to follow.

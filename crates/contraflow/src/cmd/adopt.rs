@@ -37,11 +37,8 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         Err(refusal) => return refusal.tell(&file, out),
     };
     let ends = if ends.is_carried()? {
-        // The guard is written anew under the new name, which takes the tables as they are.
-        match Session::open(&file) {
-            Ok(session) => take_over(&session)?,
-            Err(refusal) => return refusal.tell(&file, out),
-        }
+        // With its tables, so that their triggers are put back; without, for what is left.
+        take_over(&Session::open(&file).unwrap_or(ends))?
     } else {
         Vec::new()
     };
