@@ -98,6 +98,12 @@ pub(super) fn standing(db: &Connection, context: &Context) -> Result<Option<Stan
     .map_err(failure)
 }
 
+/// Whether the tables are known, so that triggers can name their keys.
+fn has_keys(context: &Context) -> bool {
+    let tables = &context.role.tables;
+    !tables.is_empty() && tables.iter().all(|table| !table.shape.key.is_empty())
+}
+
 impl Switch for GuardRow {
     fn standing(&mut self) -> Result<Option<Standing>> {
         if !self.context.path.exists() {
@@ -227,9 +233,11 @@ impl Switch for GuardRow {
             // knows no more than the names of its tables leaves them as they are.
             let bound = |table: &Table| !table.shape.key.is_empty();
             match standing(tx, &self.context)? {
-                Some(_) if !self.context.role.tables.iter().all(bound) => Ok(()),
-                Some(found) => set_triggers(tx, &self.context, found.gate, found.epoch),
-                None => Ok(()),
+                Some(found) if has_keys(&self.context) => {
+                    set_triggers(tx, &self.context, found.gate, found.epoch)
+                }
+                // What is left of a contract or an abort has no tables to follow.
+                Some(_) | None => Ok(()),
             }
         })
     }

@@ -32,23 +32,16 @@ struct Adopted {
 /// When an end cannot be written.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    // Bound to its tables it also puts back triggers that were lost; names alone will do.
-    let session = match Session::open(&file).or_else(|_| Session::ends(&file)) {
+    let ends = match Session::ends(&file) {
         Ok(session) => session,
         Err(refusal) => return refusal.tell(&file, out),
     };
-    let mut ends = Vec::new();
-    if session.is_carried()? {
-        let ledger = session.ledger()?;
-        let name = lock(&ledger).id().to_owned();
-        for side in Side::BOTH {
-            let mut switch = session.context.side(side).switch()?;
-            if switch.standing()?.is_some() {
-                switch.adopt(&name)?;
-                ends.push(side.name());
-            }
-        }
-    }
+    let ends = if ends.is_carried()? {
+        // With its tables, so that their triggers are put back; without, for what is left.
+        take_over(&Session::open(&file).unwrap_or(ends))?
+    } else {
+        Vec::new()
+    };
     let text = if ends.is_empty() {
         "neither end carries this change; there is nothing to adopt".to_owned()
     } else {

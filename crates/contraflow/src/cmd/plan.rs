@@ -149,7 +149,7 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         },
         Planned {
             phase: "cutover",
-            does: "judges the gates, fences the old end, drains, compares, seals, opens the new end",
+            does: "judges the gates, fences the old end, drains, compares, seals, opens the new",
             locks: format!("writers of the old end are refused, {fence} at most"),
             steps: vec![
                 statements(session, Side::Old, Step::Fence)?,
