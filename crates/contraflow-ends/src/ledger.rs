@@ -133,13 +133,10 @@ impl Ledger for SqliteLedger {
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(broken)?;
-        if let Some(id) = state.asked
-            && is_answered(&tx, id)?
-            && asked_in(&tx)? != Some(id)
-        {
-            let message = format!("request {id} was withdrawn");
-            return Err(Error::new(Kind::Precondition, Code::NOT_CONFIRMED, message));
-        }
+        let withdrawn = match state.asked {
+            Some(id) => is_answered(&tx, id)? && asked_in(&tx)? != Some(id),
+            None => false,
+        };
         let document = into(state)?;
         let written = if version == 0 {
             tx.execute(
@@ -157,6 +154,10 @@ impl Ledger for SqliteLedger {
         if written.map_err(broken)? != 1 {
             let message = "overtaken by another process: the ledger was written in between";
             return Err(Error::new(Kind::Fenced, Code::FENCED, message));
+        }
+        if withdrawn {
+            let message = "the request was withdrawn before it was taken";
+            return Err(Error::new(Kind::Precondition, Code::NOT_CONFIRMED, message));
         }
         if state.phase == Phase::Declared {
             // It starts again after an abort: what was proven then proves nothing now.
