@@ -36,6 +36,8 @@ pub struct Request {
     pub id: u64,
     /// What is asked.
     pub ask: Ask,
+    /// The process that asked, if it is known.
+    pub asker: Option<RunnerMark>,
 }
 
 /// The answer to a request.
@@ -62,6 +64,10 @@ pub struct RunnerMark {
     pub run: String,
     /// Its process id.
     pub pid: u32,
+    /// When the system started that process, in its own unit; 0 when that is not known. A process
+    /// id is given out again, together with this it is not.
+    #[serde(default)]
+    pub started: u64,
     /// When it last gave a sign of life, in milliseconds since 1970.
     pub beat_ms: u64,
 }
@@ -80,7 +86,8 @@ pub trait Ledger: Send {
     /// Saves the state with a line of history, if `version` is still the newest.
     ///
     /// # Errors
-    /// [`crate::code::Code::FENCED`] when another process has saved in between.
+    /// [`crate::code::Code::FENCED`] when another process has saved in between;
+    /// [`crate::code::Code::NOT_CONFIRMED`] when the state takes a request that was withdrawn.
     fn commit(&mut self, version: u64, state: &State, mapping: &str, entry: &Entry) -> Result<u64>;
 
     /// Adds a line of history.
@@ -95,11 +102,18 @@ pub trait Ledger: Send {
     /// When the ledger cannot be read.
     fn history(&mut self, lines_max: u64) -> Result<Vec<Entry>>;
 
-    /// Puts a request and says its number.
+    /// Puts a request of a process and says its number.
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    fn ask(&mut self, ask: &Ask) -> Result<u64>;
+    fn ask(&mut self, ask: &Ask, asker: &RunnerMark) -> Result<u64>;
+
+    /// Takes a request back: it is answered as refused, unless it was answered or taken already.
+    /// Says whether it was taken back; a run cannot take it afterwards.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    fn withdraw(&mut self, id: u64) -> Result<bool>;
 
     /// Requests without an answer, oldest first.
     ///

@@ -35,6 +35,13 @@ create table if not exists evidence (rule text not null, epoch integer not null,
 create table if not exists report (id integer primary key check (id = 1), document text not null);
 ";
 
+/// Columns that came later, in files of the same format: an earlier version ignores them.
+const ADDED: [(&str, &str); 3] = [
+    ("runner", "started"),
+    ("request", "pid"),
+    ("request", "started"),
+];
+
 /// A ledger in a SQLite file.
 pub struct SqliteLedger {
     db: Connection,
@@ -69,6 +76,21 @@ impl SqliteLedger {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(broken)?;
         tx.execute_batch(TABLES).map_err(broken)?;
+        for (table, column) in ADDED {
+            let there: bool = tx
+                .query_row(
+                    "select exists(select 1 from pragma_table_info(?1) where name = ?2)",
+                    [table, column],
+                    |row| row.get(0),
+                )
+                .map_err(broken)?;
+            if !there {
+                tx.execute_batch(&format!(
+                    "alter table {table} add column {column} integer not null default 0"
+                ))
+                .map_err(broken)?;
+            }
+        }
         tx.pragma_update(None, "user_version", FORMAT)
             .map_err(broken)?;
         tx.execute(
@@ -129,6 +151,13 @@ impl Ledger for SqliteLedger {
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(broken)?;
+        if let Some(id) = state.asked
+            && is_answered(&tx, id)?
+            && asked_in(&tx)? != Some(id)
+        {
+            let message = format!("request {id} was withdrawn");
+            return Err(Error::new(Kind::Precondition, Code::NOT_CONFIRMED, message));
+        }
         let document = into(state)?;
         let written = if version == 0 {
             tx.execute(
@@ -181,30 +210,67 @@ impl Ledger for SqliteLedger {
         lines.collect::<rusqlite::Result<_>>().map_err(broken)
     }
 
-    fn ask(&mut self, ask: &Ask) -> Result<u64> {
+    fn ask(&mut self, ask: &Ask, asker: &RunnerMark) -> Result<u64> {
         self.db
-            .execute("insert into request (ask) values (?1)", [into(ask)?])
+            .execute(
+                "insert into request (ask, pid, started) values (?1, ?2, ?3)",
+                rusqlite::params![into(ask)?, asker.pid, asker.started],
+            )
             .map_err(broken)?;
         u64::try_from(self.db.last_insert_rowid())
             .map_err(|_| failed("the ledger gave a request a negative number"))
     }
 
+    fn withdraw(&mut self, id: u64) -> Result<bool> {
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(broken)?;
+        if asked_in(&tx)? == Some(id) || is_answered(&tx, id)? {
+            return Ok(false);
+        }
+        let answer = Answer {
+            granted: false,
+            code: None,
+            text: "withdrawn: whoever asked does not wait any more".to_owned(),
+            detail: None,
+            hint: None,
+            data: None,
+        };
+        tx.execute(
+            "update request set answer = ?1 where id = ?2",
+            rusqlite::params![into(&answer)?, id],
+        )
+        .map_err(broken)?;
+        tx.commit().map_err(broken)?;
+        Ok(true)
+    }
+
     fn requests(&mut self) -> Result<Vec<Request>> {
         let mut statement = self
             .db
-            .prepare_cached("select id, ask from request where answer is null order by id")
+            .prepare_cached(
+                "select id, ask, pid, started from request where answer is null order by id",
+            )
             .map_err(broken)?;
         let rows = statement
             .query_map([], |row| {
-                Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?))
+                let mark = RunnerMark {
+                    run: String::new(),
+                    pid: row.get(2)?,
+                    started: row.get(3)?,
+                    beat_ms: 0,
+                };
+                Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?, mark))
             })
             .map_err(broken)?;
         let mut requests = Vec::new();
         for row in rows {
-            let (id, ask) = row.map_err(broken)?;
+            let (id, ask, mark) = row.map_err(broken)?;
             requests.push(Request {
                 id,
                 ask: from(&ask)?,
+                asker: (mark.pid != 0).then_some(mark),
             });
         }
         Ok(requests)
@@ -239,13 +305,13 @@ impl Ledger for SqliteLedger {
         // A clock that was set back must not keep a dead run alive: i64 is what SQLite compares.
         let stale = i64::try_from(stale_before_ms).unwrap_or(i64::MAX);
         tx.execute(
-            "insert into runner (id, run, pid, beat_ms) values (1, ?1, ?2, ?3)
+            "insert into runner (id, run, pid, beat_ms, started) values (1, ?1, ?2, ?3, ?5)
              on conflict (id) do update set run = excluded.run, pid = excluded.pid,
-               beat_ms = excluded.beat_ms where run = excluded.run or beat_ms < ?4",
-            rusqlite::params![mark.run, mark.pid, mark.beat_ms, stale],
+               beat_ms = excluded.beat_ms, started = excluded.started where run = excluded.run or beat_ms < ?4",
+            rusqlite::params![mark.run, mark.pid, mark.beat_ms, stale, mark.started],
         )
         .map_err(broken)?;
-        let holder = tx.query_row("select run, pid, beat_ms from runner", [], mark_of);
+        let holder = tx.query_row("select run, pid, beat_ms, started from runner", [], mark_of);
         let holder = holder.map_err(broken)?;
         tx.commit().map_err(broken)?;
         Ok(holder)
@@ -260,7 +326,7 @@ impl Ledger for SqliteLedger {
 
     fn runner(&mut self) -> Result<Option<RunnerMark>> {
         self.db
-            .query_row("select run, pid, beat_ms from runner", [], mark_of)
+            .query_row("select run, pid, beat_ms, started from runner", [], mark_of)
             .optional()
             .map_err(broken)
     }
@@ -319,7 +385,27 @@ fn mark_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<RunnerMark> {
         run: row.get(0)?,
         pid: row.get(1)?,
         beat_ms: row.get(2)?,
+        started: row.get(3)?,
     })
+}
+
+fn is_answered(db: &Connection, id: u64) -> Result<bool> {
+    db.query_row(
+        "select exists(select 1 from request where id = ?1 and answer is not null)",
+        [id],
+        |row| row.get(0),
+    )
+    .map_err(broken)
+}
+
+/// The request that the saved state answers.
+fn asked_in(db: &Connection) -> Result<Option<u64>> {
+    let saved: Option<String> = db
+        .query_row("select state from saved", [], |row| row.get(0))
+        .optional()
+        .map_err(broken)?;
+    let state: Option<State> = saved.as_deref().map(from).transpose()?;
+    Ok(state.and_then(|state| state.asked))
 }
 
 fn record(db: &Connection, entry: &Entry) -> Result<()> {

@@ -1,10 +1,12 @@
 //! SQLite: the suite of all ends, and what only SQLite has.
 
 mod batches;
+mod compares;
 mod files;
 mod guard;
 mod load;
 mod peculiar;
+mod runs;
 mod sim;
 
 use contraflow_testkit::conformance;

@@ -26,81 +26,26 @@ use crate::turn;
 use crate::windows::{Window, Windows};
 use crate::worker::Worker;
 
+pub use finding::{Comparison, Finding, Kind};
+
+mod finding;
+
 /// Rows per scanned range.
 const ROWS: u64 = 4_000;
 /// Bytes after which a scanned range is cut.
 const BYTES: u64 = 4 << 20;
 /// Buckets of a pass: 6 MiB of digests for both sides, about 100 rows each at 5 million rows.
 const BUCKETS: usize = 1 << 16;
-/// Keys that a result names; more are only counted.
-const NAMED_MAX: usize = 100;
+/// Keys looked at in one go, so that huge rows do not fill the memory.
+const KEYS: usize = 200;
+/// Passes over a pair before rows that nobody explains are unproven.
+const PASSES: u32 = 3;
 /// Looks at a key before it counts as one that never stands still.
 const LOOKS: u32 = 20;
 /// The pause between looks while a letter is about to be tried again.
 const LETTER_PAUSE: Duration = Duration::from_millis(10);
 /// How long one look waits for the flow.
 const LOOK_WAIT: Duration = Duration::from_secs(10);
-
-/// What differs about a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The authority has it, the mirror does not.
-    Missing,
-    /// The mirror has it, the authority does not.
-    Extra,
-    /// Both have it; these fields differ.
-    Different(Vec<String>),
-    /// The authority's row does not map; there is a letter for it.
-    Unmappable(String),
-    /// It changed at every look, or the flow did not get there in time.
-    Unproven,
-}
-
-/// One key that is not proven equal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The pair.
-    pub pair: PairId,
-    /// The key in the authority's form.
-    pub key: Key,
-    /// What differs.
-    pub kind: Kind,
-}
-
-/// The result of a compare.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Comparison {
-    /// Rows of the authority that were compared.
-    pub compared: u64,
-    /// Keys proven to differ.
-    pub diverged: u64,
-    /// Keys that could not be compared.
-    pub unproven: u64,
-    /// Keys that were looked at one by one.
-    pub narrowed: u64,
-    /// The first of them.
-    pub findings: Vec<Finding>,
-}
-
-impl Comparison {
-    /// Whether everything was compared and nothing differs.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.diverged == 0 && self.unproven == 0
-    }
-
-    fn find(&mut self, finding: Finding) {
-        match finding.kind {
-            Kind::Unproven => self.unproven += 1,
-            Kind::Missing | Kind::Extra | Kind::Different(_) | Kind::Unmappable(_) => {
-                self.diverged += 1;
-            }
-        }
-        if self.findings.len() < NAMED_MAX {
-            self.findings.push(finding);
-        }
-    }
-}
 
 /// The two sides of a compare in one direction.
 pub struct Comparer<'c> {
@@ -110,6 +55,8 @@ pub struct Comparer<'c> {
     mirror: Box<dyn Lookup>,
     source_scan: Box<dyn Scan>,
     mirror_scan: Box<dyn Scan>,
+    /// A key that a letter of this direction names is given up.
+    accept_loss: bool,
 }
 
 impl<'c> Comparer<'c> {
@@ -129,7 +76,15 @@ impl<'c> Comparer<'c> {
             mirror: mirror.lookup()?,
             source_scan: source.scan()?,
             mirror_scan: mirror.scan()?,
+            accept_loss: false,
         })
+    }
+
+    /// Whether keys that letters of this direction name are given up instead of diverged.
+    #[must_use]
+    pub fn accepting_loss(mut self, accept_loss: bool) -> Comparer<'c> {
+        self.accept_loss = accept_loss;
+        self
     }
 
     /// A full pass beside a running worker. `window` must be open since before the call; touches
@@ -146,34 +101,75 @@ impl<'c> Comparer<'c> {
     ) -> Result<Comparison> {
         let mut result = Comparison::default();
         for pair in self.context.pair_ids() {
-            let mut ours = vec![Digest::default(); BUCKETS];
-            let mut theirs = vec![Digest::default(); BUCKETS];
-            let mut suspects = vec![false; BUCKETS];
-            let read_to = self.digest_source(pair, &mut ours, &mut suspects, &mut result, stop)?;
-            self.digest_mirror(pair, &mut theirs, stop)?;
-            if let Some(read_to) = read_to
-                && !worker.wait_applied(self.context, &read_to, LOOK_WAIT)
-            {
-                result.unproven += 1;
-                return Ok(result);
+            let before = result.compared;
+            let mut explained = false;
+            for _ in 0..PASSES {
+                result.compared = before;
+                explained = self.pass(pair, worker, (windows, window), &mut result, stop)?;
+                if explained {
+                    break;
+                }
             }
-            for (bucket, suspect) in suspects.iter_mut().enumerate() {
-                *suspect |= ours[bucket] != theirs[bucket];
+            result.unproven += u64::from(!explained);
+        }
+        if !worker.carries_with(windows) {
+            // Another flow took over: what it was handed was not seen through this window.
+            result.unproven += 1;
+        }
+        Ok(result)
+    }
+
+    /// One pass over a pair. False when the sides have different numbers of rows, no key was
+    /// found that explains it, and nothing was touched meanwhile: a row that is scanned and cannot
+    /// be looked up is not equal to anything.
+    fn pass(
+        &mut self,
+        pair: PairId,
+        worker: &Worker,
+        (windows, window): (&Arc<Windows>, &Window),
+        result: &mut Comparison,
+        stop: &Stop,
+    ) -> Result<bool> {
+        let mut ours = vec![Digest::default(); BUCKETS];
+        let mut theirs = vec![Digest::default(); BUCKETS];
+        let mut suspects = vec![false; BUCKETS];
+        let read_to = self.digest_source(pair, &mut ours, &mut suspects, result, stop)?;
+        self.digest_mirror(pair, &mut theirs, stop)?;
+        if let Some(read_to) = read_to
+            && !worker.wait_applied(self.context, &read_to, LOOK_WAIT)
+        {
+            result.unproven += 1;
+            return Ok(true);
+        }
+        for (bucket, suspect) in suspects.iter_mut().enumerate() {
+            *suspect |= ours[bucket] != theirs[bucket];
+        }
+        let rows = |buckets: &[Digest]| buckets.iter().map(|digest| digest.count).sum::<u64>();
+        let mut explained = rows(&ours) == rows(&theirs);
+        drop((ours, theirs));
+        match windows.touched_since(window) {
+            // Too many to be known one by one: every key is looked at.
+            None => {
+                explained = true;
+                suspects.fill(true);
             }
-            drop((ours, theirs));
-            for (touched_pair, key) in windows.touched_since(window) {
-                if touched_pair == pair {
-                    match self.target_key(pair, &key) {
+            Some(touched) => {
+                for (_, key) in touched.iter().filter(|(touched, _)| *touched == pair) {
+                    explained = true;
+                    match self.target_key(pair, key) {
                         Some(key) => suspects[bucket_of(&key)] = true,
                         None => suspects.fill(true),
                     }
                 }
             }
-            if suspects.contains(&true) {
-                self.narrow(pair, &suspects, worker, &mut result, stop)?;
-            }
         }
-        Ok(result)
+        if suspects.contains(&true) {
+            let found = |result: &Comparison| result.diverged + result.unproven + result.given_up;
+            let before = found(result);
+            self.narrow(pair, &suspects, worker, (windows, window), result, stop)?;
+            explained |= found(result) > before;
+        }
+        Ok(explained)
     }
 
     /// Compares single keys, in the authority's form.
@@ -187,25 +183,50 @@ impl<'c> Comparer<'c> {
         worker: &Worker,
         result: &mut Comparison,
     ) -> Result<()> {
+        for keys in keys.chunks(KEYS) {
+            self.look_often(pair, keys, worker, |_| false, result)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at keys until each is equal, or differs while nothing moves. A key that was not found
+    /// at the authority and `must_be` there is unproven.
+    fn look_often(
+        &mut self,
+        pair: PairId,
+        keys: &[Key],
+        worker: &Worker,
+        must_be: impl Fn(&Key) -> bool,
+        result: &mut Comparison,
+    ) -> Result<()> {
         let mut open: Vec<Key> = keys.to_vec();
         result.narrowed += open.len() as u64;
         let mut last: HashMap<Key, (Option<Row>, Kind)> = HashMap::new();
-        for _ in 0..LOOKS {
+        for look in 0..LOOKS {
             let Some((seen, differ)) = self.look(pair, &open, worker)? else {
                 break;
             };
+            if look == 0 {
+                let lost = open.iter().filter(|key| !seen.contains_key(*key));
+                for key in lost.filter(|key| must_be(key)) {
+                    let (key, kind) = (key.clone(), Kind::Unproven);
+                    result.find(Finding { pair, key, kind });
+                }
+            }
             open.clear();
             let waiting = self.waiting(pair, &differ)?;
+            let mut found = Vec::new();
             for (key, kind) in differ {
                 let image = seen.get(&key).cloned();
                 let earlier = last.insert(key.clone(), (image.clone(), kind.clone()));
                 // The same source row, twice, and the flow had passed both: it really differs.
                 if !waiting.contains(&key) && earlier.is_some_and(|(row, _)| row == image) {
-                    result.find(Finding { pair, key, kind });
+                    found.push((key, kind));
                 } else {
                     open.push(key);
                 }
             }
+            self.report(pair, found, result)?;
             if open.is_empty() {
                 return Ok(());
             }
@@ -217,6 +238,28 @@ impl<'c> Comparer<'c> {
                 key,
                 kind: Kind::Unproven,
             });
+        }
+        Ok(())
+    }
+
+    /// Puts what differs into the result, except for rows that were given up knowingly: exactly
+    /// those that a letter names.
+    fn report(&self, pair: PairId, found: Vec<(Key, Kind)>, result: &mut Comparison) -> Result<()> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let given_up = turn::given_up(self.context, self.direction, self.accept_loss)?;
+        for (key, kind) in found {
+            let is_given_up = given_up.names(pair, &key)
+                || kind == Kind::Extra
+                    && self
+                        .target_key(pair, &key)
+                        .is_some_and(|mirror| given_up.names_at_mirror(pair, &mirror));
+            if is_given_up {
+                result.given_up += 1;
+            } else {
+                result.find(Finding { pair, key, kind });
+            }
         }
         Ok(())
     }
@@ -249,13 +292,11 @@ impl<'c> Comparer<'c> {
                 .filter(|(p, _)| *p == pair)
                 .map(|(_, key)| key.clone())
                 .collect();
-            for keys in mine.chunks(ROWS as usize) {
+            for keys in mine.chunks(KEYS) {
                 let (seen, expected, unmappable) = self.read_source(pair, keys)?.0;
                 let differ = self.against_mirror(pair, keys, &seen, &expected, unmappable)?;
                 result.narrowed += keys.len() as u64;
-                for (key, kind) in differ {
-                    result.find(Finding { pair, key, kind });
-                }
+                self.report(pair, differ, result)?;
             }
         }
         Ok(())
@@ -436,6 +477,7 @@ impl<'c> Comparer<'c> {
         pair: PairId,
         suspects: &[bool],
         worker: &Worker,
+        (windows, window): (&Arc<Windows>, &Window),
         result: &mut Comparison,
         stop: &Stop,
     ) -> Result<()> {
@@ -452,18 +494,44 @@ impl<'c> Comparer<'c> {
                     .as_ref()
                     .is_none_or(suspect)
             });
-            self.keys(pair, &keys, worker, result)
+            // It was scanned: it is found, or somebody deleted it meanwhile.
+            let must_be = |key: &Key| !windows.touched(window, pair, key);
+            for keys in keys.chunks(KEYS) {
+                self.look_often(pair, keys, worker, must_be, result)?;
+            }
+            Ok(())
         })?;
         let mut scan = self.context.side(direction.target()).scan()?;
         walk(scan.as_mut(), pair, stop, |chunk| {
-            let suspects = chunk.rows.into_iter().map(|(key, _)| key).filter(suspect);
-            let back = |key: Key| mapping.key(direction.opposite(), &key).ok();
-            let mut keys: Vec<Key> = suspects.filter_map(back).collect();
-            // Keys that the source has were looked at above.
-            let there = self.source.get(pair, &keys, &Position::new([]))?;
-            let there: HashSet<Key> = there.rows.into_iter().map(|(key, _)| key).collect();
-            keys.retain(|key| !there.contains(key));
-            self.keys(pair, &keys, worker, result)
+            let mut keys = Vec::new();
+            for (theirs, _) in chunk.rows {
+                if !suspect(&theirs) {
+                    continue;
+                }
+                let back = mapping.key(direction.opposite(), &theirs).ok();
+                match back
+                    .filter(|back| mapping.key(direction, back).ok().as_ref() == Some(&theirs))
+                {
+                    Some(key) => keys.push(key),
+                    // No row of the authority can have become this one.
+                    None => {
+                        let (key, kind) = (theirs, Kind::Extra);
+                        result.find(Finding { pair, key, kind });
+                    }
+                }
+            }
+            for keys in keys.chunks(KEYS) {
+                // Keys that the source has were looked at above.
+                let there = self.source.get(pair, keys, &Position::new([]))?;
+                let there: HashSet<Key> = there.rows.into_iter().map(|(key, _)| key).collect();
+                let gone: Vec<Key> = keys
+                    .iter()
+                    .filter(|key| !there.contains(key))
+                    .cloned()
+                    .collect();
+                self.keys(pair, &gone, worker, result)?;
+            }
+            Ok(())
         })
     }
 }

@@ -19,10 +19,12 @@ use contraflow_core::record::{
 };
 use contraflow_core::side::Direction;
 
+use crate::backfill::Size;
 use crate::context::Context;
 use crate::windows::{Window, Windows};
 
-/// Events per batch: enough to amortise a commit, few enough to hold the target's lock briefly.
+/// Events per batch at most: enough to amortise a commit. How many is found by measuring, so that
+/// huge rows neither fill the memory nor hold the target's lock for long.
 const EVENTS_MAX: usize = 1_000;
 
 /// One running flow.
@@ -39,6 +41,8 @@ pub struct Flow {
     chunks: Vec<(PairId, Option<Range>)>,
     totals: Totals,
     held: Duration,
+    /// How many events the next batch should have.
+    batch: Size,
     letters: Letters,
     /// Rows that were carried: whoever made them frees them faster.
     spent: Vec<Record>,
@@ -266,6 +270,7 @@ impl Flow {
             chunks: resume.chunks,
             totals: Totals::default(),
             held: Duration::ZERO,
+            batch: Size::default(),
             letters: Letters {
                 changed: true,
                 hope: true,
@@ -353,7 +358,8 @@ impl Flow {
 
     /// Receives and applies one batch. Says whether there was one.
     fn follow(&mut self) -> Result<bool> {
-        let mut batch = self.feed.next(EVENTS_MAX)?;
+        let fitting = usize::try_from(self.batch.rows()).unwrap_or(EVENTS_MAX);
+        let mut batch = self.feed.next(fitting.min(EVENTS_MAX))?;
         if batch.through == self.applied {
             return Ok(false);
         }
@@ -381,6 +387,7 @@ impl Flow {
         self.context.probe.at(Point::CONFIRMED)?;
         self.applied = batch.through;
         self.totals.events += count;
+        self.batch.learn(count, applied.held);
         self.letters.hope |= applied.letters > 0;
         // An image may have resolved one.
         self.letters.changed |= count > 0 && self.letters.standing > 0;
@@ -416,10 +423,13 @@ impl Flow {
             bytes,
         } = rows;
         let before = records.len() + letters.len();
-        if !self.windows.is_quiet() {
-            records.retain(|record| !self.is_superseded(record.pair, &record.source_key, &since));
-            letters.retain(|letter| !self.is_superseded(letter.pair, &letter.source_key, &since));
-        }
+        let source = &self.context.side(self.direction.source()).end;
+        let newer = |pair: PairId, key: &Key| {
+            let touch = self.windows.last_touch(pair, key);
+            touch.is_some_and(|touch| !source.reached(&since, &touch))
+        };
+        records.retain(|record| !newer(record.pair, &record.source_key));
+        letters.retain(|letter| !newer(letter.pair, &letter.source_key));
         let superseded = (before - records.len() - letters.len()) as u64;
         let seen = &until;
         let (progress, stepped) = match &what {
@@ -443,13 +453,6 @@ impl Flow {
         self.note(&applied);
         self.spent = records;
         Ok(stepped)
-    }
-
-    fn is_superseded(&self, pair: PairId, key: &Key, since: &Position) -> bool {
-        let source = &self.context.side(self.direction.source()).end;
-        self.windows
-            .touched(pair, key)
-            .is_some_and(|touch| !source.reached(since, &touch))
     }
 
     fn note(&mut self, applied: &Applied) {

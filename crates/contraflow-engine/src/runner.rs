@@ -23,10 +23,13 @@ use crate::worker::Worker;
 pub use answers::refused;
 
 use answers::closed;
+use claim::take_run;
 use words::{describe, say};
 
 mod answers;
+mod claim;
 pub mod requests;
+mod sealed;
 mod words;
 
 /// A ledger shared with the thread that gives signs of life.
@@ -53,7 +56,7 @@ pub enum Until {
 }
 
 /// Who is asked whether a process still lives.
-pub type IsAlive = fn(pid: u32) -> bool;
+pub type IsAlive = fn(process: &RunnerMark) -> bool;
 
 /// What a runner tells the one who watches.
 pub trait Watcher {
@@ -69,12 +72,17 @@ pub struct Runner<'w> {
     ledger: SharedLedger,
     ledger_id: String,
     mark: RunnerMark,
+    is_alive: IsAlive,
     state: State,
     version: u64,
     worker: Option<Worker>,
     turn: Option<Turn>,
     effects: VecDeque<Effect>,
     last_failure: Option<Error>,
+    /// What the ledger could not be told during a turn: it is told when it answers again.
+    unsaved: Option<Entry>,
+    /// How often the ends refused in a row to finish a turn.
+    refusals: u32,
     verdicts: Vec<Verdict>,
     meter: Meter,
     reported: Duration,
@@ -114,12 +122,15 @@ impl<'w> Runner<'w> {
             ledger,
             ledger_id,
             mark,
+            is_alive,
             state,
             version,
             worker: None,
             turn: None,
             effects: VecDeque::new(),
             last_failure: None,
+            unsaved: None,
+            refusals: 0,
             verdicts: Vec::new(),
             meter: Meter::default(),
             rows_estimated,
@@ -159,6 +170,9 @@ impl<'w> Runner<'w> {
                 self.perform(effect)?;
                 continue;
             }
+            if !self.is_saved()? {
+                continue;
+            }
             self.look_at_worker()?;
             if self.effects.is_empty() && !self.state.phase.is_turn() {
                 self.answer_when_rested()?;
@@ -167,6 +181,7 @@ impl<'w> Runner<'w> {
             self.report()?;
             let over = match until {
                 Until::Over => self.state.phase.is_over(),
+                Until::Answered(_) if self.state.phase.is_turn() => false,
                 Until::Answered(id) => lock(&self.ledger).answered(id)?.is_some(),
             };
             if self.effects.is_empty() && (over || self.stop.asked() && !self.state.phase.is_turn())
@@ -248,8 +263,17 @@ impl<'w> Runner<'w> {
         let Decision { state, effects } = decision;
         if state != self.state || self.version == 0 {
             let entry = self.entry(kind, text);
-            self.version =
-                lock(&self.ledger).commit(self.version, &state, &self.context.mapping, &entry)?;
+            let mapping = &self.context.mapping;
+            let kept = lock(&self.ledger).commit(self.version, &state, mapping, &entry);
+            match kept {
+                Ok(version) => {
+                    self.version = version;
+                    self.unsaved = None;
+                }
+                // The ends outrank the ledger: a turn goes on without it, and is told later.
+                Err(error) if self.may_do_without(&error) => self.unsaved = Some(entry.clone()),
+                Err(error) => return Err(error),
+            }
             self.state = state;
             self.watcher.noted(&entry);
             self.context.probe.at(Point::LEDGER_RESULT)?;
@@ -262,9 +286,15 @@ impl<'w> Runner<'w> {
 
     fn note(&mut self, kind: &str, text: &str) -> Result<()> {
         let entry = self.entry(kind, text);
-        lock(&self.ledger).record(&entry)?;
+        let noted = lock(&self.ledger).record(&entry);
         self.watcher.noted(&entry);
-        Ok(())
+        noted.or_else(|error| {
+            if self.may_do_without(&error) {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })
     }
 
     fn entry(&self, kind: &str, text: &str) -> Entry {
@@ -318,8 +348,12 @@ impl<'w> Runner<'w> {
         };
         match outcome {
             Ok(()) if effect == Effect::Observe => Ok(()),
-            Ok(()) => self.input(&Input::Done(effect), &format!("done: {}", describe(effect))),
-            Err(failure) => self.fail(failure),
+            Ok(()) if matches!(effect, Effect::Seal { .. }) => self.flip_at_once(),
+            Ok(()) => {
+                self.refusals = 0;
+                self.input(&Input::Done(effect), &format!("done: {}", describe(effect)))
+            }
+            Err(failure) => self.refused_by_ends(effect, failure),
         }
     }
 
@@ -340,7 +374,11 @@ impl<'w> Runner<'w> {
                 self.turn = Some(turn);
                 drained
             }
-            Effect::Compare { .. } => self.turn()?.compare(&context).map(|_| ()),
+            Effect::Compare { .. } => {
+                let worker = self.worker.as_ref().ok_or_else(no_turn)?;
+                let turn = self.turn.as_mut().ok_or_else(no_turn)?;
+                turn.compare(&context, worker).map(|_| ())
+            }
             Effect::Seal { .. } => self.turn()?.seal(&context, epoch),
             Effect::Flip { side } => {
                 self.turn = None;
@@ -465,7 +503,12 @@ impl<'w> Runner<'w> {
         self.reported = now;
         let progress = self.progress(now);
         let text = serde_json::to_string(&progress).unwrap_or_default();
-        lock(&self.ledger).report(&text)?;
+        let reported = lock(&self.ledger).report(&text);
+        if let Err(error) = reported
+            && !self.may_do_without(&error)
+        {
+            return Err(error);
+        }
         self.watcher.progressed(&self.state, &progress);
         Ok(())
     }
@@ -497,41 +540,6 @@ impl<'w> Runner<'w> {
             trying_again: status.trying_again.clone(),
         }
     }
-}
-
-fn take_run(
-    context: &Context,
-    ledger: &SharedLedger,
-    mark: &RunnerMark,
-    is_alive: IsAlive,
-) -> Result<()> {
-    let now = context.clock.unix_ms();
-    let holder = lock(ledger).runner()?;
-    let dead = holder.is_some_and(|holder| !is_alive(holder.pid));
-    let stale = if dead {
-        u64::MAX
-    } else {
-        now.saturating_sub(BEAT_LASTS_MS)
-    };
-    let holder = lock(ledger).beat(
-        &RunnerMark {
-            beat_ms: now,
-            ..mark.clone()
-        },
-        stale,
-    )?;
-    if holder.run == mark.run {
-        return Ok(());
-    }
-    let ago = now.saturating_sub(holder.beat_ms) / 1_000;
-    let message = format!("process {} runs this change", holder.pid);
-    Err(
-        Error::new(Kind::Precondition, Code::ALREADY_RUNNING, message)
-            .detail(format!("Its last sign of life is {ago} s old."))
-            .hint(
-                "Verbs in this terminal reach it as they are; it is taken over when it is silent.",
-            ),
-    )
 }
 
 /// Rows that the new tables hold: what earlier runs carried.

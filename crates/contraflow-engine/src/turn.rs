@@ -4,6 +4,7 @@
 //! the gates were judged is compared, L is sealed, and the gaining end G opens. The commit at G
 //! alone decides. Each step is compare-and-set with the epoch in the end itself.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use contraflow_core::lease::Epoch;
 use contraflow_core::mapping::check_laws;
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
-use contraflow_core::record::Image;
+use contraflow_core::record::{Image, Key, PairId};
 use contraflow_core::side::{Direction, Side};
 
 use crate::compare::{Comparer, Comparison};
@@ -85,24 +86,16 @@ impl Turn {
         worker: &Worker,
         stop: &Stop,
     ) -> Result<(Vec<Evidence>, Vec<Verdict>)> {
-        let window = self.windows.open();
-        let comparison =
-            Comparer::open(context, self.direction())?.full(worker, &self.windows, &window, stop);
+        let mut comparer =
+            Comparer::open(context, self.direction())?.accepting_loss(self.accept_loss);
+        let window = self.windows.open_with_keys();
+        let comparison = comparer.full(worker, &self.windows, &window, stop);
         self.window = Some(window);
         let comparison = comparison?;
         let limit = context.clock.elapsed() + LETTERS_WAIT;
         settle_letters(context, self.direction(), limit)?;
         let mut evidence = gather(context, epoch, self.direction(), worker)?;
-        let mut compare = evidence_of(context, epoch, self.direction(), &comparison);
-        if self.accept_loss {
-            // A row that a letter gave up differs, and is listed with the letter.
-            let letters = evidence
-                .iter()
-                .find(|e| e.rule == Rule::Letters)
-                .map_or(0, |e| e.count);
-            compare.count = compare.count.saturating_sub(letters);
-        }
-        evidence.push(compare);
+        evidence.push(evidence_of(context, epoch, self.direction(), &comparison));
         evidence.push(laws(context, epoch, self.direction())?);
         if comparison.is_clean() {
             self.shrink(context, worker)?;
@@ -124,22 +117,21 @@ impl Turn {
             let Some(window) = &self.window else {
                 return Ok(());
             };
-            let touched = self.windows.touched_since(window);
+            let touched = self.touched(window)?;
             if touched.len() <= TOUCHED_MAX {
-                return Ok(());
+                return self.same_flow(worker);
             }
-            let next = self.windows.open();
+            let next = self.windows.open_with_keys();
             let mut result = Comparison::default();
-            let mut comparer = Comparer::open(context, self.direction())?;
+            let mut comparer =
+                Comparer::open(context, self.direction())?.accepting_loss(self.accept_loss);
             for pair in context.pair_ids() {
                 let keys: Vec<_> = touched
                     .iter()
                     .filter(|(p, _)| *p == pair)
                     .map(|(_, key)| key.clone())
                     .collect();
-                for keys in keys.chunks(1_000) {
-                    comparer.keys(pair, keys, worker, &mut result)?;
-                }
+                comparer.keys(pair, &keys, worker, &mut result)?;
             }
             if !result.is_clean() {
                 self.windows.close(&next);
@@ -148,7 +140,26 @@ impl Turn {
             self.windows.close(window);
             self.window = Some(next);
         }
-        Ok(())
+        self.same_flow(worker)
+    }
+
+    /// Fails when the flow was started anew since the turn began: what it touched is not known.
+    fn same_flow(&self, worker: &Worker) -> Result<()> {
+        if worker.carries_with(&self.windows) {
+            return Ok(());
+        }
+        Err(failed(
+            "the flow was started anew while the turn was on its way",
+        ))
+    }
+
+    fn touched(&self, window: &Window) -> Result<Vec<(PairId, Key)>> {
+        self.windows.touched_since(window).ok_or_else(|| {
+            let message = "more keys changed than can be compared once more";
+            Error::new(Kind::Transient, Code::COMPARE_UNPROVEN, message)
+                .detail("Authority stayed where it was; writers go on there.")
+                .hint("Ask again when the writers are calmer.")
+        })
     }
 
     /// Fences the losing end.
@@ -174,6 +185,7 @@ impl Turn {
         if !worker.wait_applied(context, fence, left) {
             return Err(failed("the flow did not drain before the fence ended"));
         }
+        self.same_flow(worker)?;
         let (_, deadline) = self.fenced()?;
         loop {
             let letters = letters(context, self.direction())?;
@@ -196,14 +208,17 @@ impl Turn {
     ///
     /// # Errors
     /// When something differs.
-    pub fn compare(&mut self, context: &Context) -> Result<Comparison> {
+    pub fn compare(&mut self, context: &Context, worker: &Worker) -> Result<Comparison> {
+        self.same_flow(worker)?;
         let mut result = Comparison::default();
         if let Some(window) = self.window.take() {
-            let touched = self.windows.touched_since(&window);
-            Comparer::open(context, self.direction())?.settled(&touched, &mut result)?;
+            let touched = self.touched(&window);
             self.windows.close(&window);
+            Comparer::open(context, self.direction())?
+                .accepting_loss(self.accept_loss)
+                .settled(&touched?, &mut result)?;
         }
-        if result.diverged > letters(context, self.direction())? || result.unproven > 0 {
+        if !result.is_clean() {
             let what = format!("{} of {} keys differ", result.diverged, result.narrowed);
             return Err(failed(&format!("the final compare is not clean: {what}")));
         }
@@ -347,6 +362,51 @@ pub fn letters(context: &Context, direction: Direction) -> Result<u64> {
         .iter()
         .filter(|letter| letter.direction == direction)
         .count() as u64)
+}
+
+/// Rows that were given up knowingly.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp {
+    here: HashSet<(PairId, Key)>,
+    at_mirror: HashSet<(PairId, Key)>,
+}
+
+impl GivenUp {
+    /// Whether a letter of the direction at hand names this key of the authority.
+    pub(crate) fn names(&self, pair: PairId, key: &Key) -> bool {
+        self.here.contains(&(pair, key.clone()))
+    }
+
+    /// Whether a letter that stood when the authority was gained names this key of the mirror. The
+    /// mirror lost the authority in spite of it, so the row it still has was given up.
+    pub(crate) fn names_at_mirror(&self, pair: PairId, key: &Key) -> bool {
+        self.at_mirror.contains(&(pair, key.clone()))
+    }
+}
+
+/// What letters give up: those of the direction at hand if that is accepted now, and those of the
+/// opposite one, for which it was accepted at the flip.
+///
+/// # Errors
+/// When an end cannot be read.
+pub(crate) fn given_up(
+    context: &Context,
+    direction: Direction,
+    accept_loss: bool,
+) -> Result<GivenUp> {
+    let named = |direction: Direction| -> Result<HashSet<(PairId, Key)>> {
+        let letters = context.side(direction.target()).apply()?.letters()?;
+        let mine = letters.into_iter().filter(|l| l.direction == direction);
+        Ok(mine.map(|l| (l.letter.pair, l.letter.source_key)).collect())
+    };
+    Ok(GivenUp {
+        here: if accept_loss {
+            named(direction)?
+        } else {
+            HashSet::new()
+        },
+        at_mirror: named(direction.opposite())?,
+    })
 }
 
 /// Letters of a direction that the flow tries again by itself.

@@ -98,6 +98,14 @@ impl Worker {
         self.status().windows.clone()
     }
 
+    /// Whether it still carries with the flow that these windows belong to. A flow that failed and
+    /// was started anew has others, and the earlier ones are told of nothing any more.
+    #[must_use]
+    pub fn carries_with(&self, windows: &Arc<Windows>) -> bool {
+        let now = self.windows();
+        now.is_some_and(|now| Arc::ptr_eq(&now, windows))
+    }
+
     /// Waits until everything up to `goal` is durable in the target. False when time ran out or
     /// the worker ended.
     #[must_use]

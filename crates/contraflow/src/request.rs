@@ -13,7 +13,7 @@ use contraflow_engine::tasks::Stop;
 
 use crate::output::Output;
 use crate::session::Session;
-use crate::surroundings::{is_alive, random_name};
+use crate::surroundings::{is_alive, random_name, started};
 use crate::watch::Display;
 
 /// How often the ledger is asked for the answer.
@@ -27,6 +27,7 @@ pub fn mark() -> RunnerMark {
     RunnerMark {
         run: random_name(),
         pid: std::process::id(),
+        started: started(std::process::id()).unwrap_or(0),
         beat_ms: 0,
     }
 }
@@ -37,7 +38,7 @@ pub fn mark() -> RunnerMark {
 /// When the ledger or an end fails, or `stop` was asked.
 pub fn ask(session: &Session, ask: &Ask, stop: &Stop, out: &mut Output) -> Result<Answer> {
     let ledger = session.ledger()?;
-    let id = lock(&ledger).ask(ask)?;
+    let id = lock(&ledger).ask(ask, &mark())?;
     loop {
         if let Some(answer) = lock(&ledger).answered(id)? {
             return Ok(answer);
@@ -50,6 +51,13 @@ pub fn ask(session: &Session, ask: &Ask, stop: &Stop, out: &mut Output) -> Resul
             }
         }
         if stop.wait(POLL) {
+            if lock(&ledger).withdraw(id)? {
+                return Err(Error::new(
+                    Kind::Transient,
+                    Code::WAIT_TIMED_OUT,
+                    format!("interrupted; request {id} is withdrawn, nothing was done"),
+                ));
+            }
             return Err(Error::new(
                 Kind::Transient,
                 Code::WAIT_TIMED_OUT,
@@ -70,7 +78,7 @@ fn somebody_runs(session: &Session, ledger: &SharedLedger) -> Result<bool> {
         .unix_ms()
         .saturating_sub(runner.beat_ms)
         > SILENT_MS;
-    Ok(is_alive(runner.pid) && !silent)
+    Ok(is_alive(&runner) && !silent)
 }
 
 fn by_ourselves(
@@ -101,6 +109,10 @@ fn by_ourselves(
         _ => runner.run(Until::Answered(id))?,
     };
     drop(display);
+    if lock(ledger).answered(id)?.is_none() {
+        // The run was stopped: what it did not take is not done later, by somebody else.
+        lock(ledger).withdraw(id)?;
+    }
     lock(ledger).answered(id)?.ok_or_else(|| {
         Error::new(
             Kind::Transient,

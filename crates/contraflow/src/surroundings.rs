@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use contraflow_core::clock::Clock;
+use contraflow_core::ledger::RunnerMark;
 use contraflow_core::probe::Probe;
 use contraflow_engine::tasks::Stop;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -53,24 +54,32 @@ pub fn random_name() -> String {
     format!("{:016x}{:016x}", half(), half())
 }
 
-/// Whether a process of this machine lives. A stopped one does.
+/// Whether a process of this machine lives. A stopped one does; another one that was given its
+/// number does not count.
 #[must_use]
-pub fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    if cfg!(target_os = "linux") {
-        // A zombie has a place in the table and no life: state `Z` follows the last bracket.
-        stat.is_ok_and(|stat| {
-            !stat
-                .rsplit(')')
-                .next()
-                .unwrap_or("")
-                .trim_start()
-                .starts_with('Z')
-        })
-    } else {
+pub fn is_alive(process: &RunnerMark) -> bool {
+    if !cfg!(target_os = "linux") {
         // Without a process table to read, its silence has to be waited for.
-        true
+        return true;
     }
+    match started(process.pid) {
+        None => false,
+        Some(_) if process.started == 0 => process.pid != std::process::id(),
+        Some(started) => started == process.started,
+    }
+}
+
+/// When a living process was started, in ticks since the system was.
+#[must_use]
+pub fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold anything; the state, field 3, follows the last of them.
+    let mut fields = stat.rsplit(')').next()?.split_whitespace();
+    if fields.next()? == "Z" {
+        // A zombie has a place in the table and no life.
+        return None;
+    }
+    fields.nth(22 - 3 - 1)?.parse().ok()
 }
 
 /// A file that meets the size limit of this process is a failed write, not the end of it: the
@@ -118,6 +127,9 @@ pub fn probe() -> Arc<dyn Probe> {
     }
     Arc::new(contraflow_core::probe::Silent)
 }
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(feature = "crash-points")]
 mod executioner {

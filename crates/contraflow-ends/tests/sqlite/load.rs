@@ -10,7 +10,7 @@ use contraflow_core::end::{Role, Table};
 use contraflow_core::lease::{Epoch, Gate, Standing};
 use contraflow_core::mapping::Mapping;
 use contraflow_core::phase::Mode;
-use contraflow_core::probe::Silent;
+use contraflow_core::probe::{Probe, Silent};
 use contraflow_core::side::Side;
 use contraflow_ends::sqlite::Sqlite;
 use contraflow_engine::compare::Comparer;
@@ -24,7 +24,7 @@ use rusqlite::Connection;
 
 use super::files::File;
 
-const OPERATIONS: &str = "- rename: {from: name, to: label}
+pub(super) const OPERATIONS: &str = "- rename: {from: name, to: label}
 - remove: {field: n, default: 0}
 - add: {field: kind, type: text, default: x}
 ";
@@ -47,7 +47,7 @@ impl Clock for Real {
     }
 }
 
-fn clock() -> Arc<dyn Clock> {
+pub(super) fn clock() -> Arc<dyn Clock> {
     #[expect(
         clippy::disallowed_methods,
         reason = "the threads of this test are real"
@@ -55,10 +55,21 @@ fn clock() -> Arc<dyn Clock> {
     Arc::new(Real(Instant::now()))
 }
 
-fn bound(file: &File, side: Side, table: &str, mapping: &Mapping, clock: &Arc<dyn Clock>) -> Bound {
+fn bound(
+    file: &File,
+    side: Side,
+    table: &str,
+    mapping: &Mapping,
+    clock: &Arc<dyn Clock>,
+    probe: &Arc<dyn Probe>,
+) -> Bound {
     let shape = mapping.shape(side).clone();
     Bound {
-        end: Arc::new(Sqlite::new(&file.path, Arc::clone(clock), Arc::new(Silent))),
+        end: Arc::new(Sqlite::new(
+            &file.path,
+            Arc::clone(clock),
+            Arc::clone(probe),
+        )),
         role: Arc::new(Role {
             change: "load".to_owned(),
             side,
@@ -73,14 +84,34 @@ fn bound(file: &File, side: Side, table: &str, mapping: &Mapping, clock: &Arc<dy
     }
 }
 
-fn context(old: &File, new: &File) -> Arc<Context> {
-    let people = shape("id int64, name text, tag text?, n int64", &["id"]);
-    let (mapping, clock) = (mapping(OPERATIONS, &people, None), clock());
+pub(super) fn context(old: &File, new: &File) -> Arc<Context> {
+    let context = context_with(old, new, Arc::new(Silent));
+    for side in Side::BOTH {
+        expanded(&context, side);
+    }
+    context
+}
+
+/// The change between two files, not expanded yet.
+pub(super) fn context_with(old: &File, new: &File, probe: Arc<dyn Probe>) -> Arc<Context> {
+    context_mapped(old, new, probe, OPERATIONS, "id int64")
+}
+
+/// The same under another mapping, or with another key.
+pub(super) fn context_mapped(
+    old: &File,
+    new: &File,
+    probe: Arc<dyn Probe>,
+    operations: &str,
+    key: &str,
+) -> Arc<Context> {
+    let people = shape(&format!("{key}, name text, tag text?, n int64"), &["id"]);
+    let (mapping, clock) = (mapping(operations, &people, None), clock());
     let context = Context {
         change: "load".to_owned(),
         mode: Mode::Tables,
-        old: bound(old, Side::Old, "people", &mapping, &clock),
-        new: bound(new, Side::New, "contacts", &mapping, &clock),
+        old: bound(old, Side::Old, "people", &mapping, &clock, &probe),
+        new: bound(new, Side::New, "contacts", &mapping, &clock, &probe),
         mapping: mapping.digest(),
         pairs: vec![Pair {
             old: "people".to_owned(),
@@ -95,26 +126,23 @@ fn context(old: &File, new: &File) -> Arc<Context> {
             backfill_rows_per_s: None,
         },
         clock,
-        probe: Arc::new(Silent),
+        probe,
     };
-    for side in Side::BOTH {
-        let standing = Standing {
-            gate: match side {
-                Side::Old => Gate::Open,
-                Side::New => Gate::Closed,
-            },
-            epoch: Epoch::FIRST,
-            ledger: "load".to_owned(),
-            mapping: context.mapping.clone(),
-        };
-        context
-            .side(side)
-            .structure()
-            .unwrap()
-            .expand(&standing)
-            .unwrap();
-    }
     Arc::new(context)
+}
+
+pub(super) fn expanded(context: &Context, side: Side) {
+    let standing = Standing {
+        gate: match side {
+            Side::Old => Gate::Open,
+            Side::New => Gate::Closed,
+        },
+        epoch: Epoch::FIRST,
+        ledger: "load".to_owned(),
+        mapping: context.mapping.clone(),
+    };
+    let mut structure = context.side(side).structure().unwrap();
+    structure.expand(&standing).unwrap();
 }
 
 /// One random statement, at whichever side lets it through.
@@ -178,7 +206,7 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
         turn.fence(context, epoch).unwrap();
         let ready = turn
             .drain(context, &worker)
-            .and_then(|()| turn.compare(context).map(|_| ()));
+            .and_then(|()| turn.compare(context, &worker).map(|_| ()));
         if ready.is_err() {
             turn.give_up();
             context.side(losing).switch().unwrap().lift(epoch).unwrap();
@@ -193,7 +221,7 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
     panic!("no turn away from {losing} in {TRIES} tries: {failure:?}");
 }
 
-fn started(context: &Arc<Context>, by: Side) -> Worker {
+pub(super) fn started(context: &Arc<Context>, by: Side) -> Worker {
     let worker = Worker::start(context, by.direction(), by == Side::Old).unwrap();
     until(&worker, || {
         worker.windows().is_some() && worker.status().lag_events.is_some()
@@ -202,7 +230,7 @@ fn started(context: &Arc<Context>, by: Side) -> Worker {
 }
 
 /// Waits for something that a running worker brings about.
-fn until(worker: &Worker, done: impl Fn() -> bool) {
+pub(super) fn until(worker: &Worker, done: impl Fn() -> bool) {
     while !done() {
         let failure = worker.status().failure.as_ref().map(ToString::to_string);
         assert_eq!(failure, None);
@@ -247,7 +275,7 @@ fn turns_both_ways_under_load_lose_nothing() {
         more(&worker, &written);
         drop(over);
         let windows = worker.windows().unwrap();
-        let window = windows.open();
+        let window = windows.open_with_keys();
         let mut comparer = Comparer::open(&context, Side::Old.direction()).unwrap();
         let mut clean = false;
         for _ in 0..TRIES {

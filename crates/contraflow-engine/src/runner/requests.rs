@@ -71,6 +71,12 @@ impl Runner<'_> {
         if self.is_too_early(&request.ask) {
             return Ok(());
         }
+        let irreversible = matches!(request.ask, Ask::Contract | Ask::Abort);
+        let waits = request.asker.as_ref().is_none_or(self.is_alive);
+        if irreversible && !waits {
+            // What cannot be undone happens while somebody looks on, or not at all.
+            return lock(&self.ledger).withdraw(request.id).map(|_| ());
+        }
         match self.take(&request) {
             Ok(()) => Ok(()),
             Err(error) if matches!(error.kind, Kind::Fenced | Kind::Ambiguous | Kind::Internal) => {
@@ -252,7 +258,7 @@ impl Runner<'_> {
 /// A full compare beside a running worker.
 pub(super) fn full_compare(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparison> {
     let windows = worker.windows().ok_or_else(no_turn)?;
-    let window = windows.open();
+    let window = windows.open_with_keys();
     let compared = Comparer::open(context, worker.direction)?.full(worker, &windows, &window, stop);
     windows.close(&window);
     compared

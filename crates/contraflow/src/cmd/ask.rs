@@ -114,7 +114,7 @@ fn open(file: &ChangeFile, ask: &Ask) -> Result<Session, Refusal> {
         return Err(Refusal::Phase(session::over(&state)));
     }
     let begun = state.phase != Phase::Declared || ends.is_carried().map_err(Refusal::Failed)?;
-    if !begun && *ask != Ask::Abort {
+    if !begun {
         let message = "the change was not started";
         let error = Error::new(Kind::Precondition, Code::CHANGE_UNKNOWN, message);
         return Err(Refusal::Phase(error.hint("`contraflow run` starts it.")));

@@ -102,7 +102,7 @@ pub fn gather(session: &Session) -> Result<Status> {
         let ledger = session.ledger()?;
         let mut ledger = lock(&ledger);
         saved = ledger.load()?;
-        running = ledger.runner()?.filter(|runner| is_alive(runner.pid));
+        running = ledger.runner()?.filter(is_alive);
         progress = ledger
             .reported()?
             .and_then(|text| serde_json::from_str(&text).ok());

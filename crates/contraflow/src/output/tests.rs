@@ -84,7 +84,8 @@ fn a_place_beyond_the_file_and_no_place_are_shown_too() {
     let (_, err) = printed(Form::Human, |o| o.problems(&file("a"), &[problem]).unwrap());
     assert_eq!(
         err,
-        "warning[CF0110]: odd\n  --> contraflow.yaml (old end)\n\n"
+        "warning[CF0110]: odd\n  --> contraflow.yaml (old end)\n hint: `contraflow explain \
+         CF0110`\n\n"
     );
 }
 

@@ -89,7 +89,7 @@ limits: { fence_max: 2, letters_max: 0 }
             "CF0004 10:5 a pair lacks the key `old`",
             "CF0007 11:14 `key` names `a` twice",
             "CF0003 12:1 the change file has no key `histroy` | Did you mean `history`?",
-            "CF0003 13:10 `gates` has no key `lag_max` | Did you mean `lag_events_max`?",
+            "CF0003 13:10 `gates` has no key `lag_max` | Known keys: lag_events_max.",
             "CF0005 14:22 `fence_max` must be a duration such as `500ms`, `5s`, `2m`, found `2`",
             "CF0005 14:38 `letters_max` must be from 1 to 10000000, found `0`",
         ]

@@ -1,0 +1,151 @@
+//! What a compare must never call equal, and what it must not count twice.
+
+use std::sync::Arc;
+
+use contraflow_core::gate::Rule;
+use contraflow_core::lease::Epoch;
+use contraflow_core::probe::Silent;
+use contraflow_core::side::{Direction, Side};
+use contraflow_engine::compare::{Comparer, Comparison};
+use contraflow_engine::context::Context;
+use contraflow_engine::tasks::Stop;
+use contraflow_engine::turn::{self, Turn};
+use contraflow_engine::worker::Worker;
+
+use super::files::File;
+use super::load::{OPERATIONS, context, context_mapped, expanded, started, until};
+
+const OLD: &str = "create table people (id integer primary key, name text not null,
+    tag text unique, n integer not null);
+    insert into people values (1, 'a', null, 1), (2, 'b', null, 2)";
+/// It does not take every name.
+const NEW: &str = "create table contacts (id integer primary key,
+    label text not null check (label <> 'bad'), tag text unique, kind text not null)";
+
+fn copied(context: &Arc<Context>) -> Worker {
+    let worker = started(context, Side::Old);
+    until(&worker, || worker.status().history_done);
+    worker
+}
+
+fn compared(context: &Context, worker: &Worker) -> Comparison {
+    let windows = worker.windows().unwrap();
+    let window = windows.open_with_keys();
+    let mut comparer = Comparer::open(context, worker.direction).unwrap();
+    let found = comparer.full(worker, &windows, &window, &Stop::default());
+    windows.close(&window);
+    found.unwrap()
+}
+
+/// Lets everybody write to the mirror, as a person with a shell can.
+fn unguarded(file: &File) {
+    let names = "select group_concat('drop trigger \"' || name || '\"', ';')
+                 from sqlite_schema where type = 'trigger'";
+    file.db.execute_batch(&file.one::<String>(names)).unwrap();
+}
+
+/// A change in which key 2 has a letter: the new end does not take its name.
+fn with_a_letter(old: &File, context: &Arc<Context>) -> Worker {
+    let worker = copied(context);
+    let sql = "update people set name = 'bad' where id = 2";
+    old.db.execute_batch(sql).unwrap();
+    until(&worker, || {
+        turn::letters(context, Direction::Forward).unwrap() == 1
+    });
+    worker
+}
+
+#[test]
+fn a_row_that_is_scanned_and_cannot_be_looked_up_is_not_equal() {
+    let old = File::new(&OLD.replace("id integer primary key", "id text primary key"));
+    let new = File::new(&NEW.replace("id integer primary key", "id text primary key"));
+    let context = context_mapped(&old, &new, Arc::new(Silent), OPERATIONS, "id text?");
+    for side in Side::BOTH {
+        expanded(&context, side);
+    }
+    let worker = copied(&context);
+    assert!(compared(&context, &worker).is_clean());
+    unguarded(&old);
+    let lost = "insert into people values (null, 'lost', null, 3)";
+    old.db.execute_batch(lost).unwrap();
+    let found = compared(&context, &worker);
+    assert!(!found.is_clean(), "{found:?}");
+    old.db
+        .execute_batch("delete from people where id is null")
+        .unwrap();
+    assert!(compared(&context, &worker).is_clean());
+    unguarded(&new);
+    let rogue = "insert into contacts values (null, 'extra', null, 'x')";
+    new.db.execute_batch(rogue).unwrap();
+    let found = compared(&context, &worker);
+    assert!(!found.is_clean(), "only the count of rows tells: {found:?}");
+}
+
+#[test]
+fn a_flow_that_was_started_anew_fails_the_turn() {
+    let (old, new) = (File::new(OLD), File::new(NEW));
+    let context = context(&old, &new);
+    let mut worker = copied(&context);
+    let mut turn = Turn::new(Side::Old, false, &worker).unwrap();
+    let stop = Stop::default();
+    turn.judge(&context, Epoch::FIRST, &worker, &stop).unwrap();
+    worker.stop();
+    let worker = copied(&context);
+    // Its windows know of this write, those of the turn do not.
+    old.db
+        .execute_batch("delete from people where id = 1")
+        .unwrap();
+    turn.fence(&context, Epoch::FIRST).unwrap();
+    let drained = turn.drain(&context, &worker).unwrap_err();
+    assert!(drained.to_string().contains("anew"), "{drained}");
+    let compared = turn.compare(&context, &worker).unwrap_err();
+    assert!(compared.to_string().contains("anew"), "{compared}");
+}
+
+#[test]
+fn an_accepted_loss_excuses_its_own_key_and_no_other() {
+    let (old, new) = (File::new(OLD), File::new(NEW));
+    let context = context(&old, &new);
+    let worker = with_a_letter(&old, &context);
+    unguarded(&new);
+    // Key 2 is equal by another hand, its letter stands; key 1 is lost.
+    new.db
+        .execute_batch(
+            "pragma ignore_check_constraints = on;
+             update contacts set label = 'bad' where id = 2;
+             delete from contacts where id = 1",
+        )
+        .unwrap();
+    let mut turn = Turn::new(Side::Old, true, &worker).unwrap();
+    let judged = turn.judge(&context, Epoch::FIRST, &worker, &Stop::default());
+    let (_, verdicts) = judged.unwrap();
+    let compare = verdicts.iter().find(|v| v.rule == Rule::Compare).unwrap();
+    assert_eq!((compare.open, compare.count), (false, Some(1)));
+    turn.give_up();
+}
+
+#[test]
+fn rows_given_up_at_a_cutover_do_not_close_the_gates_of_the_new_side() {
+    let (old, new) = (File::new(OLD), File::new(NEW));
+    let context = context(&old, &new);
+    let worker = copied(&context);
+    let sql = "insert into people values (3, 'bad', null, 3)";
+    old.db.execute_batch(sql).unwrap();
+    until(&worker, || {
+        turn::letters(&context, Direction::Forward).unwrap() == 1
+    });
+    let mut turn = Turn::new(Side::Old, true, &worker).unwrap();
+    let judged = turn.judge(&context, Epoch::FIRST, &worker, &Stop::default());
+    let (_, verdicts) = judged.unwrap();
+    assert!(verdicts.iter().all(|verdict| verdict.open), "{verdicts:?}");
+    turn.fence(&context, Epoch::FIRST).unwrap();
+    turn.drain(&context, &worker).unwrap();
+    turn.compare(&context, &worker).unwrap();
+    drop(worker);
+    turn.seal(&context, Epoch::FIRST).unwrap();
+    turn::flip(&context, Side::New, Epoch::FIRST.next()).unwrap();
+    let worker = started(&context, Side::New);
+    let found = compared(&context, &worker);
+    assert!(found.is_clean(), "{found:?}");
+    assert_eq!(found.given_up, 1);
+}
