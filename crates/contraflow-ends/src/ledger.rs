@@ -7,12 +7,15 @@ use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Evidence;
 use contraflow_core::ledger::{Answer, Entry, Ledger, Request, RunnerMark, Saved};
 use contraflow_core::phase::{Ask, Phase, State};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Version of the tables below; a newer file is refused.
 const FORMAT: u32 = 1;
+
+/// Each try that fails lets another process make the ledger; there are not so many.
+const WAL_TRIES: u32 = 20;
 
 /// Lines of history kept; older ones go. Enough for months of a change's life.
 const HISTORY_MAX: u64 = 100_000;
@@ -59,8 +62,7 @@ impl SqliteLedger {
         let mut db = Connection::open(path).map_err(broken)?;
         db.busy_timeout(std::time::Duration::from_secs(10))
             .map_err(broken)?;
-        db.pragma_update(None, "journal_mode", "wal")
-            .map_err(broken)?;
+        use_wal(&db)?;
         db.pragma_update(None, "synchronous", "full")
             .map_err(broken)?;
         let format: u32 = db
@@ -102,6 +104,22 @@ impl SqliteLedger {
         tx.commit().map_err(broken)?;
         Ok(SqliteLedger { db, id })
     }
+}
+
+/// Two processes that make a ledger at the same moment both hold it for reading when they ask for
+/// more, and SQLite refuses one of them at once. That one waits for the other, and asks again.
+fn use_wal(db: &Connection) -> Result<()> {
+    for _ in 0..WAL_TRIES {
+        match db.pragma_update(None, "journal_mode", "wal") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                db.execute_batch("begin immediate; rollback")
+                    .map_err(broken)?;
+            }
+            done => return done.map_err(broken),
+        }
+    }
+    db.pragma_update(None, "journal_mode", "wal")
+        .map_err(broken)
 }
 
 impl Ledger for SqliteLedger {

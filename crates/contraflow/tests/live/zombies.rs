@@ -238,6 +238,28 @@ fn a_second_instance_is_refused_while_the_first_lives() {
 }
 
 #[test]
+fn of_several_first_runs_at_once_one_runs_and_none_breaks() {
+    for _ in 0..4 {
+        let fixture = Fixture::new(Plan::PHONEBOOK);
+        let mut runs: Vec<Process> = (0..4).map(|_| fixture.spawn(&["run"], &[])).collect();
+        until("one runs", || {
+            runs.iter_mut()
+                .filter_map(|run| run.runs().then_some(()))
+                .count()
+                == 1
+        });
+        for run in runs
+            .iter_mut()
+            .filter_map(|run| (!run.runs()).then_some(run))
+        {
+            assert_eq!(run.wait(), Some(2), "{}", run.err());
+            assert!(run.err().contains("CF0306"), "{}", run.err());
+        }
+        fixture.wait_for("follow");
+    }
+}
+
+#[test]
 fn a_hold_is_a_true_pause() {
     let fixture = Fixture::new(Plan::PHONEBOOK);
     let mut writers = fixture.writers();
