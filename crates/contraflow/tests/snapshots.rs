@@ -69,7 +69,7 @@ impl<'d> Script<'d> {
 }
 
 /// Numbers and names of JSON that differ from run to run.
-const NUMBERS: [&str; 4] = ["at_ms", "beat_ms", "since_ms", "pid"];
+const NUMBERS: [&str; 5] = ["at_ms", "beat_ms", "since_ms", "started", "pid"];
 const NAMES: [&str; 2] = ["run", "ledger"];
 
 fn masked(text: &str, folder: &Path) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Sequence, Switch, Table, fenced};
+use contraflow_core::end::{Sequence, Switch, fenced};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, Standing};
 use contraflow_core::position::Position;
@@ -231,7 +231,6 @@ impl Switch for GuardRow {
             tx.execute(&sql, [ledger]).map_err(failure)?;
             // Whatever became of the triggers, the end is again as its standing says. A role that
             // knows no more than the names of its tables leaves them as they are.
-            let bound = |table: &Table| !table.shape.key.is_empty();
             match standing(tx, &self.context)? {
                 Some(found) if has_keys(&self.context) => {
                     set_triggers(tx, &self.context, found.gate, found.epoch)

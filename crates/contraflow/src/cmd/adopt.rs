@@ -58,3 +58,17 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     })?;
     Ok(exit)
 }
+
+fn take_over(session: &Session) -> anyhow::Result<Vec<&'static str>> {
+    let ledger = session.ledger()?;
+    let name = lock(&ledger).id().to_owned();
+    let mut ends = Vec::new();
+    for side in Side::BOTH {
+        let mut switch = session.context.side(side).switch()?;
+        if switch.standing()?.is_some() {
+            switch.adopt(&name)?;
+            ends.push(side.name());
+        }
+    }
+    Ok(ends)
+}
