@@ -308,7 +308,8 @@ impl Ledger for SqliteLedger {
         tx.execute(
             "insert into runner (id, run, pid, beat_ms, started) values (1, ?1, ?2, ?3, ?5)
              on conflict (id) do update set run = excluded.run, pid = excluded.pid,
-               beat_ms = excluded.beat_ms, started = excluded.started where run = excluded.run or beat_ms < ?4",
+               beat_ms = excluded.beat_ms, started = excluded.started
+             where run = excluded.run or beat_ms < ?4",
             rusqlite::params![mark.run, mark.pid, mark.beat_ms, stale, mark.started],
         )
         .map_err(broken)?;

@@ -2,9 +2,9 @@
 //!
 //! Whoever reads rows to carry or to compare them later opens a window first. From then on the
 //! flow records every key it receives a change of, together with what it has received, in one
-//! critical section, before it applies the change: a change is either visible to the read (`since` is at or
-//! after everything received before), or it is recorded. A row whose key was touched by a batch
-//! that ends after `since` is dropped; the change carries a newer one.
+//! critical section, before it applies the change: a change is either visible to the read (`since`
+//! is at or after everything received before), or it is recorded. A row whose key was touched by a
+//! batch that ends after `since` is dropped; the change carries a newer one.
 //!
 //! One transaction may touch millions of keys, so a touch is 16 bytes: 96 bits of the key's digest
 //! and the batch. The keys themselves are kept for windows that ask for them, up to a bound; past

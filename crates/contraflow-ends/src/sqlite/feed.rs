@@ -329,13 +329,12 @@ fn journal_key(row: &rusqlite::Row<'_>, table: &Table) -> Result<Vec<Value>> {
     Ok(key)
 }
 
+/// Events, and the key at which they were cut off.
+type Shown = (Vec<Event>, Option<(PairId, Key)>);
+
 /// Events with the newest row of each key, until they are too many bytes: then the key at which
 /// the next batch begins.
-fn images(
-    tx: &Transaction<'_>,
-    context: &Context,
-    stretch: &Stretch,
-) -> Result<(Vec<Event>, Option<(PairId, Key)>)> {
+fn images(tx: &Transaction<'_>, context: &Context, stretch: &Stretch) -> Result<Shown> {
     let mut complements = HashMap::new();
     let mut events = Vec::with_capacity(stretch.order.len());
     let mut bytes = 0;

@@ -296,7 +296,7 @@ pub(super) fn is_numeric(declared: &str) -> bool {
     let other = [
         "INT", "CHAR", "CLOB", "TEXT", "BLOB", "REAL", "FLOA", "DOUB",
     ];
-    !upper.is_empty() && !other.iter().any(|word| has(word))
+    !upper.is_empty() && !other.iter().any(|word| upper.contains(word))
 }
 
 fn declaration_of(column: &Column, rowid_alias: Option<&str>, autoincrement: bool) -> String {

@@ -309,7 +309,7 @@ fn victims(names: &Names, pair: PairId, table: &Table, unique: &[UniqueIndex], o
             .map(|(name, _)| name.as_str())
             .eq(key.iter().copied());
         let exact = |(_, collation): &&(String, String)| collation.eq_ignore_ascii_case("binary");
-        if is_key && columns.iter().all(|column| exact(&column)) {
+        if is_key && columns.iter().all(exact) {
             continue;
         }
         let same: Vec<String> = columns
