@@ -292,7 +292,6 @@ fn declared_type(declared: &str) -> Type {
 /// Whether a declared type has numeric affinity, by SQLite's own rules.
 pub(super) fn is_numeric(declared: &str) -> bool {
     let upper = declared.to_ascii_uppercase();
-    let has = |word: &&str| upper.contains(*word);
     let other = [
         "INT", "CHAR", "CLOB", "TEXT", "BLOB", "REAL", "FLOA", "DOUB",
     ];
