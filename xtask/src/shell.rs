@@ -59,6 +59,7 @@ pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result
 #[cfg(feature = "bench")]
 #[expect(clippy::disallowed_methods, reason = "the one clock of the chores")]
 pub(crate) fn pause(time: Duration) {
+    // Between looks at another process that has no way to call back.
     std::thread::sleep(time);
 }
 

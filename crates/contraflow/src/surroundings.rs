@@ -43,6 +43,7 @@ impl Clock for SystemClock {
 
     #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     fn sleep(&self, time: Duration) {
+        // Everybody else waits through `Clock`, which a test replaces by one that stands still.
         std::thread::sleep(time);
     }
 }

@@ -3,7 +3,7 @@
 use super::Findings;
 use super::repo::Repo;
 
-/// Promises of later work, in code or in comments.
+/// Promises of later work, in code or in comments: the words that the rule looks for.
 const PROMISES: &[&str] = &["FIXME", "XXX"];
 
 /// Code that says it is not there, and tests that are not run.

@@ -76,6 +76,19 @@ impl Names {
         &self.prefix
     }
 
+    /// The condition on what lies beside a row: the pair is bound first, then `width` key columns.
+    pub(super) fn beside(&self, width: usize) -> String {
+        let column = |i: usize| {
+            if i < width {
+                format!("k{i} = ?{}", i + 2)
+            } else {
+                format!("k{i} = 0")
+            }
+        };
+        let columns: Vec<String> = (0..self.key_width).map(column).collect();
+        format!("pair = ?1 and {}", columns.join(" and "))
+    }
+
     /// `k0, k1, …` for a key of `width` columns, padded with zeros to the widest key.
     pub(super) fn key_columns(&self) -> String {
         let columns: Vec<String> = (0..self.key_width).map(|i| format!("k{i}")).collect();

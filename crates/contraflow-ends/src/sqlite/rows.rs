@@ -153,21 +153,8 @@ pub(super) fn complement(
     pair: PairId,
     key: &Key,
 ) -> Result<Complement> {
-    let width = table.shape.key.len();
-    let is: Vec<String> = (0..names.key_width)
-        .map(|i| {
-            if i < width {
-                format!("k{i} = ?{}", i + 2)
-            } else {
-                format!("k{i} = 0")
-            }
-        })
-        .collect();
-    let sql = format!(
-        "select document from {} where pair = ?1 and {}",
-        names.complement,
-        is.join(" and ")
-    );
+    let beside = names.beside(table.shape.key.len());
+    let sql = format!("select document from {} where {beside}", names.complement);
     let mut statement = db.prepare_cached(&sql).map_err(failure)?;
     statement.raw_bind_parameter(1, pair.0).map_err(failure)?;
     bind_key(&mut statement, 2, table, key)?;

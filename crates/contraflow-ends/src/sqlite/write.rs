@@ -258,21 +258,8 @@ impl<'t> TableWriter<'t> {
             return Ok(());
         }
         let names = &self.context.names;
-        let width = self.table.shape.key.len();
-        let is: Vec<String> = (0..names.key_width)
-            .map(|i| {
-                if i < width {
-                    format!("k{i} = ?{}", i + 2)
-                } else {
-                    format!("k{i} = 0")
-                }
-            })
-            .collect();
-        let sql = format!(
-            "delete from {} where pair = ?1 and {}",
-            names.complement,
-            is.join(" and ")
-        );
+        let beside = names.beside(self.table.shape.key.len());
+        let sql = format!("delete from {} where {beside}", names.complement);
         let mut statement = self.tx.prepare_cached(&sql).map_err(failure)?;
         statement
             .raw_bind_parameter(1, self.pair.0)

@@ -48,6 +48,7 @@ fn addresses_and_raw_data_of_tests_may_be_long() {
 #[test]
 fn promises_and_stubs() {
     let rule = words::banned_words;
+    // What the rule must find, as text: none of it stands in this code.
     let text = "// FIXME later\ntodo!();\n#[ignore]\nlet a = \"FIXME todo!\"; // XXXL";
     let found = found(rule, &[(CORE, text)]);
     assert_eq!(found.len(), 3, "{found:?}");
@@ -57,6 +58,7 @@ fn promises_and_stubs() {
 #[test]
 fn clocks_outside_of_a_clock() {
     let rule = words::clocks;
+    // A sample for the rule; nothing sleeps here.
     let sleep = "std::thread::sleep(time);";
     assert_eq!(found(rule, &[(CORE, sleep)]).len(), 1);
     let clock = format!("impl Clock for Real {{ fn sleep() {{ {sleep} }} }}");
