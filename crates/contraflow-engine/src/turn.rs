@@ -29,9 +29,10 @@ use crate::worker::Worker;
 const TOUCHED_MAX: usize = 500;
 /// Rounds of comparing what changed, before the fence, to get there.
 const ROUNDS: u32 = 8;
-/// How long the gates wait for letters that the flow is about to try again.
-const LETTERS_WAIT: Duration = Duration::from_secs(2);
-/// How often letters are looked at while they may settle by themselves.
+/// How long the gates wait for what the flow is about to settle by itself: lag that the compare
+/// before them has left, and letters that are due to be tried again.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
+/// How often is looked whether it has settled.
 const SETTLE: Duration = Duration::from_millis(5);
 /// Rows on which the laws of the mapping are tried.
 const LAW_ROWS: u64 = 200;
@@ -92,8 +93,6 @@ impl Turn {
         let comparison = comparer.full(worker, &self.windows, &window, stop);
         self.window = Some(window);
         let comparison = comparison?;
-        let limit = context.clock.elapsed() + LETTERS_WAIT;
-        settle_letters(context, self.direction(), limit)?;
         let mut evidence = gather(context, epoch, self.direction(), worker)?;
         evidence.push(evidence_of(context, epoch, self.direction(), &comparison));
         evidence.push(laws(context, epoch, self.direction())?);
@@ -269,7 +268,7 @@ pub fn flip(context: &Context, gaining: Side, epoch: Epoch) -> Result<()> {
     context.probe.at(Point::FLIP_AFTER)
 }
 
-/// Everything a gate asks that needs no compare.
+/// Everything a gate asks that needs no compare, once the flow has settled or had time to.
 ///
 /// # Errors
 /// When an end cannot be read.
@@ -289,6 +288,7 @@ pub fn gather(
         sample,
         proven: count.is_some(),
     };
+    settle(context, direction, worker)?;
     let lag = worker.status().lag_events;
     let mut structure = context.side(direction.target()).structure()?;
     let violations = structure.foreign_key_violations()?;
@@ -422,9 +422,17 @@ pub(crate) fn retried(context: &Context, direction: Direction) -> Result<Vec<Let
         .collect())
 }
 
-/// Waits until the flow has tried again what only waited for another row.
-fn settle_letters(context: &Context, direction: Direction, deadline: Duration) -> Result<()> {
-    while !retried(context, direction)?.is_empty() && context.clock.elapsed() < deadline {
+/// Waits until the flow has caught up and has tried again what only waited for another row.
+fn settle(context: &Context, direction: Direction, worker: &Worker) -> Result<()> {
+    let deadline = context.clock.elapsed() + SETTLE_MAX;
+    let behind = || {
+        let status = worker.status();
+        let lag = status.lag_events;
+        status.failure.is_none() && lag.is_none_or(|lag| lag > context.allowed(Rule::Lag))
+    };
+    while context.clock.elapsed() < deadline
+        && (behind() || !retried(context, direction)?.is_empty())
+    {
         context.clock.sleep(SETTLE);
     }
     Ok(())
