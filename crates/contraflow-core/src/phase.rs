@@ -244,7 +244,10 @@ pub enum Ask {
     /// Go on after a hold.
     Resume,
     /// Compare both ends, whole.
-    Verify,
+    Verify {
+        /// Name the keys that differ in the answer, which the ledger keeps.
+        keys: bool,
+    },
     /// Carry keys again.
     Repair {
         /// The pair's old table.

@@ -63,7 +63,7 @@ impl SqliteLedger {
         db.busy_timeout(std::time::Duration::from_secs(10))
             .map_err(broken)?;
         use_wal(&db)?;
-        db.pragma_update(None, "synchronous", "full")
+        db.pragma_update(None, "synchronous", "extra")
             .map_err(broken)?;
         let format: u32 = db
             .query_row("pragma user_version", [], |row| row.get(0))

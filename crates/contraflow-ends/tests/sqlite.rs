@@ -6,6 +6,7 @@ mod files;
 mod guard;
 mod load;
 mod peculiar;
+mod places;
 mod runs;
 mod sim;
 

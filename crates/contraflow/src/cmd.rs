@@ -18,6 +18,8 @@ pub mod wait;
 
 pub mod ask;
 
+pub mod verify;
+
 pub mod diff;
 
 pub mod letters;

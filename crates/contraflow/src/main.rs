@@ -45,8 +45,7 @@ enum Verb {
     Hold(ask::Hold),
     /// Go on after a hold.
     Resume(ask::Plain),
-    /// Compare both ends through the mapping, whole.
-    Verify(ask::Plain),
+    Verify(cmd::verify::Args),
     Diff(cmd::diff::Args),
     /// Carry keys again, through the flow.
     Repair(ask::Repair),
@@ -98,7 +97,7 @@ fn run(verb: &Verb, out: &mut Output) -> anyhow::Result<Exit> {
             ask::run("hold", args.change.as_ref(), &ask, out)
         }
         Verb::Resume(args) => ask::run("resume", args.change.as_ref(), &Ask::Resume, out),
-        Verb::Verify(args) => ask::run("verify", args.change.as_ref(), &Ask::Verify, out),
+        Verb::Verify(args) => cmd::verify::run(args, out),
         Verb::Diff(args) => cmd::diff::run(args, out),
         Verb::Repair(args) => ask::run("repair", args.change.as_ref(), &args.ask(), out),
         Verb::Letters(args) => cmd::letters::run(args, out),

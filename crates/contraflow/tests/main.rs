@@ -8,5 +8,6 @@ mod history;
 mod input;
 mod live;
 mod over;
+mod proof;
 mod snapshots;
 mod verbs;

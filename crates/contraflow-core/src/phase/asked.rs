@@ -18,7 +18,7 @@ pub(super) fn asked(mode: Mode, state: &State, ask: &Ask) -> Result<Decision> {
         Ask::Cutover { .. } => cut_over(state),
         Ask::Rollback { .. } => rolled_back(mode, state),
         Ask::Contract => contracted(state),
-        Ask::Verify | Ask::Repair { .. } | Ask::Replay { .. } => match state.carries() {
+        Ask::Verify { .. } | Ask::Repair { .. } | Ask::Replay { .. } => match state.carries() {
             Some(_) if !state.phase.is_turn() => Ok(stay(state)),
             _ => refused(state, "no flow is running that could carry or compare"),
         },

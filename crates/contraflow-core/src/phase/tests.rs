@@ -233,7 +233,7 @@ fn every_phase_answers_every_input_without_a_dead_end() {
             reason: String::new(),
         },
         Ask::Resume,
-        Ask::Verify,
+        Ask::Verify { keys: false },
     ];
     for phase in phases() {
         let granted = asks

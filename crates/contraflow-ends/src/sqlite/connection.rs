@@ -51,7 +51,8 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 fn prepare_writer(db: &Connection) -> Result<()> {
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
         .map_err(failure)?;
-    db.pragma_update(None, "synchronous", "full")
+    // As `full`, and for a rollback journal the folder too: an unlinked journal must stay so.
+    db.pragma_update(None, "synchronous", "extra")
         .map_err(failure)?;
     // Rows arrive in the order of the feed, not of their references; the cutover gate validates.
     db.pragma_update(None, "foreign_keys", false)

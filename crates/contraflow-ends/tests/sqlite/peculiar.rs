@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::end::{Apply, End, Feed, Progress, Role, Start, Step, Switch, Table};
-use contraflow_core::error::Kind;
+use contraflow_core::error::{Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Silent;
@@ -78,7 +78,20 @@ impl Carried {
         self.file.db.execute_batch(script).unwrap();
     }
 
-    fn journal(&self) -> String {
+    /// A feed of its own behind a place.
+    pub(super) fn reopened(&self, place: &Position) -> Result<()> {
+        let mut feed = self.end().feed(&self.role).unwrap();
+        feed.open(&Start::After(place.clone()))
+    }
+
+    /// Who uses the table.
+    pub(super) fn users(&self) -> Vec<String> {
+        let mut structure = self.end().structure(&self.role).unwrap();
+        let users = structure.users().unwrap().unwrap();
+        users.into_iter().map(|user| user.who).collect()
+    }
+
+    pub(super) fn journal(&self) -> String {
         format!("\"_contraflow_odd_{}_journal\"", self.role.side)
     }
 }

@@ -73,7 +73,7 @@ impl Runner<'_> {
                 Ask::Abort => self.state.phase == Phase::Aborted,
                 Ask::Hold { .. }
                 | Ask::Resume
-                | Ask::Verify
+                | Ask::Verify { .. }
                 | Ask::Repair { .. }
                 | Ask::Replay { .. } => true,
             };

@@ -9,7 +9,7 @@ use contraflow_core::phase::{Ask, Input, State, decide};
 use contraflow_core::record::{Key, PairId};
 use contraflow_core::shape::Type;
 use contraflow_core::value::Value;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::answers::{granted, refused};
 use super::{Runner, Until, lock, no_turn};
@@ -23,21 +23,34 @@ use crate::worker::Worker;
 const RECARRY_WAIT: Duration = Duration::from_secs(30);
 
 /// The outcome of a verify, for every display.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Verified {
-    compared: u64,
-    diverged: u64,
-    unproven: u64,
-    narrowed: u64,
-    clean: bool,
-    findings: Vec<Named>,
+    /// Rows of the authority that were compared.
+    pub compared: u64,
+    /// Keys proven to differ.
+    pub diverged: u64,
+    /// Keys that could not be compared.
+    pub unproven: u64,
+    /// Keys that were looked at one by one.
+    pub narrowed: u64,
+    /// Whether everything was compared and nothing differs.
+    pub clean: bool,
+    /// The first keys that differ.
+    pub findings: Vec<Named>,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Named {
-    table: String,
-    kind: &'static str,
-    fields: Vec<String>,
+/// One key that differs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Named {
+    /// The pair's old table.
+    pub table: String,
+    /// How it differs.
+    pub kind: String,
+    /// Fields that differ, or why it cannot be mapped.
+    pub fields: Vec<String>,
+    /// The key in the authority's form, for those who asked for keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Vec<String>>,
 }
 
 impl Runner<'_> {
@@ -93,7 +106,7 @@ impl Runner<'_> {
             Ask::Cutover { .. }
             | Ask::Rollback { .. }
             | Ask::Contract
-            | Ask::Verify
+            | Ask::Verify { .. }
             | Ask::Repair { .. }
             | Ask::Replay { .. } => true,
             Ask::Abort | Ask::Hold { .. } | Ask::Resume => false,
@@ -135,7 +148,7 @@ impl Runner<'_> {
                 self.keep(decision, "asked", "resumed by request")?;
                 lock(&self.ledger).answer(request.id, &granted("the change goes on"))
             }
-            Ask::Verify => self.verify(request.id),
+            Ask::Verify { keys } => self.verify(request.id, *keys),
             Ask::Repair { table, keys } => self.repair(request.id, table, keys),
             Ask::Replay { ids } => self.replay(request.id, ids),
             Ask::Contract | Ask::Cutover { .. } | Ask::Rollback { .. } | Ask::Abort => {
@@ -159,7 +172,7 @@ impl Runner<'_> {
         }
     }
 
-    fn verify(&mut self, id: u64) -> Result<()> {
+    fn verify(&mut self, id: u64, keys: bool) -> Result<()> {
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let direction = worker.direction;
         let result = full_compare(&self.context, worker, &self.stop)?;
@@ -173,27 +186,32 @@ impl Runner<'_> {
                 "{} keys differ, {} could not be compared, of {} rows",
                 result.diverged, result.unproven, result.compared
             );
-            answer.hint = Some("`contraflow diff --key K` shows one, `repair` carries it.".into());
+            answer.hint = Some(
+                "`contraflow verify --keys` names them, `diff --key K` shows one, `repair K` \
+                 carries it again."
+                    .into(),
+            );
         }
-        answer.data = serde_json::to_string(&self.verified(&result)).ok();
+        answer.data = serde_json::to_string(&self.verified(&result, keys)).ok();
         let text = answer.text.clone();
         lock(&self.ledger).answer(id, &answer)?;
         self.note("verified", &text)
     }
 
-    fn verified(&self, result: &Comparison) -> Verified {
+    fn verified(&self, result: &Comparison, keys: bool) -> Verified {
         let named = |finding: &compare::Finding| {
             let (kind, fields) = match &finding.kind {
-                compare::Kind::Missing => ("missing", Vec::new()),
-                compare::Kind::Extra => ("extra", Vec::new()),
-                compare::Kind::Different(fields) => ("different", fields.clone()),
-                compare::Kind::Unmappable(why) => ("unmappable", vec![why.clone()]),
-                compare::Kind::Unproven => ("unproven", Vec::new()),
+                compare::Kind::Missing => ("missing".to_owned(), Vec::new()),
+                compare::Kind::Extra => ("extra".to_owned(), Vec::new()),
+                compare::Kind::Different(fields) => ("different".to_owned(), fields.clone()),
+                compare::Kind::Unmappable(why) => ("unmappable".to_owned(), vec![why.clone()]),
+                compare::Kind::Unproven => ("unproven".to_owned(), Vec::new()),
             };
             Named {
                 table: self.context.pair(finding.pair).old.clone(),
                 kind,
                 fields,
+                key: keys.then(|| finding.key.0.iter().map(shown).collect()),
             }
         };
         Verified {
@@ -325,6 +343,12 @@ pub fn typed_key<'t>(types: impl Iterator<Item = &'t Type>, texts: &[String]) ->
         key.push(value);
     }
     Ok(Key(key))
+}
+
+/// A value of a key as `diff` and `repair` take it.
+#[must_use]
+pub fn shown(value: &Value) -> String {
+    contraflow_core::codec::text::to_text(value).unwrap_or_else(|| value.kind().to_owned())
 }
 
 fn counted(count: usize, what: &str) -> String {

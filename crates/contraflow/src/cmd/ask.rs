@@ -1,5 +1,5 @@
 //! Verbs that ask something of a change: `cutover`, `rollback`, `contract`, `abort`, `hold`,
-//! `resume`, `verify`, `repair`.
+//! `resume`, `repair`.
 
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
@@ -96,11 +96,28 @@ pub fn run(
     ask: &Ask,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
+    run_showing(verb, change, ask, out, |_, _| Ok(()))
+}
+
+/// As [`run`]; `show` says more of an answer for people, before its verdict.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_showing(
+    verb: &str,
+    change: Option<&PathBuf>,
+    ask: &Ask,
+    out: &mut Output,
+    show: impl FnOnce(&Answer, &mut Output) -> anyhow::Result<()>,
+) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(change.map(PathBuf::as_path))?;
-    match open(&file, ask) {
-        Ok(session) => answer(verb, &session, ask, out),
-        Err(refusal) => refuse(verb, refusal, &file, out),
-    }
+    let session = match open(&file, ask) {
+        Ok(session) => session,
+        Err(refusal) => return refuse(verb, refusal, &file, out),
+    };
+    let answer = wait(&session, ask, out)?;
+    show(&answer, out)?;
+    tell(verb, &answer, out)
 }
 
 /// The session that a request needs. Nothing is begun for a request: `run` begins a change.
@@ -127,7 +144,7 @@ fn open(file: &ChangeFile, ask: &Ask) -> Result<Session, Refusal> {
         | Ask::Contract
         | Ask::Hold { .. }
         | Ask::Resume
-        | Ask::Verify
+        | Ask::Verify { .. }
         | Ask::Repair { .. }
         | Ask::Replay { .. } => Session::to_run(file),
     }
@@ -146,11 +163,10 @@ fn refuse(
     }
 }
 
-fn answer(verb: &str, session: &Session, ask: &Ask, out: &mut Output) -> anyhow::Result<Exit> {
+fn wait(session: &Session, ask: &Ask, out: &mut Output) -> anyhow::Result<Answer> {
     let stop = Stop::default();
     stop_on_signals(&stop)?;
-    let answer = request::ask(session, ask, &stop, out)?;
-    tell(verb, &answer, out)
+    Ok(request::ask(session, ask, &stop, out)?)
 }
 
 /// Tells an answer in the form asked for.
@@ -191,7 +207,8 @@ pub fn run_final(verb: &str, args: &Final, ask: &Ask, out: &mut Output) -> anyho
     if !args.yes {
         confirm(verb, &session, out)?;
     }
-    answer(verb, &session, ask, out)
+    let answer = wait(&session, ask, out)?;
+    tell(verb, &answer, out)
 }
 
 fn confirm(verb: &str, session: &Session, out: &mut Output) -> anyhow::Result<()> {

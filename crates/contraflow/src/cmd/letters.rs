@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use contraflow_core::code::Code;
-use contraflow_core::codec::text;
 use contraflow_core::end::StoredLetter;
 use contraflow_core::error::{Error, Kind};
 use contraflow_core::phase::Ask;
-use contraflow_core::value::Value;
+use contraflow_engine::runner::requests::shown;
 use serde::Serialize;
 
 use crate::Exit;
@@ -142,7 +141,6 @@ fn letter(session: &Session, stored: &StoredLetter, with_key: bool) -> Letter {
         contraflow_core::side::Side::Old => &pair.old,
         contraflow_core::side::Side::New => &pair.new,
     };
-    let show = |value: &Value| text::to_text(value).unwrap_or_else(|| value.kind().to_owned());
     Letter {
         id: stored.id,
         direction: stored.direction.to_string(),
@@ -151,6 +149,6 @@ fn letter(session: &Session, stored: &StoredLetter, with_key: bool) -> Letter {
         reason: stored.letter.reason.clone(),
         since_ms: stored.since_ms,
         attempts: stored.attempts,
-        key: with_key.then(|| stored.letter.source_key.0.iter().map(show).collect()),
+        key: with_key.then(|| stored.letter.source_key.0.iter().map(shown).collect()),
     }
 }

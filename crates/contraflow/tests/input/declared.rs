@@ -139,6 +139,32 @@ fn types_that_cannot_meet() {
 }
 
 #[test]
+fn a_column_that_makes_numbers_of_text() {
+    let desk = Desk::usual();
+    desk.sql(
+        "v2.db",
+        "create table t2 (id integer primary key, b numeric, n integer)",
+    );
+    refused(
+        &desk,
+        &["error[CF0108]", "`b`", "`007`", "Declare it `text`"],
+    );
+}
+
+#[test]
+fn a_file_whose_text_is_not_utf_8() {
+    let desk = Desk::new();
+    desk.change(CHANGE);
+    let db = rusqlite::Connection::open(desk.path("app.db")).unwrap();
+    db.pragma_update(None, "encoding", "UTF-16le").unwrap();
+    db.execute_batch(TABLE).unwrap();
+    refused(
+        &desk,
+        &["error[CF0110]: the file's text is stored as UTF-16le"],
+    );
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let desk = Desk::over(&format!("{TABLE} create unique index i on t (lower(a));"));
     desk.change(&CHANGE.replace("pairs:", "pairs:\n  - {old: gone, new: g2, key: [id]}"));

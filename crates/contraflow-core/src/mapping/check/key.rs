@@ -78,7 +78,7 @@ pub(super) fn images(
                         planned.law.name()
                     );
                     let problem = Problem::error(Code::KEY_NOT_ISO, message).place(planned.place);
-                    problems.push(problem.hint("Keys can only be renamed or widened."));
+                    problems.push(problem.hint("Keys can only be renamed."));
                     break;
                 }
             }
@@ -117,8 +117,7 @@ pub(super) fn new_places(
     sorted.iter_mut().for_each(|places| places.sort_unstable());
     if problems.is_empty() && (sorted[0] != sorted[1] || places.len() != images.len()) {
         let message = "the new key is not the image of the old key";
-        let hint =
-            "Each key field of one side must be a key field of the other, renamed or widened.";
+        let hint = "Each key field of one side must be a key field of the other, by whatever name.";
         problems.push(
             Problem::error(Code::KEY_NOT_ISO, message)
                 .at(Side::New)
