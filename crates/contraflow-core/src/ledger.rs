@@ -121,11 +121,12 @@ pub trait Ledger: Send {
     /// When the ledger cannot be read.
     fn requests(&mut self) -> Result<Vec<Request>>;
 
-    /// Answers a request.
+    /// Answers a request in the name of a run.
     ///
     /// # Errors
-    /// When the ledger cannot be written.
-    fn answer(&mut self, id: u64, answer: &Answer) -> Result<()>;
+    /// [`crate::code::Code::FENCED`] when another process has the run: whoever was overtaken in the
+    /// middle of its work must not answer for it. When the ledger cannot be written.
+    fn answer(&mut self, run: &str, id: u64, answer: &Answer) -> Result<()>;
 
     /// The answer to a request, when there is one.
     ///

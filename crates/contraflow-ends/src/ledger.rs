@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use contraflow_core::code::Code;
+use contraflow_core::end::fenced;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Evidence;
 use contraflow_core::ledger::{Answer, Entry, Ledger, Request, RunnerMark, Saved};
@@ -277,14 +278,27 @@ impl Ledger for SqliteLedger {
         Ok(requests)
     }
 
-    fn answer(&mut self, id: u64, answer: &Answer) -> Result<()> {
-        self.db
-            .execute(
-                "update request set answer = ?1 where id = ?2 and answer is null",
-                rusqlite::params![into(answer)?, id],
+    fn answer(&mut self, run: &str, id: u64, answer: &Answer) -> Result<()> {
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(broken)?;
+        let held: bool = tx
+            .query_row(
+                "select exists (select 1 from runner where run = ?1)",
+                [run],
+                |row| row.get(0),
             )
-            .map(|_| ())
-            .map_err(broken)
+            .map_err(broken)?;
+        if !held {
+            return Err(fenced("the run was taken over"));
+        }
+        tx.execute(
+            "update request set answer = ?1 where id = ?2 and answer is null",
+            rusqlite::params![into(answer)?, id],
+        )
+        .map_err(broken)?;
+        tx.commit().map_err(broken)
     }
 
     fn answered(&mut self, id: u64) -> Result<Option<Answer>> {

@@ -89,10 +89,12 @@ fn by_ourselves(
     out: &mut Output,
 ) -> Result<Answer> {
     let mut display = Display::new(out, true);
+    let mark = mark();
+    let run = mark.run.clone();
     let runner = Runner::start(
         Arc::clone(&session.context),
         Arc::clone(ledger),
-        mark(),
+        mark,
         is_alive,
         stop.clone(),
         &mut display,
@@ -100,7 +102,7 @@ fn by_ourselves(
     let runner = runner.or_else(|error| {
         if error.code != Code::ALREADY_RUNNING {
             // Whoever was told no must not get it later, from a run under other circumstances.
-            lock(ledger).answer(id, &refused(&error))?;
+            lock(ledger).answer(&run, id, &refused(&error))?;
         }
         Err(error)
     })?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use contraflow_core::code::Code;
 use contraflow_core::error::Result;
-use contraflow_core::ledger::{Entry, Ledger, RunnerMark};
+use contraflow_core::ledger::{Answer, Entry, Ledger, RunnerMark};
 use contraflow_core::phase::{Ask, Phase, State};
 use contraflow_core::probe::{Point, Probe};
 use contraflow_ends::ledger::SqliteLedger;
@@ -177,6 +177,34 @@ fn a_request_that_was_withdrawn_is_neither_answered_again_nor_taken() {
     state.asked = Some(taken);
     ledger.commit(0, &state, "m", &entry).unwrap();
     assert!(!ledger.withdraw(taken).unwrap(), "it was taken");
+}
+
+/// It was silent for so long that another process took its place, and came back in the middle of a
+/// compare that its voided lease had spoiled.
+#[test]
+fn a_run_that_was_overtaken_does_not_answer() {
+    let old = File::new(OLD);
+    let mut ledger = SqliteLedger::open(&old.path.with_file_name("ledger.db"), "l").unwrap();
+    let id = ledger
+        .ask(&Ask::Verify { keys: false }, &mark("asker"))
+        .unwrap();
+    let answer = |text: &str| Answer {
+        granted: text == "clean",
+        code: None,
+        text: text.to_owned(),
+        detail: None,
+        hint: None,
+        data: None,
+    };
+    ledger.beat(&mark("silent"), 0).unwrap();
+    ledger.beat(&mark("next"), u64::MAX).unwrap();
+    let error = ledger
+        .answer("silent", id, &answer("unproven"))
+        .unwrap_err();
+    assert_eq!(error.code, Code::FENCED);
+    assert!(ledger.answered(id).unwrap().is_none());
+    ledger.answer("next", id, &answer("clean")).unwrap();
+    assert_eq!(ledger.answered(id).unwrap().unwrap().text, "clean");
 }
 
 #[test]

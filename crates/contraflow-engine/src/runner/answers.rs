@@ -90,7 +90,7 @@ impl Runner<'_> {
                 }
             };
             answer.data = serde_json::to_string(&self.verdicts).ok();
-            lock(&self.ledger).answer(id, &answer)?;
+            lock(&self.ledger).answer(&self.mark.run, id, &answer)?;
         }
         self.forget_asked()
     }

@@ -66,7 +66,7 @@ impl Runner<'_> {
             self.effects.clear();
             match self.take(&request) {
                 Ok(()) => return self.run(Until::Answered(id)),
-                Err(error) => lock(&self.ledger).answer(id, &refused(&error))?,
+                Err(error) => lock(&self.ledger).answer(&self.mark.run, id, &refused(&error))?,
             }
         }
         lock(&self.ledger).leave(&self.mark.run)?;
@@ -95,7 +95,7 @@ impl Runner<'_> {
             Err(error) if matches!(error.kind, Kind::Fenced | Kind::Ambiguous | Kind::Internal) => {
                 Err(error)
             }
-            Err(error) => lock(&self.ledger).answer(request.id, &refused(&error)),
+            Err(error) => lock(&self.ledger).answer(&self.mark.run, request.id, &refused(&error)),
         }
     }
 
@@ -129,7 +129,7 @@ impl Runner<'_> {
                 &self.state,
                 &Input::Asked(request.ask.clone()),
             ) {
-                lock(&self.ledger).answer(request.id, &refused(&error))?;
+                lock(&self.ledger).answer(&self.mark.run, request.id, &refused(&error))?;
             }
         }
         Ok(())
@@ -142,11 +142,19 @@ impl Runner<'_> {
             Ask::Hold { .. } => {
                 self.keep(decision, "held", "held by request")?;
                 self.align_worker()?;
-                lock(&self.ledger).answer(request.id, &granted("the change is held"))
+                lock(&self.ledger).answer(
+                    &self.mark.run,
+                    request.id,
+                    &granted("the change is held"),
+                )
             }
             Ask::Resume => {
                 self.keep(decision, "asked", "resumed by request")?;
-                lock(&self.ledger).answer(request.id, &granted("the change goes on"))
+                lock(&self.ledger).answer(
+                    &self.mark.run,
+                    request.id,
+                    &granted("the change goes on"),
+                )
             }
             Ask::Verify { keys } => self.verify(request.id, *keys),
             Ask::Repair { table, keys } => self.repair(request.id, table, keys),
@@ -194,7 +202,7 @@ impl Runner<'_> {
         }
         answer.data = serde_json::to_string(&self.verified(&result, keys)).ok();
         let text = answer.text.clone();
-        lock(&self.ledger).answer(id, &answer)?;
+        lock(&self.ledger).answer(&self.mark.run, id, &answer)?;
         self.note("verified", &text)
     }
 
@@ -234,7 +242,7 @@ impl Runner<'_> {
         } else {
             refused(&too_late())
         };
-        lock(&self.ledger).answer(id, &answer)?;
+        lock(&self.ledger).answer(&self.mark.run, id, &answer)?;
         self.note("repaired", &answer.text)
     }
 
@@ -268,7 +276,7 @@ impl Runner<'_> {
         } else {
             refused(&too_late())
         };
-        lock(&self.ledger).answer(id, &answer)?;
+        lock(&self.ledger).answer(&self.mark.run, id, &answer)?;
         self.note("replayed", &answer.text)
     }
 }
