@@ -126,12 +126,19 @@ pub enum Connection {
         /// The file, relative paths resolved against the directory of the change file.
         path: Secret<PathBuf>,
     },
+    /// A PostgreSQL database.
+    Postgres {
+        /// `postgres://user:password@host:port/database`, or the `key=value` form.
+        url: Secret<String>,
+    },
 }
 
 impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Connection::Sqlite { path } => write!(f, "sqlite:{path}"),
+            // The text as typed may hold a password: the driver says where it leads.
+            Connection::Postgres { .. } => f.write_str("postgres"),
         }
     }
 }

@@ -119,6 +119,8 @@ codes! {
     LETTERS_LIMIT = 209;
     /// Evidence of a clean compare could not be had in time.
     COMPARE_UNPROVEN = 210;
+    /// A table was truncated while the change runs.
+    TABLE_TRUNCATED = 211;
 
     /// This process was overtaken by another.
     FENCED = 301;

@@ -2,5 +2,7 @@
 
 #[cfg(feature = "sqlite")]
 pub mod ledger;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -61,9 +61,10 @@ impl Size {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Learns from a range that was carried. Grows by half at most, shrinks at once.
+    /// Learns from a range that was carried. Grows by half at most, shrinks at once. Where nobody
+    /// had to wait, nothing speaks against larger ones.
     pub fn learn(&self, rows: u64, held: Duration) {
-        if rows == 0 || held.is_zero() {
+        if rows == 0 {
             return;
         }
         let fitting = rows as u128 * HELD_TARGET.as_micros() / held.as_micros().max(1);

@@ -136,7 +136,9 @@ impl ChangeSpec {
         ledger: Option<&Secret<PathBuf>>,
         problems: &mut Vec<Problem>,
     ) {
-        let Connection::Sqlite { path } = end;
+        let Connection::Sqlite { path } = end else {
+            return;
+        };
         if ledger.is_some_and(|ledger| ledger.expose() == path.expose()) {
             let message = format!("the ledger cannot be `{end}`, an end of the change");
             let place = self.ledger.as_ref().map(|ledger| ledger.place);
@@ -188,9 +190,23 @@ fn connection(
     base: &Path,
     problems: &mut Vec<Problem>,
 ) -> Option<Connection> {
-    let ConnectionSpec::Sqlite { path } = &end.value;
-    let path = database(path, "`sqlite`", end.place, base, problems)?;
-    Some(Connection::Sqlite { path })
+    match &end.value {
+        ConnectionSpec::Sqlite { path } => {
+            let path = database(path, "`sqlite`", end.place, base, problems)?;
+            Some(Connection::Sqlite { path })
+        }
+        ConnectionSpec::Postgres { url } => {
+            // Nothing that is shown may hold a password, however it was typed.
+            let url = Secret::new(url.expose().clone(), "postgres");
+            if url.expose().trim().is_empty() {
+                let problem = Problem::error(Code::VALUE_INVALID, "`postgres` must be a URL")
+                    .hint("Write `postgres: postgres://user@host/database`.");
+                problems.push(problem.place(Some(end.place)));
+                return None;
+            }
+            Some(Connection::Postgres { url })
+        }
+    }
 }
 
 /// The path of a database file. What other processes cannot open is refused.
@@ -214,8 +230,16 @@ fn database(
 }
 
 fn same_place(old: &Connection, new: &Connection) -> bool {
-    let (Connection::Sqlite { path: old }, Connection::Sqlite { path: new }) = (old, new);
-    old.expose() == new.expose()
+    match (old, new) {
+        (Connection::Sqlite { path: old }, Connection::Sqlite { path: new }) => {
+            old.expose() == new.expose()
+        }
+        (Connection::Postgres { url: old }, Connection::Postgres { url: new }) => {
+            old.expose() == new.expose()
+        }
+        (Connection::Sqlite { .. }, Connection::Postgres { .. })
+        | (Connection::Postgres { .. }, Connection::Sqlite { .. }) => false,
+    }
 }
 
 /// Joins and removes `.` and `..` by their text; links are followed by whoever opens the file.

@@ -16,10 +16,12 @@ pub const VERSION: &str = "1";
 /// [`crate::record::PairId`] counts.
 pub const PAIRS_MAX: usize = 1_000;
 
-/// The connection kinds, by their key in the file. PostgreSQL comes next: a row here, a variant of
-/// [`ConnectionSpec`] and of [`super::Connection`]. A URL typed with its password in it must not
-/// become the shown text of its [`Secret`].
-const CONNECTION_KINDS: [(&str, Connect); 1] = [("sqlite", |path| ConnectionSpec::Sqlite { path })];
+/// The connection kinds, by their key in the file: a row here, a variant of [`ConnectionSpec`] and
+/// of [`super::Connection`].
+const CONNECTION_KINDS: [(&str, Connect); 2] = [
+    ("sqlite", |path| ConnectionSpec::Sqlite { path }),
+    ("postgres", |url| ConnectionSpec::Postgres { url }),
+];
 
 type Connect = fn(Secret<String>) -> ConnectionSpec;
 
@@ -59,6 +61,11 @@ pub enum ConnectionSpec {
     Sqlite {
         /// The path, relative to the change file.
         path: Secret<String>,
+    },
+    /// `postgres`: a database of a server.
+    Postgres {
+        /// The URL. Its text as typed may hold a password.
+        url: Secret<String>,
     },
 }
 
@@ -198,7 +205,7 @@ impl Reading<'_> {
             [] if self.problems.len() > before => None,
             [] => {
                 let message = format!("{what} names no connection");
-                let hint = "Write `sqlite: path/to/file.db`.";
+                let hint = "Write `sqlite: path/to/file.db` or `postgres: postgres://...`.";
                 let problem = Problem::error(Code::KEY_MISSING, message).hint(hint);
                 self.problems.push(problem.place(Some(node.place)));
                 None

@@ -16,6 +16,7 @@ use contraflow_core::phase::Mode;
 use contraflow_core::probe::Probe;
 use contraflow_core::shape::Shape;
 use contraflow_core::side::Side;
+use contraflow_ends::postgres::Postgres;
 use contraflow_ends::sqlite::Sqlite;
 use contraflow_engine::context::{Bound, Context, Limits, Pair};
 
@@ -139,9 +140,11 @@ impl Default for World {
 
 impl World {
     fn open(&self, change: &Change, side: Side) -> Arc<dyn End> {
-        let Connection::Sqlite { path } = change.connection(side);
         let (clock, probe) = (Arc::clone(&self.clock), Arc::clone(&self.probe));
-        Arc::new(Sqlite::new(path.expose(), clock, probe))
+        match change.connection(side) {
+            Connection::Sqlite { path } => Arc::new(Sqlite::new(path.expose(), clock, probe)),
+            Connection::Postgres { url } => Arc::new(Postgres::new(url.expose(), clock, probe)),
+        }
     }
 
     fn context(self, change: &Change, pairs: Vec<Pair>, old: Bound, new: Bound) -> Context {
@@ -183,27 +186,32 @@ fn bound(change: &Change, side: Side, end: Arc<dyn End>, tables: Vec<Table>) -> 
 
 /// An end that cannot be read at all is one problem, not one per pair.
 fn unreadable(change: &Change, side: Side, end: &dyn End) -> Option<Problem> {
-    let Connection::Sqlite { path } = change.connection(side);
-    if side == Side::Old && !path.expose().exists() {
+    if let Connection::Sqlite { path } = change.connection(side)
+        && side == Side::Old
+        && !path.expose().exists()
+    {
         let message = format!("there is no file `{}`", path.expose().display());
         let hint = "Correct `old` in the change file: the old side is never created.";
         let problem = Problem::error(Code::END_UNREACHABLE, message).at(side);
         return Some(problem.hint(hint));
     }
-    // A name that no table of the application has: only the file itself is looked at.
-    let error = end.inspect("sqlite_schema", &[]).err()?;
+    // A name that no table of the application has: only the end itself is looked at.
+    let error = end.inspect("_contraflow_nothing", &[]).err()?;
     let why = error.detail.clone().unwrap_or_else(|| error.to_string());
     let why = why.trim_end_matches('.');
     let message = format!("the {side} end `{}` cannot be read: {why}", end.address());
     let problem = Problem::error(error.code, message).at(side);
-    Some(problem.hint("Name a SQLite database, or restore this one."))
+    let hint = error
+        .hint
+        .as_deref()
+        .unwrap_or("Name a database that can be read, or restore this one.");
+    Some(problem.hint(hint))
 }
 
 /// A restored end must not take the ledger back with it, and must not be written as one.
 pub(super) fn ledger_apart(change: &Change, problems: &mut Vec<Problem>) {
-    let paths = paths(change);
-    for (side, path) in [(Side::Old, paths[0]), (Side::New, paths[1])] {
-        if is_one_file(path, change.ledger()) {
+    for side in Side::BOTH {
+        if file(change, side).is_some_and(|path| is_one_file(path, change.ledger())) {
             let message = format!("the ledger is the file of the {side} end");
             let problem = Problem::error(Code::VALUE_INVALID, message).at(side);
             problems.push(problem.hint("Give the ledger a file of its own."));
@@ -211,20 +219,23 @@ pub(super) fn ledger_apart(change: &Change, problems: &mut Vec<Problem>) {
     }
 }
 
-fn paths(change: &Change) -> [&Path; 2] {
-    Side::BOTH.map(|side| {
-        let Connection::Sqlite { path } = change.connection(side);
-        path.expose().as_path()
-    })
+/// The file of a side that is one.
+fn file(change: &Change, side: Side) -> Option<&Path> {
+    match change.connection(side) {
+        Connection::Sqlite { path } => Some(path.expose().as_path()),
+        Connection::Postgres { .. } => None,
+    }
 }
 
 /// Two names may be one file.
 fn one_file(change: &Change, problems: &mut Vec<Problem>) {
-    let paths = paths(change);
-    if !is_one_file(paths[0], paths[1]) {
+    let (Some(old), Some(new)) = (file(change, Side::Old), file(change, Side::New)) else {
+        return;
+    };
+    if !is_one_file(old, new) {
         return;
     }
-    let linked = std::fs::canonicalize(paths[0]).ok() != std::fs::canonicalize(paths[1]).ok();
+    let linked = std::fs::canonicalize(old).ok() != std::fs::canonicalize(new).ok();
     let pairs = change.pairs();
     for pair in pairs {
         let name = &pair.new;

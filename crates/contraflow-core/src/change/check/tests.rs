@@ -6,7 +6,9 @@ fn a_change_is_checked_with_its_paths_resolved() {
     let (change, warnings) = checked(&FILE.replace("app-v2.db", "../other/./v2.db")).unwrap();
     assert!(warnings.is_empty());
     assert_eq!(change.name().as_str(), "phonebook");
-    let Connection::Sqlite { path } = change.connection(Side::New);
+    let Connection::Sqlite { path } = change.connection(Side::New) else {
+        panic!("a file");
+    };
     assert_eq!(path.expose(), Path::new("/srv/other/v2.db"));
     assert_eq!(
         change.connection(Side::New).to_string(),

@@ -149,7 +149,9 @@ fn names_are_never_interpolated() {
 fn interpolated_values_are_never_shown() {
     let text = FILE.replace("app.db", "\"${env:DB}\"");
     let (change, _) = checked(&text).unwrap();
-    let Connection::Sqlite { path } = change.connection(crate::side::Side::Old);
+    let Connection::Sqlite { path } = change.connection(crate::side::Side::Old) else {
+        panic!("a file");
+    };
     assert_eq!(path.expose(), Path::new("/srv/app/hunter2.db"));
     let shown = format!("{change:?} {}", change.connection(crate::side::Side::Old));
     assert!(!shown.contains("hunter2"));

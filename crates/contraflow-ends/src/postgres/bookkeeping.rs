@@ -1,0 +1,186 @@
+//! The tables of the schema `contraflow`, and what they say of one side of one change.
+
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::{Epoch, Gate, Standing};
+use postgres::GenericClient;
+
+use super::Context;
+use super::catalog;
+use super::connection::failure;
+use super::names::{Names, SCHEMA, TableName};
+
+/// Everything that is kept, beside the data. Each table is keyed by change and side first.
+pub(super) const TABLES: &[&str] = &[
+    "create schema if not exists contraflow",
+    "create table if not exists contraflow.standing (
+  change text, side text, gate text not null, epoch bigint not null, ledger text not null,
+  mapping text not null, pass text not null, tables text[] not null, created boolean[] not null,
+  declarations text[] not null, system text, timeline integer, slot_from bigint,
+  primary key (change, side))",
+    "create table if not exists contraflow.lane (
+  change text, side text, direction text, lane integer, token bigint not null,
+  sequence bigint not null, position bytea, primary key (change, side, direction, lane))",
+    "create table if not exists contraflow.chunk (
+  change text, side text, direction text, pair integer, ordinal bigint, after_key bytea,
+  through_key bytea, primary key (change, side, direction, pair, ordinal))",
+    "create table if not exists contraflow.letter (
+  id bigint generated always as identity primary key, change text not null, side text not null,
+  direction text not null, pair integer not null, source_key bytea not null,
+  code integer not null, reason text not null, retry_after bytea, since_ms bigint not null,
+  attempts bigint not null, unique (change, side, direction, pair, source_key))",
+    "create table if not exists contraflow.complement (
+  change text, side text, pair integer, key text[], document bytea not null,
+  primary key (change, side, pair, key))",
+];
+
+/// The tables that hold rows of a change, besides its standing.
+pub(super) const CLEARED: [&str; 4] = ["lane", "chunk", "letter", "complement"];
+
+/// The standing row of one side of a change.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) gate: Gate,
+    pub(super) epoch: Epoch,
+    pub(super) ledger: String,
+    pub(super) mapping: String,
+    /// What a session sets to pass the guard.
+    pub(super) pass: String,
+    pub(super) tables: Vec<String>,
+    pub(super) created: Vec<bool>,
+    pub(super) declarations: Vec<String>,
+    pub(super) slot: Option<SlotOrigin>,
+}
+
+/// Where the slot was made: another server, or the same one restored, is another history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SlotOrigin {
+    pub(super) system: String,
+    pub(super) timeline: i32,
+    /// Transactions below this number may have committed before the slot could see them.
+    pub(super) from: u64,
+}
+
+/// Reads the standing row; `None` when this side does not carry the change.
+pub(super) fn row(client: &mut impl GenericClient, names: &Names) -> Result<Option<Row>> {
+    let there = client
+        .query_one("select to_regclass('contraflow.standing') is not null", &[])
+        .map_err(failure)?;
+    if !there.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let found = client
+        .query_opt(
+            "select gate, epoch, ledger, mapping, pass, tables, created, declarations, system,
+               timeline, slot_from
+             from contraflow.standing where change = $1 and side = $2",
+            &[&names.change, &names.side],
+        )
+        .map_err(failure)?;
+    Ok(found.map(|row| {
+        let gate: String = row.get(0);
+        let number = |value: i64| u64::try_from(value).unwrap_or(0);
+        let (system, timeline) = (
+            row.get::<_, Option<String>>(8),
+            row.get::<_, Option<i32>>(9),
+        );
+        let from = row.get::<_, Option<i64>>(10);
+        let slot = match (system, timeline, from) {
+            (Some(system), Some(timeline), Some(from)) => Some(SlotOrigin {
+                system,
+                timeline,
+                from: number(from),
+            }),
+            _ => None,
+        };
+        Row {
+            gate: if gate == "open" {
+                Gate::Open
+            } else {
+                Gate::Closed
+            },
+            epoch: Epoch(number(row.get(1))),
+            ledger: row.get(2),
+            mapping: row.get(3),
+            pass: row.get(4),
+            tables: row.get(5),
+            created: row.get(6),
+            declarations: row.get(7),
+            slot,
+        }
+    }))
+}
+
+/// The standing row of a side that must carry the change.
+pub(super) fn carried(client: &mut impl GenericClient, names: &Names) -> Result<Row> {
+    row(client, names)?
+        .ok_or_else(|| contraflow_core::end::fenced("the end no longer carries the change"))
+}
+
+/// What the row says to the rest of the world; `fenced` is known from elsewhere.
+pub(super) fn standing(row: Row, fenced: bool) -> Standing {
+    Standing {
+        gate: match row.gate {
+            Gate::Open if fenced => Gate::Fenced,
+            gate => gate,
+        },
+        epoch: row.epoch,
+        ledger: row.ledger,
+        mapping: row.mapping,
+    }
+}
+
+/// Refuses to go on when the declaration of a table is no longer the one of expand.
+pub(super) fn unchanged(
+    client: &mut impl GenericClient,
+    context: &Context,
+    row: &Row,
+) -> Result<()> {
+    for (table, expected) in context.role.tables.iter().zip(&row.declarations) {
+        let found = catalog::declaration(client, &TableName::parse(&table.name))?;
+        if found.as_ref() != Some(expected) {
+            let what = if found.is_some() {
+                "was altered"
+            } else {
+                "was dropped"
+            };
+            let message = format!("table `{}` {what} while the change runs", table.name);
+            return Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
+                .at(context.role.side)
+                .detail("Nothing was carried after the alteration.")
+                .hint(
+                    "Undo it and run `contraflow resume`, or `contraflow abort` and plan anew.",
+                ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether anything lies beside rows of a pair; most changes need nothing at all.
+pub(super) fn has_complements(
+    client: &mut impl GenericClient,
+    names: &Names,
+    pair: u16,
+) -> Result<bool> {
+    client
+        .query_one(
+            "select exists (select from contraflow.complement
+             where change = $1 and side = $2 and pair = $3)",
+            &[&names.change, &names.side, &i32::from(pair)],
+        )
+        .map(|row| row.get(0))
+        .map_err(failure)
+}
+
+/// Drops the schema when no change is left in it.
+pub(super) fn sweep(client: &mut impl GenericClient) -> Result<()> {
+    let left = client
+        .query_one("select exists (select from contraflow.standing)", &[])
+        .map_err(failure)?;
+    if left.get::<_, bool>(0) {
+        return Ok(());
+    }
+    client
+        .batch_execute(&format!("drop schema {SCHEMA} cascade"))
+        .map_err(failure)
+}

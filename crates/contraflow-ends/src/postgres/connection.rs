@@ -1,0 +1,190 @@
+//! Connections, and what PostgreSQL's error codes mean to the operator.
+
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
+use postgres::config::Host;
+use postgres::{Client, Config, NoTls};
+
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so long without an answer to what was sent, a connection counts as lost: a firewall that
+/// swallows packets must not stop a change for hours.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Settings that decide how values are spelled. The feed and every query use the same.
+pub(super) const SPELLING: &str = "-c TimeZone=UTC -c DateStyle=ISO,MDY -c IntervalStyle=postgres \
+     -c extra_float_digits=1 -c bytea_output=hex -c search_path=pg_catalog";
+
+/// Settings of every session that reads or writes rows.
+const SESSION: &str = "-c row_security=off -c synchronous_commit=on -c statement_timeout=0 \
+     -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c client_min_messages=error \
+     -c standard_conforming_strings=on";
+
+/// A server and database from a URL or a `key=value` text.
+pub(super) fn parse(url: &str) -> Result<Config> {
+    let mut config: Config = url.trim().parse().map_err(|_| {
+        // The text may hold a password: not a word of it is repeated.
+        Error::new(
+            Kind::Config,
+            Code::VALUE_INVALID,
+            "the PostgreSQL URL cannot be read",
+        )
+        .hint("Write `postgres://user@host:5432/database`; escape special characters as `%XX`.")
+    })?;
+    if config.get_user().is_none() {
+        config.user("postgres");
+    }
+    if config.get_dbname().is_none() {
+        let user = config.get_user().unwrap_or("postgres").to_owned();
+        config.dbname(&user);
+    }
+    if config.get_hosts().is_empty() {
+        config.host("localhost");
+    }
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    config.tcp_user_timeout(SILENCE_MAX);
+    config.keepalives_idle(SILENCE_MAX);
+    Ok(config)
+}
+
+/// Where a configuration leads, without its password.
+pub(super) fn address(config: &Config) -> String {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => "localhost".to_owned(),
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    format!("postgres:{host}:{port}/{}", database(config))
+}
+
+/// The database that a configuration names.
+pub(super) fn database(config: &Config) -> &str {
+    config.get_dbname().unwrap_or("postgres")
+}
+
+/// A session for reading and writing rows.
+pub(super) fn connect(config: &Config) -> Result<Client> {
+    let mut config = config.clone();
+    let own = config.get_options().unwrap_or_default().to_owned();
+    config.options(&format!("{own} {SPELLING} {SESSION}"));
+    config.application_name("contraflow");
+    config.connect(NoTls).map_err(failure)
+}
+
+/// Translates a failure of PostgreSQL into what the operator does about it.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands over"
+)]
+pub(super) fn failure(source: postgres::Error) -> Error {
+    match source.as_db_error() {
+        Some(db) => of_state(db.code().code(), db.message()),
+        None => {
+            let mut error = lost(&scrubbed(&source));
+            if is_decoding(&source) {
+                error = Error::new(
+                    Kind::Internal,
+                    Code::INTERNAL,
+                    "a column came back in an unexpected form",
+                );
+            }
+            error
+        }
+    }
+}
+
+fn is_decoding(source: &postgres::Error) -> bool {
+    let text = source.to_string();
+    text.starts_with("error deserializing") || text.starts_with("error serializing")
+}
+
+fn scrubbed(source: &postgres::Error) -> String {
+    use std::error::Error as _;
+    match source.source() {
+        Some(inner) => format!("{source}: {inner}"),
+        None => source.to_string(),
+    }
+}
+
+/// A connection that cannot be made or was lost.
+pub(super) fn lost(why: &str) -> Error {
+    Error::new(
+        Kind::Transient,
+        Code::END_UNREACHABLE,
+        "the server cannot be reached",
+    )
+    .detail(format!("The connection says: {why}."))
+    .hint("Start the server, or correct the URL in the change file.")
+}
+
+/// The error of a SQLSTATE. Messages of classes 22 and 23 may quote values and are never shown.
+pub(super) fn of_state(state: &str, message: &str) -> Error {
+    let quotes_values = state.starts_with("22") || state.starts_with("23");
+    let said = if quotes_values {
+        format!("PostgreSQL says: SQLSTATE {state}.")
+    } else {
+        format!("PostgreSQL says: {message} (SQLSTATE {state}).")
+    };
+    let (kind, code, message, hint) = match state {
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "57014" => (
+            Kind::Transient,
+            Code::END_UNREACHABLE,
+            "the server ended the connection",
+            "",
+        ),
+        "40001" | "40P01" | "55P03" | "55006" | "53300" | "53200" => (
+            Kind::Transient,
+            Code::END_BUSY,
+            "the server is busy or a lock was not granted",
+            "",
+        ),
+        "53100" => (
+            Kind::Hold,
+            Code::DISK_FULL,
+            "the disk of the server is full",
+            "Free space, then `contraflow resume`.",
+        ),
+        "42501" => (
+            Kind::Precondition,
+            Code::END_READ_ONLY,
+            "a privilege is missing",
+            "`contraflow check` names the grant.",
+        ),
+        "28P01" | "28000" => (
+            Kind::Precondition,
+            Code::END_UNREACHABLE,
+            "the server does not let us in",
+            "Correct user and password in the change file, or `pg_hba.conf` at the server.",
+        ),
+        "3D000" => (
+            Kind::Precondition,
+            Code::END_UNREACHABLE,
+            "there is no such database",
+            "Correct the database in the URL of the change file.",
+        ),
+        _ if state.starts_with("08") => (
+            Kind::Transient,
+            Code::END_UNREACHABLE,
+            "the connection was lost",
+            "",
+        ),
+        _ => (
+            Kind::Hold,
+            Code::END_FAILED,
+            "the server refused a statement",
+            "Look at the server's log, then `contraflow resume`.",
+        ),
+    };
+    let error = Error::new(kind, code, message).detail(said);
+    if hint.is_empty() {
+        error
+    } else {
+        error.hint(hint)
+    }
+}

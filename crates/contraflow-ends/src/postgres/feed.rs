@@ -1,0 +1,535 @@
+//! The feed: the log of the server through a slot, transaction by transaction.
+//!
+//! A transaction arrives when it has been committed, whole. One that is larger than a batch is
+//! handed out in parts; its place is its commit and how many of its changes have been. What was
+//! handed out and is not visible to every session yet is *unproven*: the slot keeps it, so that a
+//! restart receives it again and readers can wait for it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::end::{Feed, Start};
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::position::Position;
+use contraflow_core::record::{Batch, Event, Image, Key, Op, Origin, PairId, Row};
+use contraflow_core::side::Direction;
+use contraflow_core::value::Value;
+use postgres::Client;
+
+use super::catalog::Layout;
+use super::changes::{Change, key_of, row_of, unreadable};
+use super::folded::{By, Folded, Latest};
+use super::names::{SCHEMA, TableName};
+use super::pgoutput::{self, Message, Relation, Tuple};
+use super::place::{Place, lsn_text};
+use super::wire::Wire;
+use super::{Context, bookkeeping, connection, scan, slot, visible};
+
+/// Bytes of changes after which a batch ends.
+const BATCH_BYTES: usize = 4 << 20;
+/// How long an empty feed waits for something to arrive.
+const WAIT: Duration = Duration::from_millis(1);
+/// How long the middle of a transaction is waited for: the server has all of it.
+const WAIT_INSIDE: Duration = Duration::from_millis(500);
+/// How often the server is told where we are, well within its `wal_sender_timeout`.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// How often an idle feed asks how far the server has looked.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+/// A log in which nothing concerns us is passed over after so long or so much of it, so that the
+/// server need not keep it.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+const IDLE_BYTES: u64 = 16 << 20;
+/// What an event weighs in the log, about: how far behind we are is known in bytes only.
+const EVENT_BYTES: u64 = 300;
+
+pub(super) struct LogFeed {
+    context: Context,
+    client: Option<Client>,
+    wire: Option<Wire>,
+    /// What the numbers of relations mean, as the stream has told.
+    relations: HashMap<u32, Known>,
+    inside: Option<Inside>,
+    /// Everything up to here has been handed out.
+    received: Place,
+    /// The server has looked through the log up to here, and we have seen all that it found.
+    looked: u64,
+    confirmed: u64,
+    reported: Duration,
+    asked: Duration,
+    moved: Duration,
+}
+
+/// A relation of the stream.
+enum Known {
+    /// A table of the role, and the place in its shape of each published column.
+    Table(PairId, Layout, Vec<Option<usize>>),
+    /// The table of checkpoints, and the places of change and direction.
+    Lane(usize, usize),
+    Other,
+}
+
+/// A transaction that is being received.
+struct Inside {
+    commit_lsn: u64,
+    changes: u64,
+    ours: Option<Direction>,
+    /// Somebody waits for it.
+    marked: bool,
+}
+
+impl LogFeed {
+    pub(super) fn new(context: Context) -> LogFeed {
+        LogFeed {
+            context,
+            client: None,
+            wire: None,
+            relations: HashMap::new(),
+            inside: None,
+            received: Place::default(),
+            looked: 0,
+            confirmed: 0,
+            reported: Duration::ZERO,
+            asked: Duration::ZERO,
+            moved: Duration::ZERO,
+        }
+    }
+
+    fn client(&mut self) -> Result<&mut Client> {
+        if self.client.as_ref().is_none_or(Client::is_closed) {
+            self.client = Some(connection::connect(&self.context.config)?);
+        }
+        Ok(self.client.as_mut().expect("connected above"))
+    }
+
+    /// Opens the stream where the slot is: what was handed out before is received again, and
+    /// skipped, so that what it still hides is known.
+    fn stream(&mut self) -> Result<()> {
+        if self.wire.is_some() {
+            return Ok(());
+        }
+        self.relations.clear();
+        self.inside = None;
+        let slot = self.context.names.slot.clone();
+        let context = self.context.clone();
+        slot::free(self.client()?, &context)?;
+        let mut wire = Wire::connect(&self.context.config)?;
+        wire.start(&slot, "0/0")?;
+        self.wire = Some(wire);
+        Ok(())
+    }
+
+    /// Tells the server where we are when it is time, or when it asks.
+    fn report(&mut self, answer: bool) -> Result<()> {
+        let oldest = self.context.shared.unproven.oldest();
+        let flushed = oldest.map_or(self.confirmed, |oldest| self.confirmed.min(oldest));
+        let received = self.received.lsn.max(self.looked);
+        if let Some(wire) = &mut self.wire {
+            wire.report(received, flushed, answer)?;
+        }
+        self.reported = self.context.clock.elapsed();
+        Ok(())
+    }
+
+    /// Takes messages until the batch is full or there are none now. Says the place it reaches,
+    /// if it has got anywhere that somebody waits for.
+    fn gather(&mut self, events_max: usize, folded: &mut Folded) -> Result<Option<Place>> {
+        let mut reached = None;
+        loop {
+            let full = folded.changes >= events_max || folded.bytes >= BATCH_BYTES;
+            if full {
+                return Ok(reached);
+            }
+            let wait = match (&self.inside, reached) {
+                (Some(_), _) => WAIT_INSIDE,
+                (None, None) => WAIT,
+                (None, Some(_)) => Duration::ZERO,
+            };
+            let Some(wire) = self.wire.as_mut() else {
+                return Ok(reached);
+            };
+            let Some(body) = wire.receive(wait)? else {
+                if self.inside.is_some() {
+                    self.report(false)?;
+                    continue;
+                }
+                return Ok(reached);
+            };
+            match body.first() {
+                Some(b'k') if body.len() == 18 => {
+                    let end = u64::from_be_bytes(body[1..9].try_into().expect("eight bytes"));
+                    let asks = body[17] == 1;
+                    if self.inside.is_none() {
+                        self.looked = self.looked.max(end);
+                    }
+                    if asks {
+                        self.report(false)?;
+                    }
+                }
+                Some(b'w') if body.len() > 25 => {
+                    let body = body[25..].to_vec();
+                    if let Some(place) = self.message(&body, folded)? {
+                        reached = Some(place);
+                    }
+                }
+                _ => return Err(unreadable()),
+            }
+        }
+    }
+
+    /// Takes one message. Says the place behind it when somebody may wait for it.
+    fn message(&mut self, body: &[u8], folded: &mut Folded) -> Result<Option<Place>> {
+        match pgoutput::parse(body).ok_or_else(unreadable)? {
+            Message::Begin { commit_lsn, xid } => {
+                self.context.shared.unproven.receive(commit_lsn, xid);
+                self.inside = Some(Inside {
+                    commit_lsn,
+                    changes: 0,
+                    ours: None,
+                    marked: false,
+                });
+            }
+            Message::Commit { end_lsn } => {
+                let marked = self.inside.take().is_some_and(|inside| inside.marked);
+                self.looked = self.looked.max(end_lsn);
+                let behind = Place::at(end_lsn);
+                // Transactions without anything of ours are passed with the next one that has.
+                let counts = behind > self.received && (marked || folded.changes > 0);
+                return Ok(counts.then_some(behind));
+            }
+            Message::Logical {
+                prefix, content, ..
+            } => {
+                let ours = prefix == SCHEMA && content == self.context.names.slot.as_bytes();
+                if let Some(inside) = &mut self.inside {
+                    inside.marked |= ours;
+                }
+            }
+            Message::Relation(relation) => {
+                let known = self.know(&relation)?;
+                self.relations.insert(relation.id, known);
+            }
+            Message::Origin(name) => {
+                let names = &self.context.names;
+                let mut directions = Direction::BOTH.into_iter();
+                let ours = directions.find(|it| names.origin(it.name()) == name);
+                if let Some(inside) = &mut self.inside {
+                    inside.ours = ours;
+                }
+            }
+            Message::Type => {}
+            Message::Truncate(ids) => {
+                for id in ids {
+                    if let Some(Known::Table(pair, ..)) = self.relations.get(&id) {
+                        return Err(truncated(&self.context, *pair));
+                    }
+                }
+            }
+            Message::Insert { relation, new } => {
+                return self.change(relation, &Change::Insert(new), folded);
+            }
+            Message::Update { relation, old, new } => {
+                return self.change(relation, &Change::Update(old, new), folded);
+            }
+            Message::Delete { relation, old } => {
+                return self.change(relation, &Change::Delete(old), folded);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the number of a relation means from now on. A relation is told again after it was
+    /// altered.
+    fn know(&mut self, relation: &Relation<'_>) -> Result<Known> {
+        let at = |wanted: &str| {
+            relation
+                .columns
+                .iter()
+                .position(|(name, _)| *name == wanted)
+        };
+        if relation.schema == SCHEMA && relation.name == "lane" {
+            return Ok(match (at("change"), at("direction")) {
+                (Some(change), Some(direction)) => Known::Lane(change, direction),
+                _ => Known::Other,
+            });
+        }
+        let context = self.context.clone();
+        let is = |name: &TableName| name.schema == relation.schema && name.name == relation.name;
+        let mut pairs = context.role.pairs();
+        let Some((pair, table)) = pairs.find(|(_, table)| is(&TableName::parse(&table.name)))
+        else {
+            return Ok(Known::Other);
+        };
+        let client = self.client()?;
+        let row = bookkeeping::carried(client, &context.names)?;
+        bookkeeping::unchanged(client, &context, &row)?;
+        let layout = Layout::of(client, table)?;
+        let place = |name: &str| layout.columns.iter().position(|column| column.name == name);
+        let places: Vec<Option<usize>> = relation
+            .columns
+            .iter()
+            .map(|(name, _)| place(name))
+            .collect();
+        if let Some(missing) = (0..layout.columns.len()).find(|i| !places.contains(&Some(*i))) {
+            let name = &layout.columns[missing].name;
+            let message = format!("column `{name}` of `{}` is not published", table.name);
+            return Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
+                .at(context.role.side)
+                .detail("Nothing was carried without it.")
+                .hint("Publish all columns again, then `contraflow resume`."));
+        }
+        Ok(Known::Table(pair, layout, places))
+    }
+
+    /// Takes a change of a row. Says the place behind it.
+    fn change(
+        &mut self,
+        relation: u32,
+        change: &Change<'_>,
+        folded: &mut Folded,
+    ) -> Result<Option<Place>> {
+        let inside = self.inside.as_mut().ok_or_else(unreadable)?;
+        inside.changes += 1;
+        let place = Place {
+            lsn: inside.commit_lsn,
+            changes: inside.changes,
+        };
+        let (pair, layout, places) = match self.relations.get(&relation) {
+            Some(Known::Table(pair, layout, places)) => (*pair, layout, places),
+            Some(Known::Lane(name, direction)) => {
+                // The first change of every transaction that we write.
+                if inside.changes == 1 && inside.ours.is_none() {
+                    let places = (*name, *direction);
+                    inside.ours = change.lane(places, &self.context.names.change);
+                }
+                return Ok(None);
+            }
+            Some(Known::Other) => return Ok(None),
+            None => return Err(unreadable()),
+        };
+        if place <= self.received {
+            return Ok(None);
+        }
+        let by = By {
+            place,
+            ours: inside.ours,
+        };
+        folded.bytes += change.bytes();
+        let read = |tuple: &Tuple<'_>| row_of(layout, places, tuple);
+        let key = |row: &[Option<Value>]| key_of(&self.context, pair, layout, row);
+        match change {
+            Change::Insert(new) => {
+                let row = read(new)?;
+                folded.insert(pair, key(&row)?, row.into_iter().flatten().collect(), by);
+            }
+            Change::Delete(old) => folded.delete(pair, key(&read(old)?)?, by),
+            Change::Update(old, new) => {
+                let row = read(new)?;
+                let after = key(&row)?;
+                if let Some(old) = old {
+                    let before = key(&read(old)?)?;
+                    if before != after {
+                        folded.delete(pair, before, by);
+                    }
+                }
+                folded.update(pair, after, row, by);
+            }
+        }
+        Ok(Some(place))
+    }
+
+    /// The events of a batch, and what their images show.
+    fn events(&mut self, folded: Folded, through: Place) -> Result<(Vec<Event>, Place)> {
+        let again = self.unfinished(&folded)?;
+        let (mut images, seen) = if again.is_empty() {
+            (HashMap::new(), through)
+        } else {
+            let images = self.read_again(again)?;
+            let now = Place::at(slot::wal_position(self.client()?)?);
+            (images, through.max(now))
+        };
+        let mut events = Vec::with_capacity(folded.touched.len());
+        for touched in folded.touched {
+            let (pair, key) = (touched.pair, touched.key.clone());
+            let newer = images.remove(&(pair, key.clone()));
+            let op = touched.op();
+            let position = touched.place.position();
+            let image = match (touched.latest, newer) {
+                (Latest::Gone, _) => None,
+                (Latest::Row(_) | Latest::Partial, Some(newer)) => Some(newer),
+                (Latest::Row(row), None) => Some(Image {
+                    row: Row(row),
+                    ..Image::default()
+                }),
+                // It is gone by now; the log will say so.
+                (Latest::Partial, None) => None,
+            };
+            events.push(Event {
+                pair,
+                key,
+                op: if image.is_some() { op } else { Op::Delete },
+                image,
+                position,
+                origin: touched.ours.map_or(Origin::Application, Origin::Flow),
+            });
+        }
+        Ok((events, seen))
+    }
+
+    /// Keys whose row the log does not have whole, or beside whose row something may lie.
+    fn unfinished(&mut self, folded: &Folded) -> Result<Vec<(PairId, Vec<Key>)>> {
+        let context = self.context.clone();
+        let mut again = Vec::new();
+        for (pair, _) in context.role.pairs() {
+            let mine = folded.touched.iter().filter(|touched| touched.pair == pair);
+            let rows: Vec<_> = mine
+                .filter(|touched| !matches!(touched.latest, Latest::Gone))
+                .collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let names = &context.names;
+            let beside = bookkeeping::has_complements(self.client()?, names, pair.0)?;
+            let wanted = rows
+                .into_iter()
+                .filter(|touched| beside || matches!(touched.latest, Latest::Partial));
+            let keys: Vec<Key> = wanted.map(|touched| touched.key.clone()).collect();
+            if !keys.is_empty() {
+                again.push((pair, keys));
+            }
+        }
+        Ok(again)
+    }
+
+    /// The rows of keys as they are now: at least as new as what was received.
+    fn read_again(
+        &mut self,
+        again: Vec<(PairId, Vec<Key>)>,
+    ) -> Result<HashMap<(PairId, Key), Image>> {
+        let context = self.context.clone();
+        let client = self.client()?;
+        let row = bookkeeping::carried(client, &context.names)?;
+        let from = row.slot.map_or(0, |slot| slot.from);
+        visible::barrier(client, &context.shared.unproven, from, &*context.clock)?;
+        let mut images = HashMap::new();
+        for (pair, keys) in again {
+            let layout = Layout::of(client, context.role.table(pair))?;
+            let (found, _) = scan::get(client, &context, &layout, pair, &keys)?;
+            images.extend(found.into_iter().map(|(key, image)| ((pair, key), image)));
+        }
+        Ok(images)
+    }
+
+    /// Passes over a log in which nothing concerned us for long.
+    fn idle(&mut self) -> Option<Place> {
+        let now = self.context.clock.elapsed();
+        let passed = self.looked.saturating_sub(self.received.lsn);
+        let long = now.saturating_sub(self.moved) >= IDLE_MAX;
+        let due = self.inside.is_none() && passed > 0 && (long || passed >= IDLE_BYTES);
+        due.then(|| Place::at(self.looked))
+    }
+}
+
+impl Feed for LogFeed {
+    fn open(&mut self, start: &Start) -> Result<()> {
+        let context = self.context.clone();
+        let client = self.client()?;
+        let row = bookkeeping::carried(client, &context.names)?;
+        bookkeeping::unchanged(client, &context, &row)?;
+        let confirmed = slot::place(client, &context, &row)?;
+        let newest = slot::wal_position(client)?;
+        let received = match start {
+            Start::Earliest => Place::at(confirmed),
+            Start::After(position) => match Place::of(position) {
+                Some(place) if place.lsn >= confirmed && place.lsn <= newest => place,
+                _ => {
+                    let detail = format!(
+                        "The slot has what follows {}; the log ends at {}.",
+                        lsn_text(confirmed),
+                        lsn_text(newest)
+                    );
+                    return Err(slot::lost(&context, "has no such place").detail(detail));
+                }
+            },
+        };
+        self.wire = None;
+        self.inside = None;
+        (self.received, self.confirmed) = (received, confirmed);
+        self.looked = received.lsn;
+        self.moved = context.clock.elapsed();
+        Ok(())
+    }
+
+    fn next(&mut self, events_max: usize) -> Result<Batch> {
+        self.stream()?;
+        let mut folded = Folded::default();
+        let gathered = self.gather(events_max.max(1), &mut folded);
+        let reached = gathered.inspect_err(|_| self.wire = None)?;
+        let now = self.context.clock.elapsed();
+        let is_quiet = reached.is_none() && self.inside.is_none();
+        if is_quiet && now.saturating_sub(self.asked) >= ASK_EVERY {
+            self.asked = now;
+            self.report(true).inspect_err(|_| self.wire = None)?;
+        } else if now.saturating_sub(self.reported) >= REPORT_EVERY {
+            self.report(false).inspect_err(|_| self.wire = None)?;
+        }
+        let through = match reached {
+            // What the server has looked through since is passed for free.
+            Some(place) if self.inside.is_none() => place.max(Place::at(self.looked)),
+            Some(place) => place,
+            None => self.idle().unwrap_or(self.received),
+        };
+        let (events, seen) = self.events(folded, through)?;
+        if through != self.received {
+            self.moved = now;
+        }
+        self.received = through;
+        Ok(Batch {
+            events,
+            through: through.position(),
+            seen: seen.position(),
+        })
+    }
+
+    fn received(&self) -> Position {
+        self.received.position()
+    }
+
+    fn confirm(&mut self, through: &Position) -> Result<()> {
+        let place = Place::of(through).unwrap_or_default();
+        self.confirmed = self.confirmed.max(place.lsn);
+        if self.context.shared.unproven.oldest().is_some() {
+            let unproven = std::sync::Arc::clone(&self.context.shared);
+            let seen = visible::snapshot(self.client()?)?;
+            unproven.unproven.prune(&seen);
+        }
+        // A stream that was lost is opened again by the next read, which says why if it cannot.
+        if self.wire.is_some() && self.report(false).is_err() {
+            self.wire = None;
+        }
+        Ok(())
+    }
+
+    fn head(&mut self) -> Result<(Position, u64)> {
+        let newest = slot::wal_position(self.client()?)?;
+        let behind = newest.saturating_sub(self.looked.max(self.received.lsn));
+        let events = if behind == 0 && self.inside.is_none() {
+            0
+        } else {
+            behind.div_ceil(EVENT_BYTES).max(1)
+        };
+        Ok((Place::at(newest).position(), events))
+    }
+}
+
+fn truncated(context: &Context, pair: PairId) -> Error {
+    let table = &context.role.table(pair).name;
+    Error::new(
+        Kind::Hold,
+        Code::TABLE_TRUNCATED,
+        format!("table `{table}` was truncated"),
+    )
+    .at(context.role.side)
+    .detail("The mirror still has its rows. Nothing behind the truncation was carried.")
+    .hint("`contraflow abort`, then run anew; use `delete` while a change runs.")
+}

@@ -1,0 +1,452 @@
+//! Authority: the standing row, moved by compare-and-set together with the guard.
+//!
+//! A fence is a lock on the tables, held in an open transaction. Writers wait for it; nobody is
+//! refused. The server itself ends it by `idle_in_transaction_session_timeout`, and our death does
+//! so at once. The seal creates the guard in that same transaction.
+
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::end::{Sequence, Switch, fenced};
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::{Epoch, Gate, Standing};
+use contraflow_core::position::Position;
+use contraflow_core::record::PairId;
+use postgres::{Client, GenericClient};
+
+use super::catalog::Layout;
+use super::connection::failure;
+use super::names::{TableName, quote};
+use super::place::Place;
+use super::{Context, bookkeeping, catalog, connection, rows, scan, statements};
+
+/// How long a lock on the tables is waited for: whoever comes after us waits behind us for as long.
+const LOCK_WAIT_MS: u64 = 1_000;
+/// Tries, and the pause between two; it grows, so that two who meet do not meet again.
+const LOCK_TRIES: u32 = 8;
+const LOCK_PAUSE: Duration = Duration::from_millis(150);
+/// Numbers left out behind the last one that the losing end gave out.
+const SEQUENCE_GAP: i64 = 1_000;
+
+pub(super) struct Lock {
+    context: Context,
+}
+
+/// A fence: the session that holds the lock in an open transaction.
+pub(super) struct Fence {
+    client: Client,
+    position: Place,
+    epoch: Epoch,
+}
+
+impl Lock {
+    pub(super) fn new(context: Context) -> Lock {
+        Lock { context }
+    }
+
+    fn connect(&self) -> Result<Client> {
+        connection::connect(&self.context.config)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Fence>> {
+        let fence = &self.context.shared.fence;
+        fence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the lock on the tables in a transaction that is left open.
+    fn lock(&self, client: &mut Client, epoch: Epoch, limit: Duration) -> Result<()> {
+        let context = &self.context;
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1);
+        client
+            .batch_execute(&format!(
+                "set idle_in_transaction_session_timeout = {limit_ms};
+                 set lock_timeout = {}; begin",
+                LOCK_WAIT_MS.min(limit_ms)
+            ))
+            .map_err(failure)?;
+        let free = client
+            .query_one(
+                "select pg_try_advisory_xact_lock($1)",
+                &[&context.names.fence_lock()],
+            )
+            .map_err(failure)?;
+        if !free.get::<_, bool>(0) {
+            return Err(fenced("the end is fenced already"));
+        }
+        let lock = client.batch_execute(&statements::lock_tables(&context.role));
+        if let Err(error) = lock {
+            return Err(blocked(failure(error), self));
+        }
+        let open = client
+            .query_opt(
+                "select epoch from contraflow.standing
+                 where change = $1 and side = $2 and gate = 'open' and epoch = $3 for update",
+                &[&context.names.change, &context.names.side, &number(epoch)],
+            )
+            .map_err(failure)?;
+        if open.is_none() {
+            return Err(fenced("the end to be fenced is not open in this epoch"));
+        }
+        let row = bookkeeping::carried(client, &context.names)?;
+        bookkeeping::unchanged(client, context, &row)
+    }
+
+    /// Runs a transaction that needs the tables to itself for a moment.
+    fn alone<T>(
+        &self,
+        mut work: impl FnMut(&mut postgres::Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut client = self.connect()?;
+        let mut pause = LOCK_PAUSE;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut tx = client.transaction().map_err(failure)?;
+            tx.batch_execute(&format!("set local lock_timeout = {LOCK_WAIT_MS}"))
+                .map_err(failure)?;
+            let done = work(&mut tx).and_then(|done| {
+                tx.commit().map_err(failure)?;
+                Ok(done)
+            });
+            match done {
+                Err(error) if error.code == Code::END_BUSY && tries < LOCK_TRIES => {
+                    self.context.clock.sleep(pause);
+                    pause = pause * 3 / 2;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+/// The session that holds the fence of a side, if there is one.
+fn holder(client: &mut Client, context: &Context) -> Result<Option<i32>> {
+    let found = client
+        .query_opt(
+            "select pid from pg_locks where locktype = 'advisory' and granted and objsubid = 1
+               and (classid::bigint << 32 | objid::bigint) = $1 and database =
+                 (select oid from pg_database where datname = current_database())",
+            &[&context.names.fence_lock()],
+        )
+        .map_err(failure)?;
+    Ok(found.map(|row| row.get(0)))
+}
+
+/// Ends the fence of a side: ours, or that of a process that hangs or was overtaken.
+pub(super) fn end_fence(client: &mut Client, context: &Context) -> Result<()> {
+    let fence = &context.shared.fence;
+    let ours = fence.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // Its transaction ends with its session.
+    drop(ours.map(|fence| fence.client.close()));
+    if let Some(holder) = holder(client, context)? {
+        client
+            .execute("select pg_terminate_backend($1)", &[&holder])
+            .map_err(failure)?;
+    }
+    Ok(())
+}
+
+/// Says who keeps a lock from us.
+fn blocked(error: Error, lock: &Lock) -> Error {
+    if error.code != Code::END_BUSY {
+        return error;
+    }
+    let who = lock.connect().and_then(|mut client| {
+        let mut seen = Vec::new();
+        for table in &lock.context.role.tables {
+            let name = TableName::parse(&table.name);
+            let Some(found) = catalog::relation(&mut client, &name)? else {
+                continue;
+            };
+            let rows = client
+                .query(
+                    "select distinct pid::text from pg_locks where relation = $1 and granted
+                       and mode <> 'AccessShareLock' and pid <> pg_backend_pid()",
+                    &[&found.oid],
+                )
+                .map_err(failure)?;
+            seen.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+        }
+        Ok(seen)
+    });
+    let who = who.unwrap_or_default().join(", ");
+    if who.is_empty() {
+        return error;
+    }
+    error.detail(format!("Sessions with a lock on the tables: {who}."))
+}
+
+impl Switch for Lock {
+    fn standing(&mut self) -> Result<Option<Standing>> {
+        let mut client = self.connect()?;
+        let Some(row) = bookkeeping::row(&mut client, &self.context.names)? else {
+            return Ok(None);
+        };
+        let fenced = row.gate == Gate::Open && holder(&mut client, &self.context)?.is_some();
+        Ok(Some(bookkeeping::standing(row, fenced)))
+    }
+
+    fn fence(&mut self, epoch: Epoch, limit: Duration) -> Result<Position> {
+        let mut pause = LOCK_PAUSE;
+        for tries in 1.. {
+            let mut client = self.connect()?;
+            match self.lock(&mut client, epoch, limit) {
+                Ok(()) => {
+                    // From another session: this one must not be seen to do anything.
+                    let mut other = self.connect()?;
+                    let position = scan::mark(&mut other, &self.context)?;
+                    *self.held() = Some(Fence {
+                        client,
+                        position,
+                        epoch,
+                    });
+                    return Ok(position.position());
+                }
+                Err(error) if error.code == Code::END_BUSY && tries < LOCK_TRIES => {
+                    self.context.clock.sleep(pause);
+                    pause = pause * 3 / 2;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        unreachable!("the loop returns")
+    }
+
+    fn seal(&mut self, epoch: Epoch, drained: &Position, reverse_from: &Position) -> Result<()> {
+        let context = self.context.clone();
+        let names = &context.names;
+        let mut held = self.held();
+        let Some(fence) = held.as_mut() else {
+            return Err(expired(&context, "it is not there any more"));
+        };
+        if fence.epoch != epoch {
+            return Err(expired(&context, "it belongs to another epoch"));
+        }
+        if Place::of(drained) != Some(fence.position) {
+            return Err(expired(&context, "writes lie behind what was drained"));
+        }
+        let mut fence = held.take().expect("looked at above");
+        drop(held);
+        let direction = context.role.side.other().direction();
+        let client = &mut fence.client;
+        let mut sealed = || -> std::result::Result<(), postgres::Error> {
+            let pass = client.query_one(
+                "select pass from contraflow.standing where change = $1 and side = $2",
+                &[&names.change, &names.side],
+            )?;
+            let pass: String = pass.get(0);
+            client.execute(
+                statements::SEAL,
+                &[&names.change, &names.side, &number(epoch)],
+            )?;
+            for (pair, table) in context.role.pairs() {
+                for sql in statements::drop_beside(names, pair, &table.name) {
+                    client.batch_execute(&sql)?;
+                }
+                let next = epoch.next();
+                for sql in statements::create_guard(names, pair, table, &pass, next) {
+                    client.batch_execute(&sql)?;
+                }
+            }
+            client.execute(
+                "insert into contraflow.lane as l (change, side, direction, lane, token, sequence,
+                   position) values ($1, $2, $3, 0, 1, 0, $4)
+                 on conflict (change, side, direction, lane) do update
+                   set token = l.token + 1, sequence = 0, position = excluded.position",
+                &[
+                    &names.change,
+                    &names.side,
+                    &direction.name(),
+                    &reverse_from.as_bytes(),
+                ],
+            )
+            .map(|_| ())
+        };
+        sealed().map_err(|error| match failure(error) {
+            lost if lost.code == Code::END_UNREACHABLE => {
+                expired(&context, "the server has ended it")
+            }
+            other => other,
+        })?;
+        // From here on a lost answer says nothing: the ends are asked.
+        fence.client.batch_execute("commit").map_err(failure)
+    }
+
+    fn flip(&mut self, epoch: Epoch, sequences: &[Sequence]) -> Result<()> {
+        let context = self.context.clone();
+        let names = &context.names;
+        let Some(before) = epoch.0.checked_sub(1).map(Epoch) else {
+            return Err(fenced("there is no epoch before the first"));
+        };
+        self.alone(|tx| {
+            tx.batch_execute(&statements::lock_tables(&context.role))
+                .map_err(failure)?;
+            let moved = tx
+                .execute(
+                    statements::FLIP,
+                    &[&names.change, &names.side, &number(before)],
+                )
+                .map_err(failure)?;
+            if moved != 1 {
+                return Err(fenced(
+                    "the end to be opened is not closed in the epoch before",
+                ));
+            }
+            let row = bookkeeping::carried(tx, names)?;
+            bookkeeping::unchanged(tx, &context, &row)?;
+            tx.execute(
+                "update contraflow.lane set token = token + 1 where change = $1 and side = $2",
+                &[&names.change, &names.side],
+            )
+            .map_err(failure)?;
+            for (pair, table) in context.role.pairs() {
+                let mut all = statements::drop_guard(names, pair, &table.name);
+                if bookkeeping::has_complements(tx, names, pair.0)? {
+                    let layout = Layout::of(tx, table)?;
+                    let keys = ["old.", "new."].map(|row| rows::key_array(&layout, row));
+                    let keys = [keys[0].as_str(), keys[1].as_str()];
+                    all.extend(statements::create_beside(names, pair, table, keys));
+                }
+                for sql in all {
+                    tx.batch_execute(&sql).map_err(failure)?;
+                }
+            }
+            carry_sequences(tx, &context, sequences)
+        })
+    }
+
+    fn lift(&mut self, epoch: Epoch) -> Result<()> {
+        let held = self.held().take();
+        if let Some(fence) = held {
+            if fence.epoch != epoch {
+                *self.held() = Some(fence);
+                return Err(fenced("the fence belongs to another epoch"));
+            }
+            *self.held() = Some(fence);
+        }
+        let mut client = self.connect()?;
+        end_fence(&mut client, &self.context)?;
+        match bookkeeping::row(&mut client, &self.context.names)? {
+            Some(row) if row.gate == Gate::Open && row.epoch == epoch => Ok(()),
+            _ => Err(fenced("the fence to be lifted was made permanent")),
+        }
+    }
+
+    fn sequences(&mut self) -> Result<Vec<Sequence>> {
+        let mut client = self.connect()?;
+        let mut found = Vec::new();
+        for (pair, table) in self.context.role.pairs() {
+            let mut last: Option<i64> = None;
+            for (_, sequence) in owned(&mut client, &table.name)? {
+                let sql = format!("select last_value from {sequence} where is_called");
+                let row = client.query_opt(&sql, &[]).map_err(failure)?;
+                last = last.max(row.map(|row| row.get(0)));
+            }
+            found.extend(last.map(|last| Sequence { pair, last }));
+        }
+        Ok(found)
+    }
+
+    fn adopt(&mut self, ledger: &str) -> Result<()> {
+        let context = self.context.clone();
+        let names = &context.names;
+        self.alone(|tx| {
+            tx.execute(
+                "update contraflow.standing set ledger = $3 where change = $1 and side = $2",
+                &[&names.change, &names.side, &ledger],
+            )
+            .map_err(failure)?;
+            let row = bookkeeping::carried(tx, names)?;
+            for (pair, table) in context.role.pairs() {
+                // Whatever became of the guard, the end is again as its standing says.
+                if catalog::relation(tx, &TableName::parse(&table.name))?.is_none() {
+                    continue;
+                }
+                let mut all = statements::drop_guard(names, pair, &table.name);
+                if row.gate == Gate::Closed {
+                    let guard = statements::create_guard(names, pair, table, &row.pass, row.epoch);
+                    all.extend(guard);
+                }
+                for sql in all {
+                    tx.batch_execute(&sql).map_err(failure)?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The sequences that number columns of a table: column and sequence, as SQL.
+fn owned(client: &mut impl GenericClient, table: &str) -> Result<Vec<(String, String)>> {
+    let name = TableName::parse(table);
+    let rows = client
+        .query(
+            "select a.attname::text, n.nspname::text, s.relname::text
+             from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
+             join pg_namespace n on n.oid = s.relnamespace
+             join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+             where d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i')
+               and d.refobjid = (select c.oid from pg_class c join pg_namespace x
+                 on x.oid = c.relnamespace where x.nspname = $1 and c.relname = $2)
+             order by a.attnum",
+            &[&name.schema, &name.name],
+        )
+        .map_err(failure)?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let (schema, sequence): (&str, &str) = (row.get(1), row.get(2));
+            (
+                quote(row.get(0)),
+                format!("{}.{}", quote(schema), quote(sequence)),
+            )
+        })
+        .collect())
+}
+
+/// A table must never give out a number that its twin has used: numbers go on behind the highest
+/// of both, with a gap for what was given out and not written.
+fn carry_sequences(
+    tx: &mut postgres::Transaction<'_>,
+    context: &Context,
+    sequences: &[Sequence],
+) -> Result<()> {
+    for (pair, table) in context.role.pairs() {
+        let theirs = last_of(sequences, pair);
+        for (column, sequence) in owned(tx, &table.name)? {
+            let name = TableName::parse(&table.name).quoted();
+            let sql = format!(
+                "select setval({}, least(greatest($1, (select coalesce(max({column}), 0) from {name}),
+                   (select last_value from {sequence})) + $2,
+                   (select seqmax from pg_sequence where seqrelid = {}::regclass)))",
+                super::names::literal(&sequence),
+                super::names::literal(&sequence),
+            );
+            tx.execute(&sql, &[&theirs, &SEQUENCE_GAP])
+                .map_err(failure)?;
+        }
+    }
+    Ok(())
+}
+
+fn last_of(sequences: &[Sequence], pair: PairId) -> i64 {
+    let mine = sequences.iter().filter(|sequence| sequence.pair == pair);
+    mine.map(|sequence| sequence.last).max().unwrap_or(0)
+}
+
+fn number(epoch: Epoch) -> i64 {
+    i64::try_from(epoch.0).unwrap_or(i64::MAX)
+}
+
+fn expired(context: &Context, why: &str) -> Error {
+    let message = format!(
+        "the fence of the {} end ended before the turn did: {why}",
+        context.role.side
+    );
+    Error::new(Kind::Transient, Code::FENCE_EXPIRED, message)
+        .at(context.role.side)
+        .detail("Authority stayed where it was; writers go on there.")
+        .hint("Ask for the turn again when the load is lower, or raise `limits.fence_max`.")
+}

@@ -1,0 +1,12 @@
+//! PostgreSQL: the suite of all ends, and what only PostgreSQL has.
+
+mod server;
+
+use contraflow_testkit::conformance;
+
+use server::Databases;
+
+#[test]
+fn postgres_passes_the_suite() {
+    conformance::run(&Databases, &[]);
+}

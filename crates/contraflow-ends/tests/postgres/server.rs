@@ -1,0 +1,235 @@
+//! A server for all tests of this binary, and a database of its own for each.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use contraflow_core::clock::Clock;
+use contraflow_core::end::End;
+use contraflow_core::probe::Silent;
+use contraflow_core::record::Row;
+use contraflow_core::side::Side;
+use contraflow_core::value::Value;
+use contraflow_ends::postgres::Postgres;
+use contraflow_testkit::conformance::{Fixture, Refused, Subject, Write};
+use postgres::{Client, NoTls};
+use tempfile::TempDir;
+
+/// A server that ends with this process.
+pub(super) struct Server {
+    folder: TempDir,
+    /// The server lives as long as this pipe.
+    _child: Child,
+}
+
+static SERVER: OnceLock<Server> = OnceLock::new();
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+impl Server {
+    fn start() -> Server {
+        let folder = tempfile::Builder::new().prefix("cf-pg-").tempdir().unwrap();
+        open_to_all(folder.path());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
+        let mut child = Command::new(script)
+            .arg(folder.path().join("server"))
+            .args(["5432", "fsync=off", "listen_addresses="])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let out = child.stdout.take().unwrap();
+        BufReader::new(out).read_line(&mut said).unwrap();
+        assert_eq!(said.trim(), "ready", "the server does not start");
+        Server {
+            folder,
+            _child: child,
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("server")
+    }
+}
+
+/// The server runs as a user of its own, who must get into the folder.
+fn open_to_all(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let all = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(folder, all).unwrap();
+}
+
+/// A fresh database of the server.
+pub(super) fn database(script: &str) -> Database {
+    let server = SERVER.get_or_init(Server::start);
+    let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    let url = |name: &str| {
+        let socket = server.socket();
+        format!("host={} user=postgres dbname={name}", socket.display())
+    };
+    let mut admin = Client::connect(&url("postgres"), NoTls).unwrap();
+    admin
+        .batch_execute(&format!("create database {name}"))
+        .unwrap();
+    let url = url(&name);
+    let mut app = Client::connect(&url, NoTls).unwrap();
+    app.batch_execute(script).unwrap();
+    let clock = Arc::new(Real(Instant::now()));
+    let end = Arc::new(Postgres::new(&url, clock, Arc::new(Silent)));
+    Database {
+        url,
+        end,
+        app: Mutex::new(app),
+    }
+}
+
+/// Time as it is.
+pub(super) struct Real(pub(super) Instant);
+
+impl Clock for Real {
+    fn unix_ms(&self) -> u64 {
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        u64::try_from(since.as_millis()).unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::park_timeout(time);
+    }
+}
+
+/// A database and its application.
+pub(super) struct Database {
+    pub(super) url: String,
+    end: Arc<Postgres>,
+    app: Mutex<Client>,
+}
+
+impl Database {
+    /// Runs a script as the application.
+    pub(super) fn run(&self, script: &str) {
+        self.app.lock().unwrap().batch_execute(script).unwrap();
+    }
+
+    /// One value, as text.
+    pub(super) fn one(&self, sql: &str) -> String {
+        let row = self.app.lock().unwrap().query_one(sql, &[]).unwrap();
+        row.get(0)
+    }
+}
+
+/// Databases with the table of the suite.
+pub(super) struct Databases;
+
+/// Everything compares byte by byte in the databases of the server.
+const TABLE: &str = "create table items (a bigint not null, b text not null, tag text unique,
+    n bigint not null, primary key (a, b))";
+
+impl Fixture for Databases {
+    fn fresh(&self, _side: Side) -> Box<dyn Subject> {
+        Box::new(database(TABLE))
+    }
+}
+
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Int(number) => format!("{number}::bigint"),
+        Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
+        _ => "null".to_owned(),
+    }
+}
+
+fn statement(write: &Write) -> String {
+    let row = |row: &Row| row.0.iter().map(literal).collect::<Vec<_>>().join(", ");
+    match write {
+        Write::Insert(new) => format!("insert into items values ({})", row(new)),
+        Write::Update(key, new) => format!(
+            "update items set (a, b, tag, n) = ({}) where a = {} and b = {}",
+            row(new),
+            literal(&key.0[0]),
+            literal(&key.0[1])
+        ),
+        Write::Delete(key) => format!(
+            "delete from items where a = {} and b = {}",
+            literal(&key.0[0]),
+            literal(&key.0[1])
+        ),
+        Write::Replace(new) => format!(
+            "delete from items where a = {} and b = {} or tag = {}; insert into items values ({})",
+            literal(&new.0[0]),
+            literal(&new.0[1]),
+            literal(&new.0[2]),
+            row(new)
+        ),
+    }
+}
+
+impl Subject for Database {
+    fn end(&self) -> Arc<dyn End> {
+        Arc::clone(&self.end) as Arc<dyn End>
+    }
+
+    fn transact(&self, writes: &[Write]) -> Result<(), Refused> {
+        let mut app = self.app.lock().unwrap();
+        // Writers wait for a fence; this application does not wait for long.
+        app.batch_execute("set lock_timeout = '200ms'; begin")
+            .unwrap();
+        for write in writes {
+            if let Err(error) = app.batch_execute(&statement(write)) {
+                app.batch_execute("rollback").unwrap();
+                let state = error.code().map(|code| code.code().to_owned());
+                return Err(match state.as_deref() {
+                    Some("CF302" | "55P03") => Refused::Guard,
+                    Some("23505") => Refused::Conflict,
+                    other => panic!("{other:?}: {error}"),
+                });
+            }
+        }
+        app.batch_execute("commit").unwrap();
+        Ok(())
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let mut app = self.app.lock().unwrap();
+        let rows = app
+            .query("select a, b, tag, n from items order by a, b", &[])
+            .unwrap();
+        let row = |row: &postgres::Row| {
+            let tag: Option<String> = row.get(2);
+            Row(vec![
+                Value::Int(row.get(0)),
+                Value::Text(row.get(1)),
+                tag.map_or(Value::Null, Value::Text),
+                Value::Int(row.get(3)),
+            ])
+        };
+        rows.iter().map(row).collect()
+    }
+
+    fn declaration(&self) -> String {
+        self.one(
+            "select concat_ws(E'\\n',
+               (select string_agg(n.nspname || '.' || c.relname, ' ' order by 1)
+                from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'),
+               (select string_agg(tgname, ' ' order by tgname) from pg_trigger
+                where not tgisinternal),
+               (select string_agg(nspname, ' ' order by nspname) from pg_namespace),
+               (select string_agg(pubname, ' ' order by 1) from pg_publication),
+               (select string_agg(slot_name, ' ' order by 1) from pg_replication_slots
+                where database = current_database()))",
+        )
+    }
+
+    fn pass(&self, time: Duration) {
+        // The server's clock decides.
+        let sql = format!("select pg_sleep({})", time.as_secs_f64() + 0.05);
+        self.app.lock().unwrap().batch_execute(&sql).unwrap();
+    }
+}
