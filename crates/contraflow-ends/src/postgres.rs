@@ -2,8 +2,8 @@
 //!
 //! The log runs ahead of visibility: see [`visible`]. Both feeds of a change have a slot from
 //! expand on, so that nothing is created inside a turn. A fence is a table lock in an open
-//! transaction that the server itself ends; a seal is a trigger, created by DDL in that transaction,
-//! so that sessions with an older snapshot are refused too.
+//! transaction that the server itself ends; a seal is a trigger, created by DDL in that
+//! transaction, so that sessions with an older snapshot are refused too.
 
 mod names;
 
@@ -27,7 +27,6 @@ mod scan;
 mod slot;
 
 mod apply;
-mod letters;
 mod write;
 
 mod statements;

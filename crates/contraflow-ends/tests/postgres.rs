@@ -1,6 +1,10 @@
 //! PostgreSQL: the suite of all ends, and what only PostgreSQL has.
 
+mod carried;
+mod held;
 mod server;
+mod types;
+mod visibility;
 
 use contraflow_testkit::conformance;
 

@@ -29,12 +29,11 @@ use crate::worker::Worker;
 
 pub use finding::{Comparison, Finding, Kind};
 
-mod finding;
+use walk::{nowhere, walk};
 
-/// Rows per scanned range.
-const ROWS: u64 = 4_000;
-/// Bytes after which a scanned range is cut.
-const BYTES: u64 = 4 << 20;
+mod finding;
+mod walk;
+
 /// Buckets of a pass: 6 MiB of digests for both sides, about 100 rows each at 5 million rows.
 const BUCKETS: usize = 1 << 16;
 /// Keys looked at in one go, so that huge rows do not fill the memory.
@@ -134,7 +133,9 @@ impl<'c> Comparer<'c> {
         let mut ours = vec![Digest::default(); BUCKETS];
         let mut theirs = vec![Digest::default(); BUCKETS];
         let mut suspects = vec![false; BUCKETS];
-        let read_to = self.digest_source(pair, &mut ours, &mut suspects, result, stop)?;
+        let received = windows.received();
+        let read_to =
+            self.digest_source(pair, &received, &mut ours, &mut suspects, result, stop)?;
         self.digest_mirror(pair, &mut theirs, stop)?;
         if let Some(read_to) = read_to
             && !worker.wait_applied(self.context, &read_to, LOOK_WAIT)
@@ -296,7 +297,7 @@ impl<'c> Comparer<'c> {
                 .map(|(_, key)| key.clone())
                 .collect();
             for keys in mine.chunks(KEYS) {
-                let (seen, expected, unmappable) = self.read_source(pair, keys)?.0;
+                let (seen, expected, unmappable) = self.read_source(pair, keys, &nowhere())?.0;
                 let differ = self.against_mirror(pair, keys, &seen, &expected, unmappable)?;
                 result.narrowed += keys.len() as u64;
                 self.report(pair, differ, result)?;
@@ -308,7 +309,11 @@ impl<'c> Comparer<'c> {
     /// One look at a set of keys: the source rows, and those keys that differ. `None` when the
     /// flow did not get there in time.
     fn look(&mut self, pair: PairId, keys: &[Key], worker: &Worker) -> Result<Option<Looked>> {
-        let ((seen, expected, unmappable), until) = self.read_source(pair, keys)?;
+        // What the feed has shown may be at the mirror already: the source must show it too.
+        let received = worker
+            .windows()
+            .map_or_else(nowhere, |windows| windows.received());
+        let ((seen, expected, unmappable), until) = self.read_source(pair, keys, &received)?;
         if !worker.wait_applied(self.context, &until, LOOK_WAIT) {
             return Ok(None);
         }
@@ -316,9 +321,14 @@ impl<'c> Comparer<'c> {
         Ok(Some((seen, differ)))
     }
 
-    fn read_source(&mut self, pair: PairId, keys: &[Key]) -> Result<(Source, Position)> {
-        let start = Position::new([]);
-        let chunk = self.source.get(pair, keys, &start)?;
+    /// Rows of the source that show everything received, as the mirror should have them.
+    fn read_source(
+        &mut self,
+        pair: PairId,
+        keys: &[Key],
+        received: &Position,
+    ) -> Result<(Source, Position)> {
+        let chunk = self.source.get(pair, keys, received)?;
         let (mut seen, mut expected) = (HashMap::new(), HashMap::new());
         let mut unmappable = Vec::new();
         for (key, image) in chunk.rows {
@@ -352,7 +362,7 @@ impl<'c> Comparer<'c> {
                 None => wanted.extend(self.target_key(pair, key)),
             }
         }
-        let chunk = self.mirror.get(pair, &wanted, &Position::new([]))?;
+        let chunk = self.mirror.get(pair, &wanted, &nowhere())?;
         let mut found: HashMap<Key, Row> = chunk
             .rows
             .into_iter()
@@ -425,6 +435,7 @@ impl<'c> Comparer<'c> {
     fn digest_source(
         &mut self,
         pair: PairId,
+        received: &Position,
         buckets: &mut [Digest],
         suspects: &mut [bool],
         result: &mut Comparison,
@@ -435,7 +446,7 @@ impl<'c> Comparer<'c> {
         let mut out = Vec::with_capacity(1);
         let history = &context.pair(pair).history;
         let forward = direction.source() == Side::Old;
-        walk(self.source_scan.as_mut(), pair, stop, |chunk| {
+        walk(self.source_scan.as_mut(), pair, received, stop, |chunk| {
             for (key, image) in chunk.rows {
                 // The few that the mirror has all the same make their bucket differ.
                 if forward && history.may_lack(&image.row) {
@@ -463,7 +474,7 @@ impl<'c> Comparer<'c> {
     fn digest_mirror(&mut self, pair: PairId, buckets: &mut [Digest], stop: &Stop) -> Result<()> {
         let history = &self.context.pair(pair).history;
         let backward = self.direction.target() == Side::Old;
-        walk(self.mirror_scan.as_mut(), pair, stop, |chunk| {
+        walk(self.mirror_scan.as_mut(), pair, &nowhere(), stop, |chunk| {
             for (key, image) in chunk.rows {
                 if backward && history.may_lack(&image.row) {
                     continue;
@@ -488,7 +499,7 @@ impl<'c> Comparer<'c> {
         let direction = self.direction;
         let suspect = |key: &Key| suspects[bucket_of(key)];
         let mut scan = self.context.side(direction.source()).scan()?;
-        walk(scan.as_mut(), pair, stop, |chunk| {
+        walk(scan.as_mut(), pair, &windows.received(), stop, |chunk| {
             let mut keys: Vec<Key> = chunk.rows.into_iter().map(|(key, _)| key).collect();
             keys.retain(|key| {
                 mapping
@@ -505,7 +516,7 @@ impl<'c> Comparer<'c> {
             Ok(())
         })?;
         let mut scan = self.context.side(direction.target()).scan()?;
-        walk(scan.as_mut(), pair, stop, |chunk| {
+        walk(scan.as_mut(), pair, &nowhere(), stop, |chunk| {
             let mut keys = Vec::new();
             for (theirs, _) in chunk.rows {
                 if !suspect(&theirs) {
@@ -525,7 +536,7 @@ impl<'c> Comparer<'c> {
             }
             for keys in keys.chunks(KEYS) {
                 // Keys that the source has were looked at above.
-                let there = self.source.get(pair, keys, &Position::new([]))?;
+                let there = self.source.get(pair, keys, &windows.received())?;
                 let there: HashSet<Key> = there.rows.into_iter().map(|(key, _)| key).collect();
                 let gone: Vec<Key> = keys
                     .iter()
@@ -545,36 +556,6 @@ type Source = (
     Vec<(Key, Kind)>,
 );
 type Looked = (HashMap<Key, Row>, Vec<(Key, Kind)>);
-
-/// Reads a whole pair in ranges.
-fn walk(
-    scan: &mut dyn Scan,
-    pair: PairId,
-    stop: &Stop,
-    mut each: impl FnMut(contraflow_core::end::Chunk) -> Result<()>,
-) -> Result<()> {
-    let (mut after, mut ordinal) = (None, 0);
-    loop {
-        if stop.asked() {
-            return Err(stopped());
-        }
-        let range = scan.range(pair, ordinal, after.as_ref(), ROWS)?;
-        let mut chunk = scan.read(&range, BYTES, &Position::new([]))?;
-        let next = chunk.cut.take().or(range.through);
-        each(chunk)?;
-        let Some(next) = next else { return Ok(()) };
-        after = Some(next);
-        ordinal += 1;
-    }
-}
-
-fn stopped() -> contraflow_core::error::Error {
-    contraflow_core::error::Error::new(
-        contraflow_core::error::Kind::Transient,
-        contraflow_core::code::Code::COMPARE_UNPROVEN,
-        "the compare was interrupted",
-    )
-}
 
 fn bucket_of(key: &Key) -> usize {
     (row_digest(&key.0) % BUCKETS as u128) as usize

@@ -85,6 +85,12 @@ impl Windows {
         }
     }
 
+    /// What the flow has received by now: whoever reads the source must see all of it.
+    #[must_use]
+    pub fn received(&self) -> Position {
+        self.lock().received.clone()
+    }
+
     /// Opens a window: from now on touches are kept until it is closed.
     #[must_use]
     pub fn open(&self) -> Window {

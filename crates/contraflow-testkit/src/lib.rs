@@ -6,6 +6,7 @@
 //! * [`clock`]: time that a test moves.
 //! * [`trap`]: a probe that cuts a run off at its n-th named point.
 //! * [`memory`]: an end in memory, with separate durable and visible instants.
+//! * [`server`]: a PostgreSQL of the tests' own.
 //! * [`mapping`]: mappings from a few lines of text.
 //! * [`conformance`]: the promises of [`contraflow_core::end`], one named check each.
 //! * [`mutant`]: ends that break one rule each; a test that does not notice is no test.
@@ -14,6 +15,8 @@
 pub mod chance;
 pub mod clock;
 pub mod trap;
+
+pub mod server;
 
 pub mod mapping;
 pub mod memory;

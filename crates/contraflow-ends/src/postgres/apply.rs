@@ -22,7 +22,9 @@ use postgres::{Client, GenericClient, Transaction};
 use super::catalog::Layout;
 use super::connection::failure;
 use super::write::{Refusal, TableWriter};
-use super::{Context, bookkeeping, connection, letters};
+use super::{Context, bookkeeping, connection};
+
+mod letters;
 
 pub(super) struct Writer {
     context: Context,

@@ -31,7 +31,8 @@ pub(super) struct Column {
     pub(super) name: String,
     /// With its modifier: `numeric(12,2)`.
     pub(super) declared: String,
-    /// Without: casting to a type with a modifier cuts silently, assigning to it does not.
+    /// Without: casting to a type with a modifier cuts silently, assigning to it does not. The
+    /// name for "no modifier" differs from the bare one: `character` is a `character(1)`.
     pub(super) base: String,
     pub(super) not_null: bool,
     pub(super) default: Option<String>,
@@ -86,7 +87,8 @@ pub(super) fn columns(client: &mut impl GenericClient, oid: u32) -> Result<Vec<C
     let rows = client
         .query(
             "select a.attname::text, format_type(a.atttypid, a.atttypmod),
-               format_type(coalesce(nullif(t.typbasetype, 0), a.atttypid), null), a.attnotnull or t.typnotnull,
+               format_type(coalesce(nullif(t.typbasetype, 0), a.atttypid), -1),
+               a.attnotnull or t.typnotnull,
                pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, a.attgenerated <> '',
                case when a.attcollation <> t.typcollation
                  then (select quote_ident(cn.nspname) || '.' || quote_ident(c.collname)

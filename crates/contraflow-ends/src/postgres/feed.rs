@@ -197,9 +197,7 @@ impl LogFeed {
                 let counts = behind > self.received && (marked || folded.changes > 0);
                 return Ok(counts.then_some(behind));
             }
-            Message::Logical {
-                prefix, content, ..
-            } => {
+            Message::Logical { prefix, content } => {
                 let ours = prefix == SCHEMA && content == self.context.names.slot.as_bytes();
                 if let Some(inside) = &mut self.inside {
                     inside.marked |= ours;

@@ -38,8 +38,6 @@ pub(super) enum Message<'b> {
     Truncate(Vec<u32>),
     /// A text that somebody wrote into the log.
     Logical {
-        /// Where it lies.
-        lsn: u64,
         prefix: &'b str,
         content: &'b [u8],
     },
@@ -129,17 +127,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Message<'_>> {
             let relations = (0..count).map(|_| cursor.int()).collect::<Option<_>>()?;
             Message::Truncate(relations)
         }
-        b'M' => {
-            cursor.byte()?;
-            let lsn = cursor.long()?;
-            let prefix = cursor.text()?;
-            let length = cursor.int()? as usize;
-            Message::Logical {
-                lsn,
-                prefix,
-                content: cursor.take(length)?,
-            }
-        }
+        b'M' => cursor.logical()?,
         _ => return None,
     };
     cursor.0.is_empty().then_some(message)
@@ -182,6 +170,15 @@ impl<'b> Cursor<'b> {
         let text = str::from_utf8(self.take(end)?).ok()?;
         self.byte()?;
         Some(text)
+    }
+
+    fn logical(&mut self) -> Option<Message<'b>> {
+        self.byte()?;
+        self.long()?;
+        let prefix = self.text()?;
+        let length = self.int()? as usize;
+        let content = self.take(length)?;
+        Some(Message::Logical { prefix, content })
     }
 
     fn relation(&mut self) -> Option<Relation<'b>> {

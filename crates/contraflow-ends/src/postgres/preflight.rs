@@ -43,8 +43,10 @@ fn server(client: &mut Client, carried: bool, problems: &mut Vec<Problem>) -> Re
     let row = client
         .query_one(
             "select current_setting('server_version_num')::int, current_setting('wal_level'),
-               (select count(*) from pg_replication_slots) < current_setting('max_replication_slots')::int,
-               (select count(*) from pg_stat_replication) < current_setting('max_wal_senders')::int,
+               (select count(*) from pg_replication_slots)
+                 < current_setting('max_replication_slots')::int,
+               (select count(*) from pg_stat_replication)
+                 < current_setting('max_wal_senders')::int,
                r.rolreplication or r.rolsuper, r.rolsuper, r.rolname::text,
                has_database_privilege(current_database(), 'create'), current_database()::text,
                r.rolbypassrls or r.rolsuper, pg_is_in_recovery()
@@ -52,6 +54,19 @@ fn server(client: &mut Client, carried: bool, problems: &mut Vec<Problem>) -> Re
             &[],
         )
         .map_err(failure)?;
+    settings(&row, carried, problems);
+    let us: String = row.get(6);
+    let superuser: bool = row.get(5);
+    let replica = superuser || may_be_replica(client, row.get(0))?;
+    Ok(Us {
+        name: us,
+        replica,
+        bypasses: row.get(9),
+    })
+}
+
+/// What the answer of [`server`] says about the server.
+fn settings(row: &postgres::Row, carried: bool, problems: &mut Vec<Problem>) {
     let us: String = row.get(6);
     let mut needs = |fine: bool, code: Code, message: String, fix: String| {
         if !fine {
@@ -108,13 +123,6 @@ fn server(client: &mut Client, carried: bool, problems: &mut Vec<Problem>) -> Re
         "the server is a standby".to_owned(),
         "Name the primary in the URL.".to_owned(),
     );
-    let superuser: bool = row.get(5);
-    let replica = superuser || may_be_replica(client, version)?;
-    Ok(Us {
-        name: us,
-        replica,
-        bypasses: row.get(9),
-    })
 }
 
 fn may_be_replica(client: &mut Client, version: i32) -> Result<bool> {
@@ -313,7 +321,8 @@ fn check_triggers(
         .collect();
     if !names.is_empty() {
         let message = format!(
-            "table `{}` has triggers or foreign keys that our writes as the {} mirror would fire: {}",
+            "table `{}` has triggers or foreign keys that our writes as the {} mirror would fire: \
+             {}",
             table.name,
             role.side,
             names.join(", ")
@@ -336,7 +345,8 @@ fn check_columns(
     for column in catalog::columns(client, oid)? {
         if column.generated {
             let message = format!(
-                "column `{}` of table `{}` is generated: it is computed at each end and not carried",
+                "column `{}` of table `{}` is generated: it is computed at each end and not \
+                 carried",
                 column.name, table.name
             );
             problems.push(Problem::warning(Code::COLUMN_UNSUPPORTED, message));

@@ -7,6 +7,33 @@ use contraflow_core::shape::Type;
 
 use super::names::{Names, SCHEMA, TableName, literal, quote};
 
+/// Everything that is kept, beside the data. Each table is keyed by change and side first.
+pub(super) const BOOKKEEPING: &[&str] = &[
+    "create schema if not exists contraflow",
+    "create table if not exists contraflow.standing (
+  change text, side text, gate text not null, epoch bigint not null, ledger text not null,
+  mapping text not null, pass text not null, tables text[] not null, created boolean[] not null,
+  declarations text[] not null, system text, timeline integer, slot_from bigint,
+  primary key (change, side))",
+    "create table if not exists contraflow.lane (
+  change text, side text, direction text, lane integer, token bigint not null,
+  sequence bigint not null, position bytea, primary key (change, side, direction, lane))",
+    "create table if not exists contraflow.chunk (
+  change text, side text, direction text, pair integer, ordinal bigint, after_key bytea,
+  through_key bytea, primary key (change, side, direction, pair, ordinal))",
+    "create table if not exists contraflow.letter (
+  id bigint generated always as identity primary key, change text not null, side text not null,
+  direction text not null, pair integer not null, source_key bytea not null,
+  code integer not null, reason text not null, retry_after bytea, since_ms bigint not null,
+  attempts bigint not null, unique (change, side, direction, pair, source_key))",
+    "create table if not exists contraflow.complement (
+  change text, side text, pair integer, key text[], document bytea not null,
+  primary key (change, side, pair, key))",
+];
+
+/// The tables that hold rows of a change, besides its standing.
+pub(super) const CLEARED: [&str; 4] = ["lane", "chunk", "letter", "complement"];
+
 /// Creates a table that the change creates, with its key.
 pub(super) fn create_table(table: &Table) -> String {
     let shape = &table.shape;

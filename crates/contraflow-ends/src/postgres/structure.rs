@@ -28,7 +28,7 @@ impl Tables {
         // Two changes of one database may begin at the same moment.
         tx.batch_execute("select pg_advisory_xact_lock(7240184390216)")
             .map_err(failure)?;
-        for statement in bookkeeping::TABLES.iter().chain([&statements::REFUSE]) {
+        for statement in statements::BOOKKEEPING.iter().chain([&statements::REFUSE]) {
             tx.batch_execute(statement).map_err(failure)?;
         }
         let pass = fresh_pass(&mut tx)?;
@@ -126,7 +126,7 @@ impl Structure for Tables {
         match step {
             Step::Expand => {
                 let owned = |sql: &&str| (*sql).to_owned();
-                let mut all: Vec<String> = bookkeeping::TABLES.iter().map(owned).collect();
+                let mut all: Vec<String> = statements::BOOKKEEPING.iter().map(owned).collect();
                 all.push(statements::REFUSE.to_owned());
                 let created = role.tables.iter().filter(|table| table.created);
                 all.extend(created.map(statements::create_table));
@@ -224,12 +224,12 @@ impl Structure for Tables {
                 run(&mut tx, &format!("drop table if exists {name}"))?;
             }
         }
-        for table in bookkeeping::CLEARED.iter().chain([&"standing"]) {
+        for table in statements::CLEARED.iter().chain([&"standing"]) {
             let sql = format!("delete from {SCHEMA}.{table} where change = $1 and side = $2");
             tx.execute(&sql, &[&names.change, &names.side])
                 .map_err(failure)?;
         }
-        bookkeeping::sweep(&mut tx)?;
+        sweep(&mut tx)?;
         tx.commit().map_err(failure)
     }
 
@@ -282,7 +282,8 @@ impl Structure for Tables {
 fn users_of(client: &mut Client, oid: u32) -> Result<Vec<User>> {
     let rows = client
         .query(
-            "select distinct 'view `' || n.nspname || '.' || v.relname || '`', 'its text names the table'
+            "select distinct 'view `' || n.nspname || '.' || v.relname || '`',
+               'its text names the table'
              from pg_depend d join pg_rewrite r on r.oid = d.objid
              join pg_class v on v.oid = r.ev_class join pg_namespace n on n.oid = v.relnamespace
              where d.refobjid = $1 and d.classid = 'pg_rewrite'::regclass and v.oid <> $1
@@ -312,7 +313,8 @@ fn users_of(client: &mut Client, oid: u32) -> Result<Vec<User>> {
 fn orphans(client: &mut Client, oid: u32) -> Result<u64> {
     let keys = client
         .query(
-            "select format('select count(*) from %s c where (%s) and not exists (select from %s p where %s)',
+            "select format('select count(*) from %s c where (%s)
+                 and not exists (select from %s p where %s)',
                k.conrelid::regclass,
                (select string_agg(format('c.%I is not null', a.attname), ' and ')
                 from unnest(k.conkey) n join pg_attribute a
@@ -379,4 +381,17 @@ fn missing(context: &Context, table: &str) -> Error {
         context.role.side
     );
     Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(context.role.side)
+}
+
+/// Drops the schema when no change is left in it.
+fn sweep(client: &mut impl GenericClient) -> Result<()> {
+    let left = client
+        .query_one("select exists (select from contraflow.standing)", &[])
+        .map_err(failure)?;
+    if left.get::<_, bool>(0) {
+        return Ok(());
+    }
+    client
+        .batch_execute(&format!("drop schema {SCHEMA} cascade"))
+        .map_err(failure)
 }

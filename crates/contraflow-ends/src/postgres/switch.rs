@@ -418,7 +418,8 @@ fn carry_sequences(
         for (column, sequence) in owned(tx, &table.name)? {
             let name = TableName::parse(&table.name).quoted();
             let sql = format!(
-                "select setval({}, least(greatest($1, (select coalesce(max({column}), 0) from {name}),
+                "select setval({}, least(greatest($1,
+                   (select coalesce(max({column}), 0) from {name}),
                    (select last_value from {sequence})) + $2,
                    (select seqmax from pg_sequence where seqrelid = {}::regclass)))",
                 super::names::literal(&sequence),

@@ -1,8 +1,5 @@
 //! A server for all tests of this binary, and a database of its own for each.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,79 +12,64 @@ use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 use contraflow_ends::postgres::Postgres;
 use contraflow_testkit::conformance::{Fixture, Refused, Subject, Write};
+use contraflow_testkit::server;
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
-/// A server that ends with this process.
-pub(super) struct Server {
-    folder: TempDir,
-    /// The server lives as long as this pipe.
-    _child: Child,
-}
-
+/// The server of this binary. Its folder goes with the next cleaning of the system's own.
 static SERVER: OnceLock<Server> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
+/// A server and its folder.
+pub(super) struct Server {
+    _folder: TempDir,
+    server: server::Postgres,
+}
+
 impl Server {
-    fn start() -> Server {
+    pub(super) fn start() -> Server {
         let folder = tempfile::Builder::new().prefix("cf-pg-").tempdir().unwrap();
-        open_to_all(folder.path());
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
-        let mut child = Command::new(script)
-            .arg(folder.path().join("server"))
-            .args(["5432", "fsync=off", "listen_addresses="])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = String::new();
-        let out = child.stdout.take().unwrap();
-        BufReader::new(out).read_line(&mut said).unwrap();
-        assert_eq!(said.trim(), "ready", "the server does not start");
+        let server = server::Postgres::start(folder.path());
         Server {
-            folder,
-            _child: child,
+            _folder: folder,
+            server,
         }
     }
 
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("server")
+    /// A fresh database of it.
+    pub(super) fn database(&self, script: &str) -> Database {
+        let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        let mut admin = Client::connect(&self.server.url("postgres"), NoTls).unwrap();
+        admin
+            .batch_execute(&format!("create database {name}"))
+            .unwrap();
+        let url = self.server.url(&name);
+        let mut app = Client::connect(&url, NoTls).unwrap();
+        app.batch_execute(script).unwrap();
+        let clock = Arc::new(Real::start());
+        let end = Arc::new(Postgres::new(&url, clock, Arc::new(Silent)));
+        Database {
+            url,
+            end,
+            app: Mutex::new(app),
+        }
     }
 }
 
-/// The server runs as a user of its own, who must get into the folder.
-fn open_to_all(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let all = std::fs::Permissions::from_mode(0o777);
-    std::fs::set_permissions(folder, all).unwrap();
-}
-
-/// A fresh database of the server.
+/// A fresh database of the server of all tests.
 pub(super) fn database(script: &str) -> Database {
-    let server = SERVER.get_or_init(Server::start);
-    let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-    let url = |name: &str| {
-        let socket = server.socket();
-        format!("host={} user=postgres dbname={name}", socket.display())
-    };
-    let mut admin = Client::connect(&url("postgres"), NoTls).unwrap();
-    admin
-        .batch_execute(&format!("create database {name}"))
-        .unwrap();
-    let url = url(&name);
-    let mut app = Client::connect(&url, NoTls).unwrap();
-    app.batch_execute(script).unwrap();
-    let clock = Arc::new(Real(Instant::now()));
-    let end = Arc::new(Postgres::new(&url, clock, Arc::new(Silent)));
-    Database {
-        url,
-        end,
-        app: Mutex::new(app),
-    }
+    SERVER.get_or_init(Server::start).database(script)
 }
 
 /// Time as it is.
-pub(super) struct Real(pub(super) Instant);
+pub(super) struct Real(Instant);
+
+impl Real {
+    #[expect(clippy::disallowed_methods, reason = "a server is tried in real time")]
+    pub(super) fn start() -> Real {
+        Real(Instant::now())
+    }
+}
 
 impl Clock for Real {
     fn unix_ms(&self) -> u64 {
@@ -106,12 +88,17 @@ impl Clock for Real {
 
 /// A database and its application.
 pub(super) struct Database {
-    pub(super) url: String,
+    url: String,
     end: Arc<Postgres>,
     app: Mutex<Client>,
 }
 
 impl Database {
+    /// Another session of the application.
+    pub(super) fn connect(&self) -> Client {
+        Client::connect(&self.url, NoTls).unwrap()
+    }
+
     /// Runs a script as the application.
     pub(super) fn run(&self, script: &str) {
         self.app.lock().unwrap().batch_execute(script).unwrap();

@@ -9,8 +9,8 @@ use contraflow_core::record::{Key, PairId, Record};
 use contraflow_core::side::Direction;
 use postgres::{Client, Transaction};
 
-use super::Context;
-use super::connection::failure;
+use super::super::Context;
+use super::super::connection::failure;
 
 /// A key as the bookkeeping keeps it.
 pub(super) fn encoded(key: Option<&Key>) -> Option<Vec<u8>> {

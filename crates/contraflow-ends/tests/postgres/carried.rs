@@ -1,0 +1,104 @@
+//! A database that carries a change of its table `t`, with the faces at hand.
+
+use std::sync::Arc;
+
+use contraflow_core::end::{Apply, End, Feed, Progress, Role, Scan, Start, Table};
+use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
+use contraflow_core::position::Position;
+use contraflow_core::record::{Change, Event, Image, Key, PairId, Record};
+use contraflow_core::side::{Direction, Side};
+use contraflow_testkit::conformance::Subject;
+
+use super::server::{Database, Server, database};
+
+pub(super) const PAIR: PairId = PairId(0);
+/// Looks at a feed before what is waited for counts as lost.
+const LOOKS: u32 = 20_000;
+
+pub(super) struct Carried {
+    pub(super) database: Database,
+    pub(super) end: Arc<dyn End>,
+    role: Arc<Role>,
+}
+
+impl Carried {
+    /// The table `t` of a script, whose key is `id`, carried as a side.
+    pub(super) fn new(script: &str, side: Side) -> Carried {
+        Carried::of(database(script), side)
+    }
+
+    /// The same on a server of its own.
+    pub(super) fn on(server: &Server, script: &str) -> Carried {
+        Carried::of(server.database(script), Side::Old)
+    }
+
+    fn of(database: Database, side: Side) -> Carried {
+        let end = database.end();
+        let shape = end.inspect("t", &["id".to_owned()]).unwrap().unwrap().shape;
+        let role = Arc::new(Role {
+            change: "odd".to_owned(),
+            side,
+            tables: vec![Table {
+                name: "t".to_owned(),
+                native: vec![true; shape.fields.len()],
+                declared: vec![None; shape.fields.len()],
+                shape,
+                created: false,
+            }],
+        });
+        let standing = Standing {
+            gate: match side {
+                Side::Old => Gate::Open,
+                Side::New => Gate::Closed,
+            },
+            epoch: Epoch::FIRST,
+            ledger: "l".to_owned(),
+            mapping: "m".to_owned(),
+        };
+        end.structure(&role).unwrap().expand(&standing).unwrap();
+        Carried {
+            database,
+            end,
+            role,
+        }
+    }
+
+    pub(super) fn feed(&self) -> Box<dyn Feed> {
+        let mut feed = self.end.feed(&self.role).unwrap();
+        feed.open(&Start::Earliest).unwrap();
+        feed
+    }
+
+    pub(super) fn scan(&self) -> Box<dyn Scan> {
+        self.end.scan(&self.role).unwrap()
+    }
+
+    /// Writes rows as the flow does.
+    pub(super) fn apply(&self, rows: Vec<(Key, Option<Image>)>) -> u64 {
+        let mut apply: Box<dyn Apply> = self.end.apply(&self.role).unwrap();
+        let (mut lease, _) = apply.claim(LaneId(0), Direction::Forward).unwrap();
+        let record = |(key, image): (Key, Option<Image>)| Record {
+            pair: PAIR,
+            source_key: key.clone(),
+            key,
+            change: image.map_or(Change::Delete, Change::Put),
+        };
+        let records: Vec<Record> = rows.into_iter().map(record).collect();
+        let seen = Position::new([]);
+        let progress = Progress::Keys { seen: &seen };
+        let applied = apply.apply(&records, &[], &progress, &mut lease).unwrap();
+        applied.letters
+    }
+}
+
+/// The next so many events of a feed.
+pub(super) fn events(feed: &mut dyn Feed, count: usize) -> Vec<Event> {
+    let mut found = Vec::new();
+    for _ in 0..LOOKS {
+        found.extend(feed.next(1_000).unwrap().events);
+        if found.len() >= count {
+            return found;
+        }
+    }
+    panic!("{} of {count} events came", found.len());
+}

@@ -1,0 +1,178 @@
+//! What the log has, what it does not have, and what must stop a feed.
+
+use contraflow_core::code::Code;
+use contraflow_core::end::{Feed, Start};
+use contraflow_core::error::{Error, Kind};
+use contraflow_core::record::Op;
+use contraflow_core::side::Side;
+use contraflow_core::value::Value;
+
+use super::carried::{Carried, events};
+
+const TABLE: &str = "create table t (id int primary key, v text, large text)";
+
+fn old() -> Carried {
+    Carried::new(TABLE, Side::Old)
+}
+
+/// Reads on until something stops it.
+fn stopped(feed: &mut dyn Feed) -> Error {
+    for _ in 0..20_000 {
+        match feed.next(100) {
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+    panic!("the feed goes on");
+}
+
+#[test]
+fn a_value_that_was_not_written_is_not_null() {
+    // Too large to stay in the row: the update below does not log it again.
+    let old = Carried::new(
+        "create table t (id int primary key, v text, large text);
+         alter table t alter column large set storage external;
+         insert into t select 1, 'a', string_agg(md5(n::text), '') from generate_series(1, 500) n",
+        Side::Old,
+    );
+    let mut feed = old.feed();
+    old.database.run("update t set v = 'b' where id = 1");
+    let event = events(feed.as_mut(), 1).remove(0);
+    let row = event.image.unwrap().row.0;
+    assert_eq!(row[1], Value::Text("b".to_owned()));
+    let Value::Text(large) = &row[2] else {
+        panic!("the large value is {:?}", row[2]);
+    };
+    assert_eq!(large.len(), 16_000);
+}
+
+#[test]
+fn a_key_that_moves_goes_and_comes() {
+    let old = old();
+    old.database
+        .run("insert into t values (1, 'a', 'x'), (2, 'b', 'y')");
+    let mut feed = old.feed();
+    events(feed.as_mut(), 2);
+    old.database.run(
+        "begin; update t set id = 3 where id = 1; update t set id = 1 where id = 2;
+         update t set id = 2 where id = 3; commit",
+    );
+    let mut found: Vec<(Value, Option<Value>)> = events(feed.as_mut(), 3)
+        .into_iter()
+        .map(|event| {
+            let value = event.image.map(|image| image.row.0[1].clone());
+            (event.key.0[0].clone(), value)
+        })
+        .collect();
+    found.sort_by_key(|(key, _)| match key {
+        Value::Int(key) => *key,
+        _ => 0,
+    });
+    let text = |text: &str| Some(Value::Text(text.to_owned()));
+    let expected = [
+        (Value::Int(1), text("b")),
+        (Value::Int(2), text("a")),
+        (Value::Int(3), None),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_transaction_larger_than_a_batch_goes_on_where_it_was() {
+    let old = old();
+    let mut feed = old.feed();
+    old.database
+        .run("insert into t select n, 'v', null from generate_series(1, 1000) n");
+    let first = loop {
+        let batch = feed.next(100).unwrap();
+        if !batch.events.is_empty() {
+            break batch;
+        }
+    };
+    let taken = first.events.len();
+    assert!(taken < 1_000, "{taken} at once");
+    feed.confirm(&first.through).unwrap();
+    drop(feed);
+    let mut again = old.feed();
+    again.open(&Start::After(first.through)).unwrap();
+    let rest = events(again.as_mut(), 1_000 - taken);
+    assert_eq!(rest.len(), 1_000 - taken);
+    assert!(rest.iter().all(|event| event.op == Op::Put));
+}
+
+#[test]
+fn a_truncation_holds() {
+    let old = old();
+    old.database.run("insert into t values (1, 'a', 'x')");
+    let mut feed = old.feed();
+    events(feed.as_mut(), 1);
+    old.database.run("truncate t");
+    let error = stopped(feed.as_mut());
+    assert_eq!(
+        (error.code, error.kind),
+        (Code::TABLE_TRUNCATED, Kind::Hold)
+    );
+}
+
+#[test]
+fn an_altered_table_holds() {
+    let old = old();
+    old.database.run("insert into t values (1, 'a', 'x')");
+    let mut feed = old.feed();
+    events(feed.as_mut(), 1);
+    old.database
+        .run("alter table t add column more int; insert into t values (2, 'b', 'y', 3)");
+    let error = stopped(feed.as_mut());
+    assert_eq!((error.code, error.kind), (Code::SHAPE_CHANGED, Kind::Hold));
+}
+
+#[test]
+fn a_slot_that_is_gone_holds_and_is_never_made_again() {
+    let old = old();
+    old.database.run(
+        "select pg_drop_replication_slot(slot_name) from pg_replication_slots
+              where database = current_database()",
+    );
+    let standing = || {
+        old.database
+            .one("select count(*)::text from contraflow.standing")
+    };
+    assert_eq!(standing(), "1");
+    let error = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| old.feed()));
+    assert!(error.is_err(), "the feed opens without its slot");
+    let slots = "select count(*)::text from pg_replication_slots
+                 where database = current_database()";
+    assert_eq!(old.database.one(slots), "0");
+}
+
+/// Somebody else made a slot of the same name after ours was dropped: what lies between is lost.
+#[test]
+fn a_slot_that_was_made_again_is_ahead_of_the_checkpoint() {
+    let old = old();
+    let mut feed = old.feed();
+    old.database.run("insert into t values (1, 'a', 'x')");
+    events(feed.as_mut(), 1);
+    let through = feed.received();
+    drop(feed);
+    let name = old.database.one(
+        "select slot_name::text from pg_replication_slots where database = current_database()",
+    );
+    old.database.run(&format!(
+        "select pg_terminate_backend(active_pid) from pg_replication_slots
+         where slot_name = '{name}' and active_pid is not null"
+    ));
+    let dropped = |sql: &str| loop {
+        let mut app = old.database.connect();
+        if app.batch_execute(sql).is_ok() {
+            return;
+        }
+    };
+    dropped(&format!("select pg_drop_replication_slot('{name}')"));
+    old.database.run("insert into t values (2, 'lost', 'x')");
+    old.database.run(&format!(
+        "select pg_create_logical_replication_slot('{name}', 'pgoutput')"
+    ));
+    let mut feed = old.feed();
+    let error = feed.open(&Start::After(through)).unwrap_err();
+    assert_eq!((error.code, error.kind), (Code::FEED_LOST, Kind::Hold));
+}

@@ -1,0 +1,122 @@
+//! Every type at its edges, through the copy and through the stream, byte by byte.
+
+use contraflow_core::end::Range;
+use contraflow_core::position::Position;
+use contraflow_core::side::Side;
+
+use super::carried::{Carried, PAIR, events};
+
+const TABLE: &str = "
+create type mood as enum ('sad', 'so so', 'it''s fine');
+create domain short as varchar(5);
+create table t (id int primary key, b bool, i2 int2, i8 int8, f4 float4, f8 float8, n numeric,
+  n2 numeric(12,2), tx text, vc varchar(10), ch char(6), bt bytea, d date, tm time, tz timetz,
+  ts timestamp, tstz timestamptz, iv interval, u uuid, j json, jb jsonb, a int[], ta text[],
+  m mood, dm short, ip inet, ci cidr, r int4range, bi bit(3), vb varbit, x xml, mo money,
+  bl bool[], pt point)";
+
+const ROWS: &[&str] = &[
+    "1, true, -32768, -9223372036854775808, '-0', '-0', 'NaN', 1234567890.12, '', '', 'a',
+     '\\x00ff', 'infinity', '24:00', '00:00+15:59', '-infinity', 'infinity', '-1 year 3 days',
+     '00000000-0000-0000-0000-000000000000', '{\"b\": 1.10, \"a\":  [1,2]}', '{\"b\": 1.10}', '{}',
+     '{}', 'it''s fine', 'abc', '10.0.0.1', '10.0.0.0/8', 'empty', '101', '', '<a/>', '-1.50',
+     '{t,f,null}', '(1.5,-2)'",
+    "2, false, 32767, 9223372036854775807, 'NaN', '1.7976931348623157e308', 1e-1000, -0.01,
+     'a''b\"c\\d', 'ÄÖ日本😀', 'ab  cd', '\\x', '4713-01-01 BC', '00:00:00.000001', '23:59:59-12',
+     '0044-03-15 12:00 BC', '2024-02-29 12:34:56.789012+05:30', '00:00:00.000001',
+     'ffffffff-ffff-ffff-ffff-ffffffffffff', 'null', '12345678901234567890.12345678901234567890',
+     '{{1,null},{3,4}}', '{\"a,b\",NULL,\"null\",\"\"}', 'so so', '', '::1/64', '::/0', '[1,10)',
+     '000', '1', 'x', '12', '{}', '(0,0)'",
+    "3, null, null, null, 'Infinity', '5e-324', (repeat('9', 1000) || '.5')::numeric, null, E'\\t\\n',
+     null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+     null, null, null, null, null, null, null, null, null",
+    "4, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+     null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+     null, null",
+];
+
+fn inserts() -> String {
+    let one = |row: &&str| format!("insert into t values ({row});");
+    ROWS.iter().map(one).collect()
+}
+
+/// Every byte of the table, as the server spells it.
+fn everything(carried: &Carried) -> String {
+    let sql = "select string_agg(row, E'\n' order by id)
+               from (select id, t::text as row from t) as s";
+    carried.database.one(sql)
+}
+
+#[test]
+fn the_corpus_survives_the_copy() {
+    let old = Carried::new(&format!("{TABLE}; {}", inserts()), Side::Old);
+    let new = Carried::new(TABLE, Side::New);
+    let whole = Range {
+        pair: PAIR,
+        ordinal: 0,
+        after: None,
+        through: None,
+    };
+    let chunk = old
+        .scan()
+        .read(&whole, 1 << 20, &Position::new([]))
+        .unwrap();
+    let rows = chunk
+        .rows
+        .into_iter()
+        .map(|(key, image)| (key, Some(image)));
+    assert_eq!(new.apply(rows.collect()), 0);
+    assert_eq!(everything(&new), everything(&old));
+}
+
+#[test]
+fn the_corpus_survives_the_stream_and_shows_what_a_query_shows() {
+    let old = Carried::new(TABLE, Side::Old);
+    let new = Carried::new(TABLE, Side::New);
+    let mut feed = old.feed();
+    old.database.run(&inserts());
+    let streamed = events(feed.as_mut(), ROWS.len());
+    let whole = Range {
+        pair: PAIR,
+        ordinal: 0,
+        after: None,
+        through: None,
+    };
+    let chunk = old.scan().read(&whole, 1 << 20, &feed.received()).unwrap();
+    for (event, (key, image)) in streamed.iter().zip(&chunk.rows) {
+        assert_eq!((&event.key, event.image.as_ref()), (key, Some(image)));
+    }
+    let rows = streamed.into_iter().map(|event| (event.key, event.image));
+    assert_eq!(new.apply(rows.collect()), 0);
+    assert_eq!(everything(&new), everything(&old));
+}
+
+#[test]
+fn a_row_that_does_not_fit_is_a_letter_and_nothing_is_cut() {
+    let old = Carried::new(
+        "create table t (id int primary key, v text); insert into t
+         select n, case n when 7 then 'too long for it' else 'ok' end from generate_series(1, 20) n",
+        Side::Old,
+    );
+    let new = Carried::new(
+        "create table t (id int primary key, v varchar(5))",
+        Side::New,
+    );
+    let whole = Range {
+        pair: PAIR,
+        ordinal: 0,
+        after: None,
+        through: None,
+    };
+    let chunk = old
+        .scan()
+        .read(&whole, 1 << 20, &Position::new([]))
+        .unwrap();
+    let rows = chunk
+        .rows
+        .into_iter()
+        .map(|(key, image)| (key, Some(image)));
+    assert_eq!(new.apply(rows.collect()), 1);
+    let found = new.database.one("select count(*) || ' ' || max(v) from t");
+    assert_eq!(found, "19 ok");
+}

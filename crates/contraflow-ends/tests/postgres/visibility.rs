@@ -1,0 +1,91 @@
+//! The log runs ahead of visibility, and a read that does not wait for it is wrong.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use contraflow_core::end::Range;
+use contraflow_core::position::Position;
+use contraflow_core::side::Side;
+use contraflow_core::value::Value;
+use contraflow_engine::tasks::{Stop, TaskSet};
+
+use super::carried::{Carried, PAIR, events};
+use super::server::Server;
+
+const WHOLE: Range = Range {
+    pair: PAIR,
+    ordinal: 0,
+    after: None,
+    through: None,
+};
+
+/// A standby that never comes keeps a commit invisible that is in the log already.
+#[test]
+fn a_read_waits_for_what_the_log_has_shown() {
+    let server = Server::start();
+    let script = "create table t (id int primary key, v text); insert into t values (42, 'v0')";
+    let old = Carried::on(&server, script);
+    let mut feed = old.feed();
+    let mut scan = old.scan();
+    let standbys = |names: &str| {
+        // Not for our own sessions: only the writer waits.
+        let mut admin = old.database.connect();
+        admin
+            .batch_execute(&format!(
+                "alter system set synchronous_standby_names = '{names}'"
+            ))
+            .unwrap();
+        admin.batch_execute("select pg_reload_conf()").unwrap();
+    };
+    standbys("nosuch");
+    let mut tasks = TaskSet::new(Stop::default());
+    let mut writer = old.database.connect();
+    tasks
+        .spawn("writer", move |_| {
+            writer
+                .batch_execute("update t set v = 'NEW' where id = 42")
+                .unwrap();
+        })
+        .unwrap();
+    let event = events(feed.as_mut(), 1).remove(0);
+    let new = Value::Text("NEW".to_owned());
+    assert_eq!(event.image.unwrap().row.0[1], new);
+    // The negative control: the textbook's way carries the old row after the new one.
+    let naive = scan.read(&WHOLE, 1 << 20, &Position::new([])).unwrap();
+    assert_eq!(naive.rows[0].1.row.0[1], Value::Text("v0".to_owned()));
+    let received = feed.received();
+    let (out, read) = channel();
+    tasks
+        .spawn("reader", move |_| {
+            let chunk = scan.read(&WHOLE, 1 << 20, &received).unwrap();
+            out.send(chunk).unwrap();
+        })
+        .unwrap();
+    let early = read.recv_timeout(Duration::from_millis(500));
+    assert_eq!(
+        early.err(),
+        Some(RecvTimeoutError::Timeout),
+        "it read at once"
+    );
+    standbys("");
+    let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(chunk.rows[0].1.row.0[1], new);
+    tasks.join();
+}
+
+/// A restart forgets what it has waited for: the slot must not.
+#[test]
+fn what_was_not_proven_visible_is_received_again() {
+    let old = Carried::new("create table t (id int primary key, v text)", Side::Old);
+    let mut feed = old.feed();
+    old.database.run("insert into t values (1, 'a')");
+    let through = {
+        let found = events(feed.as_mut(), 1);
+        found[0].position.clone()
+    };
+    drop(feed);
+    let mut again = old.feed();
+    let found = events(again.as_mut(), 1);
+    assert_eq!(found[0].position, through, "nothing was confirmed");
+    again.confirm(&again.received()).unwrap();
+}
