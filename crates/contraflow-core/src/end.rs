@@ -352,6 +352,19 @@ pub enum Step {
     Drop,
 }
 
+/// What a change asks of an end, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demands {
+    /// What expand and contract lock, and for how long.
+    pub declaring: &'static str,
+    /// What writing rows locks.
+    pub carrying: &'static str,
+    /// What writers meet while the end is fenced.
+    pub fenced: &'static str,
+    /// Rights that all of it needs.
+    pub rights: &'static str,
+}
+
 /// Somebody who still uses a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -365,6 +378,9 @@ pub struct User {
 pub trait Structure: Send {
     /// The exact statements of a step.
     fn statements(&self, step: Step) -> Vec<String>;
+
+    /// What carrying and each step lock here, and what they need, in words for `plan`.
+    fn demands(&self) -> Demands;
 
     /// Creates the tables that the change creates, its bookkeeping, journal and guard. Does
     /// nothing when it was done before under the same standing.

@@ -38,17 +38,14 @@ mod preflight;
 use std::sync::{Arc, Mutex};
 
 use contraflow_core::clock::Clock;
-use contraflow_core::code::Code;
 use contraflow_core::end::{Apply, End, Feed, Inspected, Lookup, Role, Scan, Structure, Switch};
-use contraflow_core::error::{Error, Kind, Problem, Result};
+use contraflow_core::error::{Problem, Result};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Probe;
-use postgres::Config;
 
 /// A database of a PostgreSQL server as an end.
 pub struct Postgres {
-    /// What could be made of the URL.
-    config: Option<Config>,
+    target: connection::Target,
     clock: Arc<dyn Clock>,
     probe: Arc<dyn Probe>,
     shared: Arc<Shared>,
@@ -66,40 +63,29 @@ impl Postgres {
     #[must_use]
     pub fn new(url: &str, clock: Arc<dyn Clock>, probe: Arc<dyn Probe>) -> Postgres {
         Postgres {
-            config: connection::parse(url).ok(),
+            target: connection::Target::parse(url),
             clock,
             probe,
             shared: Arc::default(),
         }
     }
 
-    fn config(&self) -> Result<Config> {
-        self.config.clone().ok_or_else(|| {
-            // The text may hold a password: not a word of it is repeated.
-            let message = "the PostgreSQL URL cannot be read";
-            Error::new(Kind::Config, Code::VALUE_INVALID, message)
-                .hint("Write `postgres://user@host:5432/database`; escape special characters.")
-        })
-    }
-
-    /// `None` only for a URL that nobody can read, which [`End::inspect`] and [`End::check`] report
-    /// before any face is asked for.
-    fn context(&self, role: &Arc<Role>) -> Option<Context> {
-        Some(Context {
-            names: names::Names::of(role, connection::database(self.config.as_ref()?)),
-            config: self.config.clone()?,
+    fn context(&self, role: &Arc<Role>) -> Context {
+        Context {
+            names: names::Names::of(role, self.target.database()),
+            target: self.target.clone(),
             role: Arc::clone(role),
             clock: Arc::clone(&self.clock),
             probe: Arc::clone(&self.probe),
             shared: Arc::clone(&self.shared),
-        })
+        }
     }
 }
 
 /// What every face of one end shares.
 #[derive(Clone)]
 struct Context {
-    config: Config,
+    target: connection::Target,
     role: Arc<Role>,
     names: names::Names,
     clock: Arc<dyn Clock>,
@@ -109,9 +95,7 @@ struct Context {
 
 impl End for Postgres {
     fn address(&self) -> String {
-        self.config
-            .as_ref()
-            .map_or_else(|| "postgres".to_owned(), connection::address)
+        self.target.address()
     }
 
     fn engine(&self) -> &'static str {
@@ -119,11 +103,11 @@ impl End for Postgres {
     }
 
     fn inspect(&self, table: &str, key: &[String]) -> Result<Option<Inspected>> {
-        inspect::table(&mut connection::connect(&self.config()?)?, table, key)
+        inspect::table(&mut connection::connect(&self.target)?, table, key)
     }
 
     fn check(&self, role: &Role) -> Result<Vec<Problem>> {
-        preflight::check(&self.config()?, role)
+        preflight::check(&self.target, role)
     }
 
     fn reached(&self, at: &Position, goal: &Position) -> bool {
@@ -131,26 +115,26 @@ impl End for Postgres {
     }
 
     fn feed(&self, role: &Arc<Role>) -> Option<Box<dyn Feed>> {
-        Some(Box::new(feed::LogFeed::new(self.context(role)?)))
+        Some(Box::new(feed::LogFeed::new(self.context(role))))
     }
 
     fn scan(&self, role: &Arc<Role>) -> Option<Box<dyn Scan>> {
-        Some(Box::new(scan::KeyScan::new(self.context(role)?)))
+        Some(Box::new(scan::KeyScan::new(self.context(role))))
     }
 
     fn apply(&self, role: &Arc<Role>) -> Option<Box<dyn Apply>> {
-        Some(Box::new(apply::Writer::new(self.context(role)?)))
+        Some(Box::new(apply::Writer::new(self.context(role))))
     }
 
     fn lookup(&self, role: &Arc<Role>) -> Option<Box<dyn Lookup>> {
-        Some(Box::new(scan::KeyScan::new(self.context(role)?)))
+        Some(Box::new(scan::KeyScan::new(self.context(role))))
     }
 
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>> {
-        Some(Box::new(structure::Tables::new(self.context(role)?)))
+        Some(Box::new(structure::Tables::new(self.context(role))))
     }
 
     fn switch(&self, role: &Arc<Role>) -> Option<Box<dyn Switch>> {
-        Some(Box::new(switch::Lock::new(self.context(role)?)))
+        Some(Box::new(switch::Lock::new(self.context(role))))
     }
 }

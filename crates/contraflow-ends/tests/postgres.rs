@@ -1,9 +1,9 @@
 //! PostgreSQL: the suite of all ends, and what only PostgreSQL has.
 
 mod carried;
+mod corpus;
 mod held;
 mod server;
-mod types;
 mod visibility;
 
 use contraflow_testkit::conformance;

@@ -5,7 +5,7 @@ mod endings;
 mod fixture;
 mod kills;
 mod ownership;
-mod process;
+pub(crate) mod process;
 mod storm;
 mod sweep;
 mod turns;

@@ -8,6 +8,7 @@ mod history;
 mod input;
 mod live;
 mod over;
+mod postgres;
 mod proof;
 mod snapshots;
 mod verbs;

@@ -50,7 +50,7 @@ impl Writer {
     fn client(&mut self) -> Result<&mut Client> {
         if self.session.as_ref().is_none_or(|s| s.client.is_closed()) {
             self.session = Some(Session {
-                client: connection::connect(&self.context.config)?,
+                client: connection::connect(&self.context.target)?,
                 layouts: Vec::new(),
                 beside: Vec::new(),
                 letters: 0,

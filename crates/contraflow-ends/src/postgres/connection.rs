@@ -22,55 +22,70 @@ const SESSION: &str = "-c row_security=off -c synchronous_commit=on -c statement
      -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c client_min_messages=error \
      -c standard_conforming_strings=on";
 
-/// A server and database from a URL or a `key=value` text.
-pub(super) fn parse(url: &str) -> Result<Config> {
-    let mut config: Config = url.trim().parse().map_err(|_| {
-        // The text may hold a password: not a word of it is repeated.
-        Error::new(
-            Kind::Config,
-            Code::VALUE_INVALID,
-            "the PostgreSQL URL cannot be read",
-        )
-        .hint("Write `postgres://user@host:5432/database`; escape special characters as `%XX`.")
-    })?;
-    if config.get_user().is_none() {
-        config.user("postgres");
-    }
-    if config.get_dbname().is_none() {
-        let user = config.get_user().unwrap_or("postgres").to_owned();
-        config.dbname(&user);
-    }
-    if config.get_hosts().is_empty() {
-        config.host("localhost");
-    }
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT_TIMEOUT);
-    }
-    config.tcp_user_timeout(SILENCE_MAX);
-    config.keepalives_idle(SILENCE_MAX);
-    Ok(config)
-}
+/// A server and database, or a URL that nobody can read: then every use of it says so.
+#[derive(Clone)]
+pub(super) struct Target(Option<Config>);
 
-/// Where a configuration leads, without its password.
-pub(super) fn address(config: &Config) -> String {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => "localhost".to_owned(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    format!("postgres:{host}:{port}/{}", database(config))
-}
+impl Target {
+    /// Reads a URL or a `key=value` text.
+    pub(super) fn parse(url: &str) -> Target {
+        let Ok(mut config) = url.trim().parse::<Config>() else {
+            return Target(None);
+        };
+        if config.get_user().is_none() {
+            config.user("postgres");
+        }
+        if config.get_dbname().is_none() {
+            let user = config.get_user().unwrap_or("postgres").to_owned();
+            config.dbname(&user);
+        }
+        if config.get_hosts().is_empty() {
+            config.host("localhost");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        config.tcp_user_timeout(SILENCE_MAX);
+        config.keepalives_idle(SILENCE_MAX);
+        Target(Some(config))
+    }
 
-/// The database that a configuration names.
-pub(super) fn database(config: &Config) -> &str {
-    config.get_dbname().unwrap_or("postgres")
+    /// What the driver takes.
+    pub(super) fn config(&self) -> Result<&Config> {
+        self.0.as_ref().ok_or_else(|| {
+            // The text may hold a password: not a word of it is repeated.
+            let message = "the PostgreSQL URL cannot be read";
+            Error::new(Kind::Config, Code::VALUE_INVALID, message).hint(
+                "Write `postgres://user@host:5432/database`; escape special characters as `%XX`.",
+            )
+        })
+    }
+
+    /// The database, for names that must differ between two of one server.
+    pub(super) fn database(&self) -> &str {
+        let config = self.0.as_ref();
+        config.and_then(Config::get_dbname).unwrap_or("postgres")
+    }
+
+    /// Where it leads, without a password.
+    pub(super) fn address(&self) -> String {
+        let Some(config) = &self.0 else {
+            return "postgres".to_owned();
+        };
+        let host = match config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => "localhost".to_owned(),
+        };
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        format!("postgres:{host}:{port}/{}", self.database())
+    }
 }
 
 /// A session for reading and writing rows.
-pub(super) fn connect(config: &Config) -> Result<Client> {
-    let mut config = config.clone();
+pub(super) fn connect(target: &Target) -> Result<Client> {
+    let mut config = target.config()?.clone();
     let own = config.get_options().unwrap_or_default().to_owned();
     config.options(&format!("{own} {SPELLING} {SESSION}"));
     config.application_name("contraflow");

@@ -97,7 +97,7 @@ impl LogFeed {
 
     fn client(&mut self) -> Result<&mut Client> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
-            self.client = Some(connection::connect(&self.context.config)?);
+            self.client = Some(connection::connect(&self.context.target)?);
         }
         Ok(self.client.as_mut().expect("connected above"))
     }
@@ -113,7 +113,7 @@ impl LogFeed {
         let slot = self.context.names.slot.clone();
         let context = self.context.clone();
         slot::free(self.client()?, &context)?;
-        let mut wire = Wire::connect(&self.context.config)?;
+        let mut wire = Wire::connect(&self.context.target)?;
         wire.start(&slot, "0/0")?;
         self.wire = Some(wire);
         Ok(())

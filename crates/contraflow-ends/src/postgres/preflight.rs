@@ -5,19 +5,19 @@ use contraflow_core::code::Code;
 use contraflow_core::end::{Role, Table};
 use contraflow_core::error::{Problem, Result};
 use contraflow_core::side::Side;
-use postgres::{Client, Config};
+use postgres::Client;
 
 use super::bookkeeping;
 use super::catalog::{self, Relation, UniqueIndex};
-use super::connection::{self, failure};
+use super::connection::{self, Target, failure};
 use super::names::{Names, TableName, quote};
 
 /// The oldest server whose `pgoutput` has messages.
 const VERSION_MIN: i32 = 140_000;
 
-pub(super) fn check(config: &Config, role: &Role) -> Result<Vec<Problem>> {
-    let mut client = connection::connect(config)?;
-    let names = Names::of(role, connection::database(config));
+pub(super) fn check(target: &Target, role: &Role) -> Result<Vec<Problem>> {
+    let mut client = connection::connect(target)?;
+    let names = Names::of(role, target.database());
     let carried = bookkeeping::row(&mut client, &names)?.is_some();
     let mut problems = Vec::new();
     let us = server(&mut client, carried, &mut problems)?;

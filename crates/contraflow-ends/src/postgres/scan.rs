@@ -65,7 +65,7 @@ impl KeyScan {
 
     fn session(&mut self) -> Result<&mut Session> {
         if self.session.as_ref().is_none_or(|s| s.client.is_closed()) {
-            let mut client = connection::connect(&self.context.config)?;
+            let mut client = connection::connect(&self.context.target)?;
             let row = bookkeeping::row(&mut client, &self.context.names)?;
             if let Some(row) = &row {
                 bookkeeping::unchanged(&mut client, &self.context, row)?;

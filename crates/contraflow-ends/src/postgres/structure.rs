@@ -1,7 +1,7 @@
 //! Tables, bookkeeping, publication, slot and guard: what expand creates and contract takes down.
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Remove, Step, Structure, User};
+use contraflow_core::end::{Demands, Remove, Step, Structure, User};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, Standing};
 use contraflow_core::probe::Point;
@@ -169,10 +169,22 @@ impl Structure for Tables {
         }
     }
 
+    fn demands(&self) -> Demands {
+        Demands {
+            declaring: "share row exclusive on the tables while a guard is made or dropped, \
+                        milliseconds; the slot waits for transactions that are open, nobody for it",
+            carrying: "the rows that are written, nothing else",
+            fenced: "wait on a table lock",
+            rights: "a role that owns the tables, with `replication`, `create` on the database \
+                     and, where the mirror has triggers or foreign keys, `set` on \
+                     `session_replication_role`",
+        }
+    }
+
     fn expand(&mut self, standing: &Standing) -> Result<()> {
         let context = &self.context;
         context.probe.at(Point::EXPAND_BEFORE)?;
-        let mut client = connection::connect(&context.config)?;
+        let mut client = connection::connect(&context.target)?;
         let found = bookkeeping::row(&mut client, &context.names)?;
         if let Some(found) = &found {
             if found.ledger != standing.ledger {
@@ -190,7 +202,7 @@ impl Structure for Tables {
     fn remove(&mut self, tables: Remove) -> Result<()> {
         let context = &self.context;
         let names = &context.names;
-        let mut client = connection::connect(&context.config)?;
+        let mut client = connection::connect(&context.target)?;
         switch::end_fence(&mut client, context)?;
         // The end itself says what is ours: the change file may have been edited since.
         let Some(row) = bookkeeping::row(&mut client, names)? else {
@@ -234,7 +246,7 @@ impl Structure for Tables {
     }
 
     fn users(&mut self) -> Result<Option<Vec<User>>> {
-        let mut client = connection::connect(&self.context.config)?;
+        let mut client = connection::connect(&self.context.target)?;
         let mut users = Vec::new();
         for table in &self.context.role.tables {
             let name = TableName::parse(&table.name);
@@ -255,7 +267,7 @@ impl Structure for Tables {
     }
 
     fn foreign_key_violations(&mut self) -> Result<u64> {
-        let mut client = connection::connect(&self.context.config)?;
+        let mut client = connection::connect(&self.context.target)?;
         let mut violations = 0;
         for table in &self.context.role.tables {
             let name = TableName::parse(&table.name);
@@ -267,7 +279,7 @@ impl Structure for Tables {
     }
 
     fn count(&mut self, pair: PairId) -> Result<u64> {
-        let mut client = connection::connect(&self.context.config)?;
+        let mut client = connection::connect(&self.context.target)?;
         let name = TableName::parse(&self.context.role.table(pair).name);
         if catalog::relation(&mut client, &name)?.is_none() {
             return Ok(0);

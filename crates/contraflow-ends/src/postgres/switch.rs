@@ -47,7 +47,7 @@ impl Lock {
     }
 
     fn connect(&self) -> Result<Client> {
-        connection::connect(&self.context.config)
+        connection::connect(&self.context.target)
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Fence>> {

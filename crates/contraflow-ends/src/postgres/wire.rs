@@ -16,7 +16,7 @@ use postgres::config::Host;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 
-use super::connection::{SPELLING, lost, of_state};
+use super::connection::{SPELLING, Target, lost, of_state};
 
 /// Version 3.0 of the protocol.
 const PROTOCOL: i32 = 196_608;
@@ -45,7 +45,8 @@ enum Socket {
 
 impl Wire {
     /// Connects and signs in to a database as a walsender client.
-    pub(super) fn connect(config: &Config) -> Result<Wire> {
+    pub(super) fn connect(target: &Target) -> Result<Wire> {
+        let config = target.config()?;
         let mut wire = Wire {
             socket: open(config)?,
             buffer: Vec::new(),

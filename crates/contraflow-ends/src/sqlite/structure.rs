@@ -1,7 +1,7 @@
 //! Tables, bookkeeping, journal and guard: what expand creates and contract takes down.
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Remove, Step, Structure, User};
+use contraflow_core::end::{Demands, Remove, Step, Structure, User};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, Standing};
 use contraflow_core::probe::Point;
@@ -109,6 +109,15 @@ impl Structure for Tables {
             ),
             Step::Clean => clean_statements(context),
             Step::Drop => drop_tables(context),
+        }
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            declaring: "the file's write lock, for the length of one short transaction",
+            carrying: "the file's write lock, about 10 ms per transaction",
+            fenced: "are refused",
+            rights: "write permission on the file and its folder",
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Remove, Role, Step, Structure, User};
+use contraflow_core::end::{Demands, Remove, Role, Step, Structure, User};
 use contraflow_core::error::{Error, Kind, Problem, Result};
 use contraflow_core::lease::Standing;
 use contraflow_core::probe::Point;
@@ -30,6 +30,15 @@ pub(super) fn check(state: &State, role: &Role) -> Vec<Problem> {
 impl Structure for Tables {
     fn statements(&self, _step: Step) -> Vec<String> {
         Vec::new()
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            declaring: "nothing",
+            carrying: "nothing",
+            fenced: "are refused",
+            rights: "nothing",
+        }
     }
 
     fn expand(&mut self, standing: &Standing) -> Result<()> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use contraflow_core::change::history::Reach;
 use contraflow_core::change::quantity;
-use contraflow_core::end::Step;
+use contraflow_core::end::{Demands, Step};
 use contraflow_core::side::Side;
 use serde::Serialize;
 
@@ -58,7 +58,7 @@ struct Planned {
 struct Statements {
     end: &'static str,
     address: String,
-    who: &'static str,
+    who: String,
     statements: Vec<String>,
 }
 
@@ -124,7 +124,22 @@ fn plan(session: &Session) -> anyhow::Result<Plan<'_>> {
 
 fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
     let fence = quantity::show_duration(session.context.limits.fence_max);
-    let short = "each file's write lock, for the length of one short transaction".to_owned();
+    let mut demands = Vec::new();
+    for side in Side::BOTH {
+        demands.push(session.context.side(side).structure()?.demands());
+    }
+    let (old, new) = (demands[0], demands[1]);
+    let short = if old == new {
+        format!("at each end {}", old.declaring)
+    } else {
+        format!("old: {}; new: {}", old.declaring, new.declaring)
+    };
+    let fenced = |end: &str, demands: Demands| {
+        format!(
+            "writers of the {end} end {}, {fence} at most",
+            demands.fenced
+        )
+    };
     Ok(vec![
         Planned {
             phase: "expand",
@@ -138,19 +153,19 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         Planned {
             phase: "backfill",
             does: "copies history range by range in key order, while every write is followed",
-            locks: "the new file's write lock, about 10 ms per transaction".to_owned(),
+            locks: format!("at the new end {}", new.carrying),
             steps: Vec::new(),
         },
         Planned {
             phase: "follow",
             does: "carries every committed write of the old end",
-            locks: "the new file's write lock, about 10 ms per transaction".to_owned(),
+            locks: format!("at the new end {}", new.carrying),
             steps: Vec::new(),
         },
         Planned {
             phase: "cutover",
             does: "judges the gates, fences the old end, drains, compares, seals, opens the new",
-            locks: format!("writers of the old end are refused, {fence} at most"),
+            locks: fenced("old", old),
             steps: vec![
                 statements(session, Side::Old, Step::Fence)?,
                 statements(session, Side::Old, Step::Seal)?,
@@ -160,13 +175,13 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         Planned {
             phase: "reverse",
             does: "carries every committed write of the new end back, for readers of the old one",
-            locks: "the old file's write lock, about 10 ms per transaction".to_owned(),
+            locks: format!("at the old end {}", old.carrying),
             steps: Vec::new(),
         },
         Planned {
             phase: "rollback",
             does: "the same turn the other way, any number of times",
-            locks: format!("writers of the new end are refused, {fence} at most"),
+            locks: fenced("new", new),
             steps: vec![
                 statements(session, Side::New, Step::Fence)?,
                 statements(session, Side::New, Step::Seal)?,
@@ -188,11 +203,12 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
 
 fn statements(session: &Session, side: Side, step: Step) -> anyhow::Result<Statements> {
     let bound = session.context.side(side);
+    let structure = bound.structure()?;
     Ok(Statements {
         end: side.name(),
         address: bound.end.address(),
-        who: "this process; it needs write permission on the file and its folder",
-        statements: bound.structure()?.statements(step),
+        who: format!("this process; it needs {}", structure.demands().rights),
+        statements: structure.statements(step),
     })
 }
 

@@ -12,15 +12,15 @@ use contraflow_engine::tasks::Stop;
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// Longer than anything here takes on two busy cores in a debug build.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for a condition.
-pub(super) fn until(what: &str, reached: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, reached: impl FnMut() -> bool) {
     assert!(reached_in_time(reached), "waited too long: {what}");
 }
 
 /// Waits for a condition; false when it was not reached in time.
-pub(super) fn reached_in_time(mut reached: impl FnMut() -> bool) -> bool {
+pub(crate) fn reached_in_time(mut reached: impl FnMut() -> bool) -> bool {
     let clock = SystemClock::default();
     while !reached() {
         if clock.elapsed() >= PATIENCE {
@@ -32,12 +32,12 @@ pub(super) fn reached_in_time(mut reached: impl FnMut() -> bool) -> bool {
 }
 
 /// Lets this much time pass; only for what must *not* happen in it.
-pub(super) fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     assert!(!Stop::default().wait(time));
 }
 
 /// A process with its output in a file. Killed when dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
     exit: Option<ExitStatus>,
@@ -45,7 +45,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts a process; stdout and stderr go to `<log>.out` and `<log>.err`.
-    pub(super) fn start(command: &mut Command, log: &Path) -> Process {
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Process {
         let file = |ending: &str| File::create(log.with_extension(ending)).expect("a log file");
         let child = command
             .stdin(std::process::Stdio::null())
@@ -60,12 +60,12 @@ impl Process {
         }
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Whether it is still there; a stopped process is.
-    pub(super) fn runs(&mut self) -> bool {
+    pub(crate) fn runs(&mut self) -> bool {
         if self.exit.is_none() {
             self.exit = self.child.try_wait().expect("a child of this test");
         }
@@ -73,14 +73,14 @@ impl Process {
     }
 
     /// Sends a signal.
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([name, &pid]).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill {name}");
     }
 
     /// Waits until it is stopped by a signal.
-    pub(super) fn until_stopped(&mut self) {
+    pub(crate) fn until_stopped(&mut self) {
         let stat = format!("/proc/{}/stat", self.child.id());
         until("the process stops", || {
             let text = std::fs::read_to_string(&stat).unwrap_or_default();
@@ -91,20 +91,20 @@ impl Process {
     }
 
     /// Waits for its end: the exit code, or `None` when a signal ended it.
-    pub(super) fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         until("the process ends", || !self.runs());
         self.exit.and_then(|status| status.code())
     }
 
     /// Ends it at once.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         // It may have ended by itself; then there is nobody to kill.
         drop(self.child.kill());
         assert!(self.wait() != Some(101), "a panic:\n{}", self.err());
     }
 
     /// Asks it to end, and says its exit code.
-    pub(super) fn terminate(&mut self) -> Option<i32> {
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
         if self.runs() {
             self.signal("-TERM");
         }
@@ -112,12 +112,12 @@ impl Process {
     }
 
     /// What it wrote to stdout.
-    pub(super) fn out(&self) -> String {
+    pub(crate) fn out(&self) -> String {
         std::fs::read_to_string(self.log.with_extension("out")).expect("its log")
     }
 
     /// What it wrote to stderr.
-    pub(super) fn err(&self) -> String {
+    pub(crate) fn err(&self) -> String {
         std::fs::read_to_string(self.log.with_extension("err")).expect("its log")
     }
 }

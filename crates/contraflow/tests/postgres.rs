@@ -1,0 +1,138 @@
+//! PostgreSQL as a person meets it: `pgbench` writes all the time, the program is killed, and an
+//! auditor in plain SQL looks at both ends.
+
+mod bank;
+
+use contraflow_core::probe::Point;
+
+use bank::{Bank, Layout};
+
+/// Where a run is killed here; `CONTRAFLOW_SOAK=1` kills at every point.
+const SAMPLE: [Point; 8] = [
+    Point::EXPAND_AFTER,
+    Point::CHUNK_APPLIED,
+    Point::BATCH_APPLY_MID,
+    Point::COMMIT_AFTER,
+    Point::FENCE_AFTER,
+    Point::SEAL_AFTER,
+    Point::FLIP_AFTER,
+    Point::CONTRACT_SIDE,
+];
+
+/// Points that this life does not come to.
+const OTHER: [Point; 2] = [Point::RECARRY_READ, Point::ABORT_SIDE];
+
+fn points() -> Vec<Point> {
+    if std::env::var_os("CONTRAFLOW_SOAK").is_none() {
+        return SAMPLE.to_vec();
+    }
+    let all = Point::ALL.iter().copied();
+    all.filter(|point| !OTHER.iter().any(|other| other.0 == point.0))
+        .collect()
+}
+
+/// One life: copy, follow, cutover, rollback, cutover, contract, under load all the time. The run
+/// may be killed once on the way; what was asked for is done all the same.
+fn live(layout: Layout, crash_at: Option<&str>) {
+    let bank = Bank::new(layout);
+    let load = bank.load();
+    let mut run = bank.run(crash_at);
+    run.reaches("follow");
+    for (verb, authority) in [("cutover", "new"), ("rollback", "old"), ("cutover", "new")] {
+        run.asks(&[verb]);
+        load.pause();
+        run.asks(&["verify"]);
+        bank.audit(authority);
+        load.resume();
+    }
+    load.pause();
+    let before = bank.accounts("new");
+    run.asks(&["contract", "--yes"]);
+    run.ends();
+    assert_eq!(bank.accounts("new"), before);
+    bank.nothing_is_left();
+}
+
+fn killed_at_points(layout: Layout) {
+    live(layout, None);
+    for point in points() {
+        live(layout, Some(&format!("{}:1", point.0)));
+    }
+}
+
+#[test]
+fn a_change_between_two_databases_survives_every_kill_soak() {
+    killed_at_points(Layout::TwoDatabases);
+}
+
+#[test]
+fn a_change_in_one_database_survives_every_kill_soak() {
+    killed_at_points(Layout::OneDatabase);
+}
+
+#[test]
+fn an_abort_leaves_the_old_side_as_it_was() {
+    let bank = Bank::new(Layout::OneDatabase);
+    let load = bank.load();
+    let before = bank.declaration();
+    let mut run = bank.run(None);
+    run.reaches("follow");
+    assert_ne!(bank.declaration(), before);
+    run.asks(&["abort", "--yes"]);
+    run.ends();
+    load.pause();
+    assert_eq!(bank.declaration(), before);
+    bank.nothing_is_left();
+}
+
+#[test]
+fn sqlite_moves_to_postgres_and_back() {
+    let bank = Bank::new(Layout::FromSqlite);
+    let mut run = bank.run(None);
+    run.reaches("follow");
+    run.asks(&["cutover"]);
+    bank.sql(
+        "new",
+        "insert into accounts values (9001, 7, 12.50, 'ü'); delete from accounts where aid = 1;
+         update accounts set abalance = -0.01 where aid = 2",
+    );
+    run.asks(&["verify"]);
+    run.asks(&["rollback"]);
+    let found = bank.sqlite(
+        "select group_concat(aid || ':' || bid || ':' || abalance || ':' || filler, ' ')
+         from (select * from pgbench_accounts where aid in (1, 2, 9001) order by aid)",
+    );
+    assert_eq!(found, "2:1:-1:x 9001:7:1250:ü");
+    run.asks(&["cutover"]);
+    run.asks(&["verify"]);
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_before_anything_is_written() {
+    let bank = Bank::new(Layout::OneDatabase);
+    bank.sql(
+        "old",
+        "alter table pgbench_accounts replica identity nothing",
+    );
+    bank.says(&["check"], 2, &["error[CF0103]", "replica identity"]);
+    bank.sql(
+        "old",
+        "alter table pgbench_accounts replica identity default",
+    );
+    bank.sql(
+        "old",
+        "alter table pgbench_accounts drop constraint pgbench_accounts_pkey",
+    );
+    bank.says(&["check"], 2, &["error[CF0103]", "create unique index"]);
+    bank.sql("old", "alter table pgbench_accounts add primary key (aid)");
+    bank.sql("old", "create role nobody login");
+    bank.url_as("nobody");
+    let told = ["alter role", "replication", "grant create on database"];
+    bank.says(&["check"], 2, &told);
+    bank.url("host=/nowhere user=x password=secret dbname=y");
+    let answer = bank.says(&["check"], 2, &["error[CF0101]"]);
+    assert!(!answer.contains("secret"), "{answer}");
+    bank.url("postgres://u:secret@[broken/db");
+    let answer = bank.says(&["check"], 2, &["error[CF0005]"]);
+    assert!(!answer.contains("secret"), "{answer}");
+}
