@@ -119,6 +119,9 @@ pub enum Start {
     After(Position),
     /// At the oldest change that the end still has.
     Earliest,
+    /// Behind this position, or where an earlier look that confirmed more has ended: for whoever
+    /// only looks on, and has nothing to carry.
+    NotBefore(Position),
 }
 
 /// Ordered changes of one end, all tables of the role in one order.

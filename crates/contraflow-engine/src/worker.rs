@@ -25,6 +25,8 @@ const READ_AHEAD: usize = 2;
 const IDLE: Duration = Duration::from_millis(2);
 /// How often lag and the mirror's own feed are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// For how long at most one such look takes.
+const LOOK_MAX: Duration = Duration::from_millis(25);
 /// The first and the longest pause before a passing fault is tried again.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -375,11 +377,20 @@ impl Standby {
             .side(direction.source())
             .apply()?
             .checkpoint(LaneId(0), opposite)?;
-        feed.open(&checkpoint.map_or(Start::Earliest, Start::After))?;
+        feed.open(&checkpoint.map_or(Start::Earliest, Start::NotBefore))?;
         Ok(Standby { feed, direction })
     }
 
+    /// Looks at what has come since, for a moment at most: after a copy much echo waits here.
     fn look(&mut self, context: &Context) -> Result<()> {
+        let until = context.clock.elapsed() + LOOK_MAX;
+        while self.look_at_batch(context)? && context.clock.elapsed() < until {}
+        Ok(())
+    }
+
+    /// Says whether there was a batch.
+    fn look_at_batch(&mut self, context: &Context) -> Result<bool> {
+        let before = self.feed.received();
         let batch = self.feed.next(1_000)?;
         let echo = Origin::Flow(self.direction);
         let rogue = batch
@@ -398,6 +409,7 @@ impl Standby {
                 ))
                 .hint("Stop that writer, then `contraflow verify` and `contraflow repair`."));
         }
-        self.feed.confirm(&batch.through)
+        self.feed.confirm(&batch.through)?;
+        Ok(batch.through != before)
     }
 }

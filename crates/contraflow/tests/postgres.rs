@@ -107,6 +107,36 @@ fn sqlite_moves_to_postgres_and_back() {
     run.asks(&["verify"]);
 }
 
+/// Exactly what `docs/postgres.md` grants, and a table that somebody else owns.
+#[test]
+fn a_role_with_the_documented_grants_carries_a_whole_change() {
+    let bank = Bank::new(Layout::TwoDatabases);
+    bank.owned_by("app_owner");
+    bank.sql("old", "create role carrier login replication");
+    bank.sql("old", "grant app_owner to carrier");
+    let set = "grant set on parameter session_replication_role to carrier";
+    bank.sql("old", set);
+    for side in ["old", "new"] {
+        let database = bank.sql(side, "select current_database()");
+        let grant = format!("grant create on database {} to carrier", database.trim());
+        bank.sql(side, &grant);
+        bank.sql(side, "grant create on schema public to carrier");
+    }
+    bank.url_as("carrier");
+    let load = bank.load();
+    let mut run = bank.run(None);
+    run.reaches("follow");
+    for verb in ["cutover", "rollback", "cutover"] {
+        run.asks(&[verb]);
+    }
+    load.pause();
+    run.asks(&["verify"]);
+    bank.audit("new");
+    run.asks(&["contract", "--yes"]);
+    run.ends();
+    bank.nothing_is_left();
+}
+
 #[test]
 fn what_stands_in_the_way_is_told_before_anything_is_written() {
     let bank = Bank::new(Layout::OneDatabase);

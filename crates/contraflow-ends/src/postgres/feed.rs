@@ -110,6 +110,8 @@ impl LogFeed {
         }
         self.relations.clear();
         self.inside = None;
+        // What a broken stream had shown and nobody was handed comes again.
+        self.looked = self.received.lsn;
         let slot = self.context.names.slot.clone();
         let context = self.context.clone();
         slot::free(self.client()?, &context)?;
@@ -437,18 +439,19 @@ impl Feed for LogFeed {
         let confirmed = slot::place(client, &context, &row)?;
         let newest = slot::wal_position(client)?;
         let received = match start {
-            Start::Earliest => Place::at(confirmed),
-            Start::After(position) => match Place::of(position) {
-                Some(place) if place.lsn >= confirmed && place.lsn <= newest => place,
-                _ => {
-                    let detail = format!(
-                        "The slot has what follows {}; the log ends at {}.",
-                        lsn_text(confirmed),
-                        lsn_text(newest)
-                    );
-                    return Err(slot::lost(&context, "has no such place").detail(detail));
-                }
-            },
+            Start::Earliest => Some(Place::at(confirmed)),
+            Start::After(position) => Place::of(position).filter(|place| place.lsn >= confirmed),
+            Start::NotBefore(position) => {
+                Place::of(position).map(|place| place.max(Place::at(confirmed)))
+            }
+        };
+        let Some(received) = received.filter(|place| place.lsn <= newest) else {
+            let detail = format!(
+                "The slot has what follows {}; the log ends at {}.",
+                lsn_text(confirmed),
+                lsn_text(newest)
+            );
+            return Err(slot::lost(&context, "has no such place").detail(detail));
         };
         self.wire = None;
         self.inside = None;

@@ -131,25 +131,37 @@ pub(super) fn create_guard(
         "when (current_setting('contraflow.pass', true) is distinct from {})",
         literal(pass)
     );
+    // A lock that readers do not notice: they must not keep a sealed end from being opened.
     vec![
         format!(
-            "create trigger {row} before insert or update or delete on {name} for each row
-  {passes} execute function {SCHEMA}.refuse({said})"
+            "create or replace trigger {row} before insert or update or delete on {name}
+  for each row {passes} execute function {SCHEMA}.refuse({said})"
         ),
         format!("alter table {name} enable always trigger {row}"),
         format!(
-            "create trigger {truncate} before truncate on {name} for each statement
+            "create or replace trigger {truncate} before truncate on {name} for each statement
   execute function {SCHEMA}.refuse({said})"
         ),
         format!("alter table {name} enable always trigger {truncate}"),
     ]
 }
 
+/// Lets everybody pass a trigger. Dropping it would wait for every reader of the table.
+pub(super) fn disable(table: &str, trigger: &str) -> String {
+    let name = TableName::parse(table).quoted();
+    format!("alter table {name} disable trigger {}", quote(trigger))
+}
+
+/// The triggers of the guard of a pair.
+pub(super) fn guards(names: &Names, pair: PairId) -> [String; 2] {
+    let guard = names.guard(pair);
+    [guard.clone(), format!("{guard}_truncate")]
+}
+
 /// Takes the guard of a pair away.
 pub(super) fn drop_guard(names: &Names, pair: PairId, table: &str) -> Vec<String> {
-    let guard = names.guard(pair);
     let name = TableName::parse(table).quoted();
-    [guard.clone(), format!("{guard}_truncate")]
+    guards(names, pair)
         .iter()
         .map(|trigger| format!("drop trigger if exists {} on {name}", quote(trigger)))
         .collect()
@@ -196,7 +208,7 @@ end $$"
     vec![
         body,
         format!(
-            "create trigger {trigger} after update or delete on {name} for each row
+            "create or replace trigger {trigger} after update or delete on {name} for each row
   execute function {function}()"
         ),
         format!("alter table {name} enable always trigger {trigger}"),

@@ -148,10 +148,10 @@ impl Structure for Tables {
             }
             Step::Flip => {
                 let mut all = vec![statements::lock_tables(role), statements::FLIP.to_owned()];
-                let drop = |(pair, table): (_, &contraflow_core::end::Table)| {
-                    statements::drop_guard(names, pair, &table.name)
-                };
-                all.extend(role.pairs().flat_map(drop));
+                for (pair, table) in role.pairs() {
+                    let guards = statements::guards(names, pair);
+                    all.extend(guards.map(|guard| statements::disable(&table.name, &guard)));
+                }
                 all
             }
             Step::Clean => vec![

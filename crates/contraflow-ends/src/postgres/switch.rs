@@ -242,9 +242,7 @@ impl Switch for Lock {
                 &[&names.change, &names.side, &number(epoch)],
             )?;
             for (pair, table) in context.role.pairs() {
-                for sql in statements::drop_beside(names, pair, &table.name) {
-                    client.batch_execute(&sql)?;
-                }
+                silence(client, &table.name, &names.beside(pair))?;
                 let next = epoch.next();
                 for sql in statements::create_guard(names, pair, table, &pass, next) {
                     client.batch_execute(&sql)?;
@@ -302,7 +300,10 @@ impl Switch for Lock {
             )
             .map_err(failure)?;
             for (pair, table) in context.role.pairs() {
-                let mut all = statements::drop_guard(names, pair, &table.name);
+                for guard in statements::guards(names, pair) {
+                    silence(tx, &table.name, &guard).map_err(failure)?;
+                }
+                let mut all = Vec::new();
                 if bookkeeping::has_complements(tx, names, pair.0)? {
                     let layout = Layout::of(tx, table)?;
                     let keys = ["old.", "new."].map(|row| rows::key_array(&layout, row));
@@ -364,17 +365,38 @@ impl Switch for Lock {
                 if catalog::relation(tx, &TableName::parse(&table.name))?.is_none() {
                     continue;
                 }
-                let mut all = statements::drop_guard(names, pair, &table.name);
                 if row.gate == Gate::Closed {
-                    let guard = statements::create_guard(names, pair, table, &row.pass, row.epoch);
-                    all.extend(guard);
+                    let all = statements::create_guard(names, pair, table, &row.pass, row.epoch);
+                    for sql in all {
+                        tx.batch_execute(&sql).map_err(failure)?;
+                    }
+                    continue;
                 }
-                for sql in all {
-                    tx.batch_execute(&sql).map_err(failure)?;
+                for guard in statements::guards(names, pair) {
+                    silence(tx, &table.name, &guard).map_err(failure)?;
                 }
             }
             Ok(())
         })
+    }
+}
+
+/// Lets everybody pass a trigger, if it is there.
+fn silence(
+    client: &mut impl GenericClient,
+    table: &str,
+    trigger: &str,
+) -> std::result::Result<(), postgres::Error> {
+    let name = TableName::parse(table);
+    let there = client.query_opt(
+        "select from pg_trigger g join pg_class c on c.oid = g.tgrelid
+         join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = $1 and c.relname = $2 and g.tgname = $3",
+        &[&name.schema, &name.name, &trigger],
+    )?;
+    match there {
+        Some(_) => client.batch_execute(&statements::disable(table, trigger)),
+        None => Ok(()),
     }
 }
 

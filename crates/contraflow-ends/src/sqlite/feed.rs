@@ -156,7 +156,8 @@ impl Feed for JournalFeed {
                 seq: before_oldest,
                 mark: 0,
             },
-            Start::After(position) => {
+            // The journal has no echo: whoever only looks on confirms nothing.
+            Start::After(position) | Start::NotBefore(position) => {
                 let there = |wanted: &Place| match wanted.seq {
                     0 => Ok(before_oldest == 0),
                     seq => {

@@ -38,6 +38,7 @@ impl Feed for LogFeed {
         let received = match start {
             Start::Earliest => book.pruned,
             Start::After(position) => sequence(position),
+            Start::NotBefore(position) => sequence(position).max(book.pruned),
         };
         if received < book.pruned || received > book.head {
             return Err(lost());

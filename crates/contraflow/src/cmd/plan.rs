@@ -122,29 +122,44 @@ fn plan(session: &Session) -> anyhow::Result<Plan<'_>> {
     })
 }
 
-fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
+/// What the phases lock, in words: of each end the old one first.
+struct Locks {
+    declaring: String,
+    carrying: [String; 2],
+    fenced: [String; 2],
+}
+
+fn locks(session: &Session) -> anyhow::Result<Locks> {
     let fence = quantity::show_duration(session.context.limits.fence_max);
-    let mut demands = Vec::new();
-    for side in Side::BOTH {
-        demands.push(session.context.side(side).structure()?.demands());
-    }
-    let (old, new) = (demands[0], demands[1]);
-    let short = if old == new {
-        format!("at each end {}", old.declaring)
-    } else {
-        format!("old: {}; new: {}", old.declaring, new.declaring)
+    let demands =
+        |side| Ok::<Demands, anyhow::Error>(session.context.side(side).structure()?.demands());
+    let (old, new) = (demands(Side::Old)?, demands(Side::New)?);
+    let fenced = |side: Side, end: Demands| {
+        format!("writers of the {side} end {}, {fence} at most", end.fenced)
     };
-    let fenced = |end: &str, demands: Demands| {
-        format!(
-            "writers of the {end} end {}, {fence} at most",
-            demands.fenced
-        )
-    };
+    Ok(Locks {
+        declaring: if old == new {
+            format!("at each end {}", old.declaring)
+        } else {
+            format!("old: {}; new: {}", old.declaring, new.declaring)
+        },
+        carrying: [(Side::Old, old), (Side::New, new)]
+            .map(|(side, end)| format!("at the {side} end {}", end.carrying)),
+        fenced: [fenced(Side::Old, old), fenced(Side::New, new)],
+    })
+}
+
+fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
+    let Locks {
+        declaring,
+        carrying: [at_old, at_new],
+        fenced: [old, new],
+    } = locks(session)?;
     Ok(vec![
         Planned {
             phase: "expand",
             does: "creates the new tables, the bookkeeping of both ends, journal and guard",
-            locks: short.clone(),
+            locks: declaring.clone(),
             steps: vec![
                 statements(session, Side::New, Step::Expand)?,
                 statements(session, Side::Old, Step::Expand)?,
@@ -153,19 +168,19 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         Planned {
             phase: "backfill",
             does: "copies history range by range in key order, while every write is followed",
-            locks: format!("at the new end {}", new.carrying),
+            locks: at_new.clone(),
             steps: Vec::new(),
         },
         Planned {
             phase: "follow",
             does: "carries every committed write of the old end",
-            locks: format!("at the new end {}", new.carrying),
+            locks: at_new,
             steps: Vec::new(),
         },
         Planned {
             phase: "cutover",
             does: "judges the gates, fences the old end, drains, compares, seals, opens the new",
-            locks: fenced("old", old),
+            locks: old,
             steps: vec![
                 statements(session, Side::Old, Step::Fence)?,
                 statements(session, Side::Old, Step::Seal)?,
@@ -175,13 +190,13 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         Planned {
             phase: "reverse",
             does: "carries every committed write of the new end back, for readers of the old one",
-            locks: format!("at the old end {}", old.carrying),
+            locks: at_old,
             steps: Vec::new(),
         },
         Planned {
             phase: "rollback",
             does: "the same turn the other way, any number of times",
-            locks: fenced("new", new),
+            locks: new,
             steps: vec![
                 statements(session, Side::New, Step::Fence)?,
                 statements(session, Side::New, Step::Seal)?,
@@ -191,7 +206,7 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         Planned {
             phase: "contract",
             does: "drops the old tables and all bookkeeping, after showing evidence and asking",
-            locks: short,
+            locks: declaring,
             steps: vec![
                 statements(session, Side::Old, Step::Drop)?,
                 statements(session, Side::Old, Step::Clean)?,

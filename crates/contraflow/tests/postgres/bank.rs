@@ -129,9 +129,25 @@ impl Bank {
         }
     }
 
+    /// Gives the table of the old end to a role that nobody logs in as.
+    pub(super) fn owned_by(&self, role: &str) {
+        self.sql("old", &format!("create role {role}"));
+        self.sql(
+            "old",
+            &format!("alter table pgbench_accounts owner to {role}"),
+        );
+    }
+
     /// Writes the change file with this URL for the old end.
     pub(super) fn url(&self, old: &str) {
-        let new = url(&self.databases[1]);
+        let role = old
+            .split("user=")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next());
+        let role = role
+            .filter(|_| old.contains("carrier"))
+            .unwrap_or("postgres");
+        let new = url(&self.databases[1]).replace("user=postgres", &format!("user={role}"));
         let old = match self.layout {
             Layout::FromSqlite => "{ sqlite: app.db }".to_owned(),
             Layout::OneDatabase | Layout::TwoDatabases => format!("{{ postgres: \"{old}\" }}"),
