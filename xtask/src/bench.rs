@@ -11,6 +11,8 @@ mod sqlite_copy;
 #[cfg(feature = "bench")]
 mod sqlite_cutover;
 #[cfg(feature = "bench")]
+mod sqlite_held;
+#[cfg(feature = "bench")]
 mod stage;
 
 use anyhow::Result;
@@ -48,5 +50,6 @@ const BENCHMARKS: &[frame::Benchmark] = &[
     ("mapping", 9, mapping::measure),
     ("sqlite-copy", 5, sqlite_copy::measure),
     ("sqlite-cutover", 20, sqlite_cutover::measure),
+    ("sqlite-held", 5, sqlite_held::measure),
     ("scaling", 3, scaling::measure),
 ];

@@ -19,7 +19,7 @@ use process::{Run, build, verb};
 /// The old file, the new one, the peer's, and the change.
 pub(super) const OLD_FILE: &str = "app.db";
 pub(super) const NEW_FILE: &str = "app-v2.db";
-const PEER_FILE: &str = "peer.db";
+pub(super) const PEER_FILE: &str = "peer.db";
 const CHANGE_FILE: &str = "contraflow.yaml";
 const LEDGER_FOLDER: &str = ".contraflow";
 

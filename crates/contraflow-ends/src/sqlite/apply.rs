@@ -5,6 +5,9 @@
 //! between, so the flag hides exactly our own writes.
 
 use std::collections::HashSet;
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -19,6 +22,7 @@ use contraflow_core::probe::Point;
 use contraflow_core::record::{Key, PairId, Record};
 use contraflow_core::side::Direction;
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::connection::failure;
@@ -36,6 +40,8 @@ const POLITE_FOR: Duration = Duration::from_secs(5);
 pub(super) struct Writer {
     context: Context,
     db: Option<Connection>,
+    /// Pages of the write-ahead log after our last commit.
+    log: Arc<AtomicU32>,
     schema_version: i64,
     data_version: i64,
     polite_until: Duration,
@@ -48,6 +54,7 @@ impl Writer {
         Writer {
             context,
             db: None,
+            log: Arc::default(),
             schema_version: -1,
             data_version: -1,
             polite_until: Duration::ZERO,
@@ -58,18 +65,32 @@ impl Writer {
 
     fn open(&mut self) -> Result<()> {
         if self.db.is_none() {
-            self.db = Some(connection::writer(&self.context.path)?);
+            let db = self.db.insert(connection::writer(&self.context.path)?);
+            let log = Arc::clone(&self.log);
+            let hook = move |_: &mut Wal, pages: c_int| {
+                log.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+                Ok(())
+            };
+            db.wal_hook(Some(hook)).map_err(failure)?;
         }
         Ok(())
+    }
+
+    /// Copies the log into the file when it has grown. Others write meanwhile: it is no part of a
+    /// transaction, and not of its time.
+    fn fold_log(&self) -> Result<()> {
+        if self.log.load(Ordering::Relaxed) < connection::CHECKPOINT_PAGES {
+            return Ok(());
+        }
+        let db = self.db.as_ref().expect("a transaction was just committed");
+        db.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))
+            .map_err(failure)
     }
 
     /// Leaves the file to other writers for a while: as long as the lock was held when somebody
     /// else writes there, a moment otherwise. SQLite's waiting writers poll, they do not queue.
     fn breathe(&mut self, held: Duration) -> Result<()> {
-        let db = self
-            .db
-            .as_ref()
-            .expect("a transaction was just committed on it");
+        let db = self.db.as_ref().expect("a transaction was just committed");
         let version: i64 = db
             .query_row("pragma data_version", [], |row| row.get(0))
             .map_err(failure)?;
@@ -191,6 +212,7 @@ impl Apply for Writer {
         if had_letters || !all.is_empty() {
             self.letters = u64::try_from(self.letters()?.len()).unwrap_or(u64::MAX);
         }
+        self.fold_log()?;
         self.breathe(held)?;
         let written = all.len() as u64;
         Ok(Applied {

@@ -46,7 +46,7 @@ pub(super) fn create(path: &Path) -> Result<Connection> {
 
 /// Pages of the write-ahead log before it is copied into the file: 16 MiB, so that a bulk write
 /// copies a page once and not at every few commits.
-const CHECKPOINT_PAGES: u32 = 4_000;
+pub(super) const CHECKPOINT_PAGES: u32 = 4_000;
 
 fn prepare_writer(db: &Connection) -> Result<()> {
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)

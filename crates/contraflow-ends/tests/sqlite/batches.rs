@@ -87,3 +87,23 @@ fn triggers_of_the_application_run_for_our_writes() {
     assert_eq!(logged(), 1);
     assert_eq!(new.file.one::<i64>("select count(*) from t"), 3);
 }
+
+#[test]
+fn the_log_does_not_grow_with_what_is_written() {
+    let schema = "create table t (id integer primary key, u, n)";
+    let new = Carried::new(schema, &["id"], Side::New);
+    let large = "x".repeat(100_000);
+    let batch = |n| {
+        (0..ROWS)
+            .map(|id| put(id, &[text(&large), int(n)]))
+            .collect()
+    };
+    apply(&new, &(0..10).map(batch).collect::<Vec<_>>());
+    let mut log = new.file.path.clone().into_os_string();
+    log.push("-wal");
+    let (written, log) = (
+        10 * ROWS as u64 * 100_000,
+        std::fs::metadata(log).unwrap().len(),
+    );
+    assert!(log < written / 2, "{log} bytes of log for {written}");
+}
