@@ -461,6 +461,16 @@ pub trait Switch: Send {
     /// `drained`.
     fn seal(&mut self, epoch: Epoch, drained: &Position, reverse_from: &Position) -> Result<()>;
 
+    /// Does of [`flip`](Switch::flip) whatever may have to wait, so that it waits before the losing
+    /// end is sealed and not after. What it holds ends by itself after `limit`. Ends where a flip
+    /// waits for nobody have nothing to do.
+    ///
+    /// # Errors
+    /// When the end is not closed in the epoch before, or somebody keeps it from being opened.
+    fn prepare(&mut self, _epoch: Epoch, _numbers: &[Sequence], _limit: Duration) -> Result<()> {
+        Ok(())
+    }
+
     /// Opens a closed end under `epoch`, retires the lanes that wrote it and carries number
     /// generators over. This commit alone decides a turn.
     ///

@@ -56,6 +56,7 @@ pub struct Postgres {
 struct Shared {
     unproven: visible::Unproven,
     fence: Mutex<Option<switch::Fence>>,
+    opening: Mutex<Option<switch::Opening>>,
 }
 
 impl Postgres {

@@ -230,15 +230,18 @@ impl Turn {
     /// # Errors
     /// [`Code::FENCE_EXPIRED`] when the fence has ended.
     pub fn seal(&mut self, context: &Context, epoch: Epoch) -> Result<()> {
-        let (fence, _) = self.fenced()?;
-        let mut gaining = context.side(self.losing.other()).feed()?;
-        gaining.open(&Start::Earliest)?;
-        let (head, _) = gaining.head()?;
+        let (fence, until) = self.fenced()?;
+        let gaining = context.side(self.losing.other());
+        let mut feed = gaining.feed()?;
+        feed.open(&Start::Earliest)?;
+        let (head, _) = feed.head()?;
+        let mut losing = context.side(self.losing).switch()?;
+        let left = until.saturating_sub(context.clock.elapsed());
+        // What was fenced gives out no more numbers.
+        let numbers = losing.sequences()?;
+        gaining.switch()?.prepare(epoch.next(), &numbers, left)?;
         context.probe.at(Point::SEAL_BEFORE)?;
-        context
-            .side(self.losing)
-            .switch()?
-            .seal(epoch, fence, &head)?;
+        losing.seal(epoch, fence, &head)?;
         context.probe.at(Point::SEAL_AFTER)
     }
 

@@ -215,11 +215,14 @@ fn carry(
     let mut asked: VecDeque<SyncSender<()>> = VecDeque::new();
     let mut looked = None;
     while !stop.asked() {
-        let queued = shared
-            .recarries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front();
+        // Not before the first step: until then the feed does not know what readers must wait for.
+        let queued = looked.and_then(|_| {
+            let mut recarries = shared
+                .recarries
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            recarries.pop_front()
+        });
         if let Some(recarry) = queued {
             flow.recarry(recarry.pair, recarry.keys)?;
             asked.push_back(recarry.done);

@@ -5,6 +5,7 @@
 //! runs as a replica where it may: foreign keys and the application's triggers stay quiet.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -21,7 +22,7 @@ use postgres::{Client, GenericClient, Transaction};
 
 use super::catalog::Layout;
 use super::connection::failure;
-use super::write::{Refusal, TableWriter};
+use super::write::{Refusal, TableWriter, Worth};
 use super::{Context, bookkeeping, connection};
 
 mod letters;
@@ -36,6 +37,8 @@ struct Session {
     layouts: Vec<Layout>,
     /// For each table, whether something lies beside its rows.
     beside: Vec<bool>,
+    /// For each table, whether whole ranges are worth a COPY.
+    loads: Vec<Worth>,
     letters: u64,
 }
 
@@ -53,6 +56,7 @@ impl Writer {
                 client: connection::connect(&self.context.target)?,
                 layouts: Vec::new(),
                 beside: Vec::new(),
+                loads: Vec::new(),
                 letters: 0,
             });
         }
@@ -81,6 +85,7 @@ impl Writer {
         }
         let letters = letters::all(client, &context)?.len() as u64;
         let session = self.session.as_mut().expect("connected above");
+        session.loads = layouts.iter().map(|_| Worth::default()).collect();
         (session.layouts, session.beside, session.letters) = (layouts, beside, letters);
         Ok(())
     }
@@ -102,9 +107,20 @@ impl Apply for Writer {
     fn claim(&mut self, lane: LaneId, direction: Direction) -> Result<(Lease, Resume)> {
         self.session = None;
         let context = self.context.clone();
+        // A flip that was prepared and came to nothing would keep the lane from us.
+        let opening = &context.shared.opening;
+        drop(
+            opening
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         let names = &context.names;
         let client = self.client()?;
         let mut tx = client.transaction().map_err(failure)?;
+        // Whoever was overtaken may still hold the lane in a transaction.
+        tx.batch_execute("set local lock_timeout = '10s'")
+            .map_err(failure)?;
         let Some(row) = bookkeeping::row(&mut tx, names)? else {
             return Err(fenced("the mirror no longer carries the change"));
         };
@@ -165,8 +181,12 @@ impl Apply for Writer {
         let had_letters = session.letters > 0;
         let mut tx = session.client.transaction().map_err(failure)?;
         advance(&mut tx, &context, progress, lease)?;
-        let written = (session.layouts.as_slice(), session.beside.as_mut_slice());
-        let refusals = write_records(&mut tx, &context, written, records, progress)?;
+        let mut tables = Tables {
+            layouts: &session.layouts,
+            beside: &mut session.beside,
+            loads: &mut session.loads,
+        };
+        let refusals = write_records(&mut tx, &context, &mut tables, records, progress)?;
         let mut all: Vec<Letter> = new_letters.to_vec();
         let refused = refusals.into_iter();
         all.extend(refused.map(|refusal| letter_of(refusal, records, progress)));
@@ -275,12 +295,19 @@ fn advance(
     .map_err(failure)
 }
 
+/// What is known of the tables that are written.
+struct Tables<'s> {
+    layouts: &'s [Layout],
+    beside: &'s mut [bool],
+    loads: &'s mut [Worth],
+}
+
 /// Writes the records, and the rows a second time with every key freed first when two of them
 /// meet on a unique value: moved and swapped values settle only together.
 fn write_records(
     tx: &mut Transaction<'_>,
     context: &Context,
-    (layouts, beside): (&[Layout], &mut [bool]),
+    tables: &mut Tables<'_>,
     records: &[Record],
     progress: &Progress<'_>,
 ) -> Result<Vec<Refusal>> {
@@ -292,16 +319,31 @@ fn write_records(
     let mut pairs: Vec<u16> = used.into_iter().collect();
     pairs.sort_unstable();
     for &pair in &pairs {
-        writer(tx, context, layouts, beside, pair).free_deleted(records)?;
+        writer(tx, context, tables, pair).free_deleted(records)?;
     }
     context.probe.at(mid)?;
     let mut refusals = Vec::new();
     for &pair in &pairs {
-        let mut writer = writer(tx, context, layouts, beside, pair);
+        let load = tables.loads[usize::from(pair)];
+        let mut writer = writer(tx, context, tables, pair);
         writer
             .tx
             .batch_execute("savepoint settle")
             .map_err(failure)?;
+        let is_range = matches!(progress, Progress::Chunk { .. });
+        if is_range {
+            let (done, worth) = load.tried(&mut writer, records)?;
+            let beside = writer.beside;
+            (
+                tables.loads[usize::from(pair)],
+                tables.beside[usize::from(pair)],
+            ) = (worth, beside);
+            if done {
+                tx.batch_execute("release settle").map_err(failure)?;
+                continue;
+            }
+        }
+        let mut writer = self::writer(tx, context, tables, pair);
         let mut refused = writer.put(records, &HashSet::new())?;
         let conflicts = |refusal: &Refusal| refusal.code == Code::UNIQUE_CONFLICT;
         if refused.iter().any(conflicts) {
@@ -312,8 +354,8 @@ fn write_records(
             refused = settle(&mut writer, records)?;
         }
         writer.tx.batch_execute("release settle").map_err(failure)?;
-        let beside_now = writer.beside;
-        beside[usize::from(pair)] = beside_now;
+        let beside = writer.beside;
+        tables.beside[usize::from(pair)] = beside;
         refusals.append(&mut refused);
     }
     Ok(refusals)
@@ -322,16 +364,15 @@ fn write_records(
 fn writer<'w, 't>(
     tx: &'w mut Transaction<'t>,
     context: &'w Context,
-    layouts: &'w [Layout],
-    beside: &[bool],
+    tables: &Tables<'w>,
     pair: u16,
 ) -> TableWriter<'w, 't> {
     TableWriter {
         tx,
-        layout: &layouts[usize::from(pair)],
+        layout: &tables.layouts[usize::from(pair)],
         names: &context.names,
         pair,
-        beside: beside[usize::from(pair)],
+        beside: tables.beside[usize::from(pair)],
     }
 }
 

@@ -39,7 +39,12 @@ pub(super) struct Column {
     /// `a` always, `d` by default, or none.
     pub(super) identity: Option<char>,
     pub(super) generated: bool,
+    /// Its default takes numbers from a sequence that belongs to no column.
+    pub(super) numbered_from_afar: bool,
     pub(super) collation: Option<String>,
+    /// Of a type that an extension or the user made, an enum excepted: its operators are not those
+    /// of the type that it resembles.
+    pub(super) foreign: bool,
     /// Its cast to text is another spelling than its output.
     pub(super) casts_oddly: bool,
     pub(super) ty: Type,
@@ -101,7 +106,13 @@ pub(super) fn columns(client: &mut impl GenericClient, oid: u32) -> Result<Vec<C
                exists (select from pg_cast x where x.castsource = coalesce(b.oid, t.oid)
                  and x.casttarget = 'text'::regtype and x.castmethod = 'f'),
                array(select e.enumlabel::text from pg_enum e
-                 where e.enumtypid = coalesce(b.oid, t.oid) order by e.enumsortorder)
+                 where e.enumtypid = coalesce(b.oid, t.oid) order by e.enumsortorder),
+               exists (select from pg_depend x join pg_class s on s.oid = x.refobjid
+                   and s.relkind = 'S'
+                 where x.classid = 'pg_attrdef'::regclass and x.objid = d.oid
+                   and not exists (select from pg_depend o where o.objid = s.oid
+                     and o.classid = 'pg_class'::regclass and o.deptype in ('a', 'i')
+                     and o.refobjid = a.attrelid and o.refobjsubid = a.attnum))
              from pg_attribute a join pg_type t on t.oid = a.atttypid
              join pg_namespace n on n.oid = t.typnamespace
              left join pg_type b on b.oid = nullif(t.typbasetype, 0)
@@ -132,7 +143,9 @@ pub(super) fn columns(client: &mut impl GenericClient, oid: u32) -> Result<Vec<C
             default: row.get::<_, Option<String>>(4).filter(|_| !generated),
             identity: row.get::<_, String>(5).chars().next(),
             generated,
+            numbered_from_afar: row.get(14),
             collation: row.get(7),
+            foreign: schema != "pg_catalog" && class != "e",
             casts_oddly: row.get(12),
             ty,
         }
@@ -212,7 +225,8 @@ pub(super) fn declaration(
     let Some(found) = relation(client, table)? else {
         return Ok(None);
     };
-    let mut text = format!("{} {}\n", found.kind, found.identity);
+    // With its number: a table that was dropped and made again is another one.
+    let mut text = format!("{} {} {}\n", found.oid, found.kind, found.identity);
     for column in columns(client, found.oid)? {
         let Column {
             name,

@@ -17,9 +17,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 pub(super) const SPELLING: &str = "-c TimeZone=UTC -c DateStyle=ISO,MDY -c IntervalStyle=postgres \
      -c extra_float_digits=1 -c bytea_output=hex -c search_path=pg_catalog";
 
-/// Settings of every session that reads or writes rows.
+/// Settings of every session that reads or writes rows. A process that was stopped inside a
+/// transaction, or whose machine is gone, must not keep its locks for ever.
 const SESSION: &str = "-c row_security=off -c synchronous_commit=on -c statement_timeout=0 \
-     -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c client_min_messages=error \
+     -c lock_timeout=0 -c idle_in_transaction_session_timeout=60s -c tcp_keepalives_idle=30 \
+     -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c client_min_messages=error \
      -c standard_conforming_strings=on";
 
 /// A server and database, or a URL that nobody can read: then every use of it says so.

@@ -34,6 +34,8 @@ const WAIT: Duration = Duration::from_millis(1);
 const WAIT_INSIDE: Duration = Duration::from_millis(500);
 /// How often the server is told where we are, well within its `wal_sender_timeout`.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// How long an answer is waited for.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How often an idle feed asks how far the server has looked.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 /// A log in which nothing concerns us is passed over after so long or so much of it, so that the
@@ -57,6 +59,8 @@ pub(super) struct LogFeed {
     confirmed: u64,
     reported: Duration,
     asked: Duration,
+    /// Since when the server owes an answer.
+    owed: Option<Duration>,
     moved: Duration,
 }
 
@@ -66,7 +70,6 @@ enum Known {
     Table(PairId, Layout, Vec<Option<usize>>),
     /// The table of checkpoints, and the places of change and direction.
     Lane(usize, usize),
-    Other,
 }
 
 /// A transaction that is being received.
@@ -91,6 +94,7 @@ impl LogFeed {
             confirmed: 0,
             reported: Duration::ZERO,
             asked: Duration::ZERO,
+            owed: None,
             moved: Duration::ZERO,
         }
     }
@@ -110,11 +114,20 @@ impl LogFeed {
         }
         self.relations.clear();
         self.inside = None;
+        self.owed = None;
         // What a broken stream had shown and nobody was handed comes again.
         self.looked = self.received.lsn;
         let slot = self.context.names.slot.clone();
         let context = self.context.clone();
-        slot::free(self.client()?, &context)?;
+        let received = self.received.lsn;
+        let client = self.client()?;
+        slot::free(client, &context)?;
+        // Whatever happened while nobody was connected: it must still be the same slot.
+        let row = bookkeeping::carried(client, &context.names)?;
+        let confirmed = slot::place(client, &context, &row)?;
+        if received < confirmed {
+            return Err(slot::lost(&context, "has passed what was received"));
+        }
         let mut wire = Wire::connect(&self.context.target)?;
         wire.start(&slot, "0/0")?;
         self.wire = Some(wire);
@@ -130,7 +143,29 @@ impl LogFeed {
             wire.report(received, flushed, answer)?;
         }
         self.reported = self.context.clock.elapsed();
+        if answer {
+            self.owed.get_or_insert(self.reported);
+        }
         Ok(())
+    }
+
+    /// Gives up a server that has said nothing for long although it was asked: the connection may
+    /// be gone without either side knowing.
+    fn is_heard(&self) -> Result<()> {
+        let now = self.context.clock.elapsed();
+        match self.owed {
+            Some(since) if now.saturating_sub(since) > SILENCE_MAX => {
+                Err(connection::lost("the server has not answered for a minute"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The stream has reached a place: behind what was received, nothing is missing any more.
+    fn passed_again(&self, lsn: u64) {
+        if lsn >= self.received.lsn {
+            self.context.shared.unproven.complete();
+        }
     }
 
     /// Takes messages until the batch is full or there are none now. Says the place it reaches,
@@ -152,17 +187,19 @@ impl LogFeed {
             };
             let Some(body) = wire.receive(wait)? else {
                 if self.inside.is_some() {
-                    self.report(false)?;
-                    continue;
+                    self.report(true)?;
                 }
+                self.is_heard()?;
                 return Ok(reached);
             };
+            self.owed = None;
             match body.first() {
                 Some(b'k') if body.len() == 18 => {
                     let end = u64::from_be_bytes(body[1..9].try_into().expect("eight bytes"));
                     let asks = body[17] == 1;
                     if self.inside.is_none() {
                         self.looked = self.looked.max(end);
+                        self.passed_again(end);
                     }
                     if asks {
                         self.report(false)?;
@@ -184,6 +221,8 @@ impl LogFeed {
         match pgoutput::parse(body).ok_or_else(unreadable)? {
             Message::Begin { commit_lsn, xid } => {
                 self.context.shared.unproven.receive(commit_lsn, xid);
+                // Commits arrive in their order.
+                self.passed_again(commit_lsn);
                 self.inside = Some(Inside {
                     commit_lsn,
                     changes: 0,
@@ -194,6 +233,7 @@ impl LogFeed {
             Message::Commit { end_lsn } => {
                 let marked = self.inside.take().is_some_and(|inside| inside.marked);
                 self.looked = self.looked.max(end_lsn);
+                self.passed_again(end_lsn);
                 let behind = Place::at(end_lsn);
                 // Transactions without anything of ours are passed with the next one that has.
                 let counts = behind > self.received && (marked || folded.changes > 0);
@@ -250,7 +290,7 @@ impl LogFeed {
         if relation.schema == SCHEMA && relation.name == "lane" {
             return Ok(match (at("change"), at("direction")) {
                 (Some(change), Some(direction)) => Known::Lane(change, direction),
-                _ => Known::Other,
+                _ => return Err(unreadable()),
             });
         }
         let context = self.context.clone();
@@ -258,7 +298,16 @@ impl LogFeed {
         let mut pairs = context.role.pairs();
         let Some((pair, table)) = pairs.find(|(_, table)| is(&TableName::parse(&table.name)))
         else {
-            return Ok(Known::Other);
+            // We published our tables and nothing else.
+            let table = format!("{}.{}", relation.schema, relation.name);
+            let message =
+                format!("the log has writes of `{table}`, which is no table of the change");
+            return Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
+                .at(context.role.side)
+                .detail("One of its tables was renamed, or the publication was altered.")
+                .hint(
+                    "Undo it and run `contraflow resume`, or `contraflow abort` and plan anew.",
+                ));
         };
         let client = self.client()?;
         let row = bookkeeping::carried(client, &context.names)?;
@@ -304,7 +353,6 @@ impl LogFeed {
                 }
                 return Ok(None);
             }
-            Some(Known::Other) => return Ok(None),
             None => return Err(unreadable()),
         };
         if place <= self.received {
@@ -324,10 +372,17 @@ impl LogFeed {
             }
             Change::Delete(old) => folded.delete(pair, key(&read(old)?)?, by),
             Change::Update(old, new) => {
-                let row = read(new)?;
+                let mut row = read(new)?;
+                let old = old.as_ref().map(read).transpose()?;
+                if let Some(old) = &old {
+                    // A key that is stored out of line is told with the old row only.
+                    for &place in &layout.key {
+                        row[place] = row[place].take().or_else(|| old[place].clone());
+                    }
+                }
                 let after = key(&row)?;
                 if let Some(old) = old {
-                    let before = key(&read(old)?)?;
+                    let before = key(&old)?;
                     if before != after {
                         folded.delete(pair, before, by);
                     }
@@ -420,6 +475,20 @@ impl LogFeed {
         Ok(images)
     }
 
+    /// Tells the server where we are, and asks a quiet one how far it has looked.
+    fn keep_in_touch(&mut self, nothing_came: bool) -> Result<()> {
+        let now = self.context.clock.elapsed();
+        let is_quiet = nothing_came && self.inside.is_none();
+        if is_quiet && now.saturating_sub(self.asked) >= ASK_EVERY {
+            self.asked = now;
+            return self.report(true);
+        }
+        if now.saturating_sub(self.reported) >= REPORT_EVERY {
+            return self.report(false);
+        }
+        Ok(())
+    }
+
     /// Passes over a log in which nothing concerned us for long.
     fn idle(&mut self) -> Option<Place> {
         let now = self.context.clock.elapsed();
@@ -458,22 +527,26 @@ impl Feed for LogFeed {
         (self.received, self.confirmed) = (received, confirmed);
         self.looked = received.lsn;
         self.moved = context.clock.elapsed();
+        if received.lsn > confirmed {
+            context.shared.unproven.forget();
+        }
         Ok(())
     }
 
     fn next(&mut self, events_max: usize) -> Result<Batch> {
         self.stream()?;
         let mut folded = Folded::default();
-        let gathered = self.gather(events_max.max(1), &mut folded);
-        let reached = gathered.inspect_err(|_| self.wire = None)?;
+        let reached = loop {
+            let gathered = self.gather(events_max.max(1), &mut folded);
+            let reached = gathered.inspect_err(|_| self.wire = None)?;
+            self.keep_in_touch(reached.is_none())
+                .inspect_err(|_| self.wire = None)?;
+            // Whoever reads rows after this must know what to wait for.
+            if reached.is_some() || self.context.shared.unproven.is_complete() {
+                break reached;
+            }
+        };
         let now = self.context.clock.elapsed();
-        let is_quiet = reached.is_none() && self.inside.is_none();
-        if is_quiet && now.saturating_sub(self.asked) >= ASK_EVERY {
-            self.asked = now;
-            self.report(true).inspect_err(|_| self.wire = None)?;
-        } else if now.saturating_sub(self.reported) >= REPORT_EVERY {
-            self.report(false).inspect_err(|_| self.wire = None)?;
-        }
         let through = match reached {
             // What the server has looked through since is passed for free.
             Some(place) if self.inside.is_none() => place.max(Place::at(self.looked)),

@@ -16,7 +16,9 @@ pub(super) fn table(client: &mut Client, table: &str, key: &[String]) -> Result<
         return Ok(None);
     };
     let kind = match found.kind {
-        'r' | 'p' => None,
+        'r' => None,
+        // Their partitions come, go and are emptied without a word in the log.
+        'p' => Some("partitioned"),
         'v' => Some("a view"),
         'm' => Some("a materialized view"),
         'f' => Some("a foreign table"),

@@ -64,18 +64,19 @@ impl Names {
             change: role.change.clone(),
             side: role.side.name(),
             slot: format!("contraflow_{change}_{}_{}", role.side, &apart[..6]),
-            apart: apart[..6].to_owned(),
+            apart: apart[..12].to_owned(),
         }
     }
 
-    /// The trigger of a pair that refuses application writes.
+    /// The trigger of a pair that refuses application writes. PostgreSQL cuts names at 63 bytes,
+    /// and names that were cut may meet: the change is in it by its digest.
     pub(super) fn guard(&self, pair: PairId) -> String {
-        format!("contraflow_{}_{}_{}_guard", self.change, self.side, pair.0)
+        format!("contraflow_{}_{}_{}_guard", self.apart, self.side, pair.0)
     }
 
     /// The trigger of a pair that lets what lies beside a row follow it.
     pub(super) fn beside(&self, pair: PairId) -> String {
-        format!("contraflow_{}_{}_{}_beside", self.change, self.side, pair.0)
+        format!("contraflow_{}_{}_{}_beside", self.apart, self.side, pair.0)
     }
 
     /// A number for the advisory lock that is held while this side is fenced.

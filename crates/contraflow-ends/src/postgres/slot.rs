@@ -29,7 +29,7 @@ pub(super) fn place(client: &mut Client, context: &Context, row: &bookkeeping::R
         .query_opt(
             "select confirmed_flush_lsn::text, coalesce(wal_status, '') = 'lost',
                (select system_identifier::text from pg_control_system()),
-               (select timeline_id from pg_control_checkpoint())
+               ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
              from pg_replication_slots where slot_name = $1 and database = current_database()",
             &[&context.names.slot],
         )

@@ -31,6 +31,9 @@ pub(super) const BOOKKEEPING: &[&str] = &[
   primary key (change, side, pair, key))",
 ];
 
+/// Two changes of one database may begin or end at the same moment.
+pub(super) const ONE_AT_A_TIME: &str = "select pg_advisory_xact_lock(7240184390216)";
+
 /// The tables that hold rows of a change, besides its standing.
 pub(super) const CLEARED: [&str; 4] = ["lane", "chunk", "letter", "complement"];
 

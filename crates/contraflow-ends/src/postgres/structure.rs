@@ -1,5 +1,7 @@
 //! Tables, bookkeeping, publication, slot and guard: what expand creates and contract takes down.
 
+use std::time::Duration;
+
 use contraflow_core::code::Code;
 use contraflow_core::end::{Demands, Remove, Step, Structure, User};
 use contraflow_core::error::{Error, Kind, Result};
@@ -11,6 +13,14 @@ use postgres::{Client, GenericClient};
 use super::connection::failure;
 use super::names::{SCHEMA, TableName, literal};
 use super::{Context, bookkeeping, catalog, connection, slot, statements, switch, visible};
+
+/// How long a slot waits for transactions that are open before whoever waits is told.
+const SLOT_WAIT: &str = "60s";
+/// How long a lock that readers notice is waited for: they wait behind us for as long.
+const DROP_WAIT: &str = "300ms";
+/// Tries, and the longest pause between two.
+const DROP_TRIES: u32 = 40;
+const DROP_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Tables {
     context: Context,
@@ -26,7 +36,7 @@ impl Tables {
         let context = &self.context;
         let mut tx = client.transaction().map_err(failure)?;
         // Two changes of one database may begin at the same moment.
-        tx.batch_execute("select pg_advisory_xact_lock(7240184390216)")
+        tx.batch_execute(statements::ONE_AT_A_TIME)
             .map_err(failure)?;
         for statement in statements::BOOKKEEPING.iter().chain([&statements::REFUSE]) {
             tx.batch_execute(statement).map_err(failure)?;
@@ -85,15 +95,63 @@ impl Tables {
         tx.commit().map_err(failure)
     }
 
+    /// Runs statements that lock a table even against readers: in one short transaction, again and
+    /// again rather than for long.
+    fn briefly(&self, client: &mut Client, sql: &str) -> Result<()> {
+        let mut pause = DROP_PAUSE / 10;
+        for tries in 1.. {
+            let mut tx = client.transaction().map_err(failure)?;
+            let done = tx
+                .batch_execute(&format!("set local lock_timeout = '{DROP_WAIT}'; {sql}"))
+                .and_then(|()| tx.commit())
+                .map_err(failure);
+            match done {
+                Err(error) if error.code == Code::END_BUSY && tries < DROP_TRIES => {
+                    self.context.clock.sleep(pause);
+                    pause = (pause * 3 / 2).min(DROP_PAUSE);
+                }
+                done => return done,
+            }
+        }
+        unreachable!("the loop returns")
+    }
+
     /// The slot, which waits for transactions that are open now, and where it was made.
     fn make_slot(&self, client: &mut Client) -> Result<()> {
         let names = &self.context.names;
-        client
-            .execute(
-                "select pg_create_logical_replication_slot($1, 'pgoutput')
-                 where not exists (select from pg_replication_slots where slot_name = $1)",
+        let half = client
+            .query_opt(
+                "select from pg_replication_slots
+                 where slot_name = $1 and confirmed_flush_lsn is null",
                 &[&names.slot],
             )
+            .map_err(failure)?;
+        if half.is_some() {
+            // A session of ours that was killed still waits for it: it goes with the session.
+            slot::free(client, &self.context)?;
+        }
+        client
+            .batch_execute(&format!("set lock_timeout = '{SLOT_WAIT}'"))
+            .map_err(failure)?;
+        let made = client.execute(
+            "select pg_create_logical_replication_slot($1, 'pgoutput')
+             where not exists (select from pg_replication_slots where slot_name = $1)",
+            &[&names.slot],
+        );
+        if let Err(error) = made {
+            let error = failure(error);
+            if error.code != Code::END_BUSY {
+                return Err(error);
+            }
+            let open = open_transactions(client)?;
+            return Err(error
+                .detail(format!(
+                    "The slot waits for transactions that are open: {open}."
+                ))
+                .hint("End them; prepared ones by `commit prepared` or `rollback prepared`."));
+        }
+        client
+            .batch_execute("set lock_timeout = 0")
             .map_err(failure)?;
         // Whoever runs now may have committed in the log before the slot could see it.
         let from = visible::snapshot(client)?.xmax;
@@ -101,7 +159,7 @@ impl Tables {
             .execute(
                 "update contraflow.standing set slot_from = $3,
                    system = (select system_identifier::text from pg_control_system()),
-                   timeline = (select timeline_id from pg_control_checkpoint())
+                   timeline = ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
                  where change = $1 and side = $2",
                 &[
                     &names.change,
@@ -209,22 +267,16 @@ impl Structure for Tables {
             return drop_slot(&mut client, context);
         };
         drop_slot(&mut client, context)?;
-        let mut tx = client.transaction().map_err(failure)?;
-        let run =
-            |tx: &mut postgres::Transaction<'_>, sql: &str| tx.batch_execute(sql).map_err(failure);
-        run(&mut tx, "set local lock_timeout = '10s'")?;
-        run(
-            &mut tx,
-            &format!("drop publication if exists {}", names.slot),
-        )?;
+        // Before the tables: each of them then concerns nobody but who uses it.
+        client
+            .batch_execute(&format!("drop publication if exists {}", names.slot))
+            .map_err(failure)?;
         for (n, (table, created)) in row.tables.iter().zip(&row.created).enumerate() {
             let pair = PairId(u16::try_from(n).unwrap_or(u16::MAX));
-            if catalog::relation(&mut tx, &TableName::parse(table))?.is_some() {
-                let mut all = statements::drop_guard(names, pair, table);
+            let mut all = Vec::new();
+            if catalog::relation(&mut client, &TableName::parse(table))?.is_some() {
+                all.extend(statements::drop_guard(names, pair, table));
                 all.extend(statements::drop_beside(names, pair, table));
-                for sql in all {
-                    run(&mut tx, &sql)?;
-                }
             }
             let goes = match tables {
                 Remove::Bookkeeping => false,
@@ -233,9 +285,13 @@ impl Structure for Tables {
             };
             if goes {
                 let name = TableName::parse(table).quoted();
-                run(&mut tx, &format!("drop table if exists {name}"))?;
+                all.push(format!("drop table if exists {name}"));
             }
+            self.briefly(&mut client, &all.join("; "))?;
         }
+        let mut tx = client.transaction().map_err(failure)?;
+        tx.batch_execute(statements::ONE_AT_A_TIME)
+            .map_err(failure)?;
         for table in statements::CLEARED.iter().chain([&"standing"]) {
             let sql = format!("delete from {SCHEMA}.{table} where change = $1 and side = $2");
             tx.execute(&sql, &[&names.change, &names.side])
@@ -349,6 +405,20 @@ fn orphans(client: &mut Client, oid: u32) -> Result<u64> {
         count += u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
     }
     Ok(count)
+}
+
+/// The oldest transactions that write, and those that were prepared.
+fn open_transactions(client: &mut Client) -> Result<String> {
+    let row = client
+        .query_one(
+            "select coalesce(string_agg(who, ', '), 'none any more') from (
+               select 'session ' || pid as who from pg_stat_activity
+                 where backend_xid is not null and pid <> pg_backend_pid()
+               union all select 'prepared ' || gid from pg_prepared_xacts limit 10) as open",
+            &[],
+        )
+        .map_err(failure)?;
+    Ok(row.get(0))
 }
 
 fn drop_slot(client: &mut Client, context: &Context) -> Result<()> {

@@ -9,11 +9,12 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Sequence, Switch, fenced};
+use contraflow_core::end::{Sequence, Switch, Table, fenced};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, Standing};
 use contraflow_core::position::Position;
 use contraflow_core::record::PairId;
+use contraflow_core::shape::Type;
 use postgres::{Client, GenericClient};
 
 use super::catalog::Layout;
@@ -22,11 +23,15 @@ use super::names::{TableName, quote};
 use super::place::Place;
 use super::{Context, bookkeeping, catalog, connection, rows, scan, statements};
 
-/// How long a lock on the tables is waited for: whoever comes after us waits behind us for as long.
-const LOCK_WAIT_MS: u64 = 1_000;
+/// How much longer than `deadlock_timeout` a lock on the tables is waited for: when it has passed,
+/// the server ends an autovacuum that stands in the way. Whoever comes after us waits behind us.
+const LOCK_WAIT_MORE_MS: i64 = 300;
 /// Tries, and the pause between two; it grows, so that two who meet do not meet again.
 const LOCK_TRIES: u32 = 8;
 const LOCK_PAUSE: Duration = Duration::from_millis(150);
+/// Looks at a fence that is being ended, and the pause between two.
+const END_TRIES: u32 = 500;
+const END_PAUSE: Duration = Duration::from_millis(10);
 /// Numbers left out behind the last one that the losing end gave out.
 const SEQUENCE_GAP: i64 = 1_000;
 
@@ -41,6 +46,12 @@ pub(super) struct Fence {
     epoch: Epoch,
 }
 
+/// A flip that only its commit is missing from: the session that holds its locks.
+pub(super) struct Opening {
+    client: Client,
+    epoch: Epoch,
+}
+
 impl Lock {
     pub(super) fn new(context: Context) -> Lock {
         Lock { context }
@@ -48,6 +59,11 @@ impl Lock {
 
     fn connect(&self) -> Result<Client> {
         connection::connect(&self.context.target)
+    }
+
+    fn opening(&self) -> MutexGuard<'_, Option<Opening>> {
+        let opening = &self.context.shared.opening;
+        opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Fence>> {
@@ -58,14 +74,7 @@ impl Lock {
     /// Takes the lock on the tables in a transaction that is left open.
     fn lock(&self, client: &mut Client, epoch: Epoch, limit: Duration) -> Result<()> {
         let context = &self.context;
-        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1);
-        client
-            .batch_execute(&format!(
-                "set idle_in_transaction_session_timeout = {limit_ms};
-                 set lock_timeout = {}; begin",
-                LOCK_WAIT_MS.min(limit_ms)
-            ))
-            .map_err(failure)?;
+        begin(client, limit)?;
         let free = client
             .query_one(
                 "select pg_try_advisory_xact_lock($1)",
@@ -103,8 +112,9 @@ impl Lock {
         let mut tries = 0;
         loop {
             tries += 1;
+            let wait = lock_wait(&mut client)?;
             let mut tx = client.transaction().map_err(failure)?;
-            tx.batch_execute(&format!("set local lock_timeout = {LOCK_WAIT_MS}"))
+            tx.batch_execute(&format!("set local lock_timeout = {wait}"))
                 .map_err(failure)?;
             let done = work(&mut tx).and_then(|done| {
                 tx.commit().map_err(failure)?;
@@ -119,6 +129,24 @@ impl Lock {
             }
         }
     }
+}
+
+/// Milliseconds for which a lock on the tables is waited for.
+fn lock_wait(client: &mut Client) -> Result<i64> {
+    let sql = "select setting::bigint from pg_settings where name = 'deadlock_timeout'";
+    let row = client.query_one(sql, &[]).map_err(failure)?;
+    Ok(row.get::<_, i64>(0) + LOCK_WAIT_MORE_MS)
+}
+
+/// Begins a transaction that the server itself ends when it is left alone for longer than a limit.
+fn begin(client: &mut Client, limit: Duration) -> Result<()> {
+    let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX).max(1);
+    let wait = lock_wait(client)?.min(limit_ms);
+    client
+        .batch_execute(&format!(
+            "set idle_in_transaction_session_timeout = {limit_ms}; set lock_timeout = {wait}; begin"
+        ))
+        .map_err(failure)
 }
 
 /// The session that holds the fence of a side, if there is one.
@@ -140,12 +168,18 @@ pub(super) fn end_fence(client: &mut Client, context: &Context) -> Result<()> {
     let ours = fence.lock().unwrap_or_else(PoisonError::into_inner).take();
     // Its transaction ends with its session.
     drop(ours.map(|fence| fence.client.close()));
-    if let Some(holder) = holder(client, context)? {
+    // Its seal may be under way: only when it is gone does the row say what became of it.
+    for _ in 0..END_TRIES {
+        let Some(holder) = holder(client, context)? else {
+            return Ok(());
+        };
         client
             .execute("select pg_terminate_backend($1)", &[&holder])
             .map_err(failure)?;
+        context.clock.sleep(END_PAUSE);
     }
-    Ok(())
+    let message = "the session that holds the fence does not end";
+    Err(Error::new(Kind::Transient, Code::END_BUSY, message).at(context.role.side))
 }
 
 /// Says who keeps a lock from us.
@@ -272,50 +306,24 @@ impl Switch for Lock {
         fence.client.batch_execute("commit").map_err(failure)
     }
 
+    fn prepare(&mut self, epoch: Epoch, numbers: &[Sequence], limit: Duration) -> Result<()> {
+        let mut client = self.connect()?;
+        begin(&mut client, limit)?;
+        open(&mut client, &self.context, epoch, numbers).map_err(|error| blocked(error, self))?;
+        *self.opening() = Some(Opening { client, epoch });
+        Ok(())
+    }
+
     fn flip(&mut self, epoch: Epoch, sequences: &[Sequence]) -> Result<()> {
+        let prepared = self.opening().take().filter(|it| it.epoch == epoch);
+        if let Some(mut opening) = prepared
+            && opening.client.batch_execute("commit").is_ok()
+        {
+            return Ok(());
+        }
+        // It was not prepared, or has ended: should its commit have come through, this says so.
         let context = self.context.clone();
-        let names = &context.names;
-        let Some(before) = epoch.0.checked_sub(1).map(Epoch) else {
-            return Err(fenced("there is no epoch before the first"));
-        };
-        self.alone(|tx| {
-            tx.batch_execute(&statements::lock_tables(&context.role))
-                .map_err(failure)?;
-            let moved = tx
-                .execute(
-                    statements::FLIP,
-                    &[&names.change, &names.side, &number(before)],
-                )
-                .map_err(failure)?;
-            if moved != 1 {
-                return Err(fenced(
-                    "the end to be opened is not closed in the epoch before",
-                ));
-            }
-            let row = bookkeeping::carried(tx, names)?;
-            bookkeeping::unchanged(tx, &context, &row)?;
-            tx.execute(
-                "update contraflow.lane set token = token + 1 where change = $1 and side = $2",
-                &[&names.change, &names.side],
-            )
-            .map_err(failure)?;
-            for (pair, table) in context.role.pairs() {
-                for guard in statements::guards(names, pair) {
-                    silence(tx, &table.name, &guard).map_err(failure)?;
-                }
-                let mut all = Vec::new();
-                if bookkeeping::has_complements(tx, names, pair.0)? {
-                    let layout = Layout::of(tx, table)?;
-                    let keys = ["old.", "new."].map(|row| rows::key_array(&layout, row));
-                    let keys = [keys[0].as_str(), keys[1].as_str()];
-                    all.extend(statements::create_beside(names, pair, table, keys));
-                }
-                for sql in all {
-                    tx.batch_execute(&sql).map_err(failure)?;
-                }
-            }
-            carry_sequences(tx, &context, sequences)
-        })
+        self.alone(|tx| open(tx, &context, epoch, sequences))
     }
 
     fn lift(&mut self, epoch: Epoch) -> Result<()> {
@@ -340,7 +348,7 @@ impl Switch for Lock {
         let mut found = Vec::new();
         for (pair, table) in self.context.role.pairs() {
             let mut last: Option<i64> = None;
-            for (_, sequence) in owned(&mut client, &table.name)? {
+            for (_, sequence) in owned(&mut client, table)? {
                 let sql = format!("select last_value from {sequence} where is_called");
                 let row = client.query_opt(&sql, &[]).map_err(failure)?;
                 last = last.max(row.map(|row| row.get(0)));
@@ -381,6 +389,53 @@ impl Switch for Lock {
     }
 }
 
+/// Opens a closed end within a transaction: everything of a flip but its commit.
+fn open(
+    tx: &mut impl GenericClient,
+    context: &Context,
+    epoch: Epoch,
+    numbers: &[Sequence],
+) -> Result<()> {
+    let names = &context.names;
+    let Some(before) = epoch.0.checked_sub(1).map(Epoch) else {
+        return Err(fenced("there is no epoch before the first"));
+    };
+    tx.batch_execute(&statements::lock_tables(&context.role))
+        .map_err(failure)?;
+    let moved = tx
+        .execute(
+            statements::FLIP,
+            &[&names.change, &names.side, &number(before)],
+        )
+        .map_err(failure)?;
+    if moved != 1 {
+        return Err(fenced(
+            "the end to be opened is not closed in the epoch before",
+        ));
+    }
+    let row = bookkeeping::carried(tx, names)?;
+    bookkeeping::unchanged(tx, context, &row)?;
+    tx.execute(
+        "update contraflow.lane set token = token + 1 where change = $1 and side = $2",
+        &[&names.change, &names.side],
+    )
+    .map_err(failure)?;
+    for (pair, table) in context.role.pairs() {
+        for guard in statements::guards(names, pair) {
+            silence(tx, &table.name, &guard).map_err(failure)?;
+        }
+        if bookkeeping::has_complements(tx, names, pair.0)? {
+            let layout = Layout::of(tx, table)?;
+            let keys = ["old.", "new."].map(|row| rows::key_array(&layout, row));
+            let keys = [keys[0].as_str(), keys[1].as_str()];
+            for sql in statements::create_beside(names, pair, table, keys) {
+                tx.batch_execute(&sql).map_err(failure)?;
+            }
+        }
+    }
+    carry_sequences(tx, context, numbers)
+}
+
 /// Lets everybody pass a trigger, if it is there.
 fn silence(
     client: &mut impl GenericClient,
@@ -400,9 +455,10 @@ fn silence(
     }
 }
 
-/// The sequences that number columns of a table: column and sequence, as SQL.
-fn owned(client: &mut impl GenericClient, table: &str) -> Result<Vec<(String, String)>> {
-    let name = TableName::parse(table);
+/// The sequences that number columns of a table, as SQL, each with its column when that is the
+/// first of the key and a whole number: its highest value is found at once.
+fn owned(client: &mut impl GenericClient, table: &Table) -> Result<Vec<(Option<String>, String)>> {
+    let name = TableName::parse(&table.name);
     let rows = client
         .query(
             "select a.attname::text, n.nspname::text, s.relname::text
@@ -416,12 +472,16 @@ fn owned(client: &mut impl GenericClient, table: &str) -> Result<Vec<(String, St
             &[&name.schema, &name.name],
         )
         .map_err(failure)?;
+    let first = table.shape.key.first().map(|&i| &table.shape.fields[i]);
+    let first = first.filter(|field| matches!(field.ty, Type::Int { .. }));
     Ok(rows
         .iter()
         .map(|row| {
-            let (schema, sequence): (&str, &str) = (row.get(1), row.get(2));
+            let (column, schema, sequence): (&str, &str, &str) =
+                (row.get(0), row.get(1), row.get(2));
+            let indexed = first.is_some_and(|field| field.name == column);
             (
-                quote(row.get(0)),
+                indexed.then(|| quote(column)),
                 format!("{}.{}", quote(schema), quote(sequence)),
             )
         })
@@ -431,20 +491,22 @@ fn owned(client: &mut impl GenericClient, table: &str) -> Result<Vec<(String, St
 /// A table must never give out a number that its twin has used: numbers go on behind the highest
 /// of both, with a gap for what was given out and not written.
 fn carry_sequences(
-    tx: &mut postgres::Transaction<'_>,
+    tx: &mut impl GenericClient,
     context: &Context,
     sequences: &[Sequence],
 ) -> Result<()> {
     for (pair, table) in context.role.pairs() {
         let theirs = last_of(sequences, pair);
-        for (column, sequence) in owned(tx, &table.name)? {
+        for (column, sequence) in owned(tx, table)? {
             let name = TableName::parse(&table.name).quoted();
+            let highest = column.map_or_else(
+                || "0".to_owned(),
+                |column| format!("(select coalesce(max({column}), 0) from {name})"),
+            );
             let sql = format!(
-                "select setval({}, least(greatest($1,
-                   (select coalesce(max({column}), 0) from {name}),
-                   (select last_value from {sequence})) + $2,
-                   (select seqmax from pg_sequence where seqrelid = {}::regclass)))",
-                super::names::literal(&sequence),
+                "select setval({0}, least(greatest($1, {highest},
+                   (select last_value from {sequence})) + $2 * seqincrement, seqmax))
+                 from pg_sequence where seqrelid = {0}::regclass",
                 super::names::literal(&sequence),
             );
             tx.execute(&sql, &[&theirs, &SEQUENCE_GAP])

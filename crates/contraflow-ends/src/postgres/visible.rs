@@ -25,29 +25,53 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Transactions that were received and not yet seen by a snapshot, by the place of their commit.
 #[derive(Debug, Default)]
-pub(super) struct Unproven(Mutex<BTreeMap<u64, u32>>);
+pub(super) struct Unproven(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    commits: BTreeMap<u64, u32>,
+    /// Some that were handed out before a restart have not been received again yet.
+    missing: bool,
+}
 
 impl Unproven {
     /// A transaction was received. Called before anything of it is handed out.
     pub(super) fn receive(&self, commit_lsn: u64, xid: u32) {
-        self.lock().insert(commit_lsn, xid);
+        self.lock().commits.insert(commit_lsn, xid);
+    }
+
+    /// What was handed out before is received again from here on: until then nobody knows all that
+    /// must be waited for.
+    pub(super) fn forget(&self) {
+        self.lock().missing = true;
+    }
+
+    /// Everything that was handed out before has been received again.
+    pub(super) fn complete(&self) {
+        self.lock().missing = false;
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        !self.lock().missing
     }
 
     /// Where the oldest unproven commit lies: a restart must receive it again.
     pub(super) fn oldest(&self) -> Option<u64> {
-        self.lock().first_key_value().map(|(lsn, _)| *lsn)
+        self.lock().commits.first_key_value().map(|(lsn, _)| *lsn)
     }
 
     /// Forgets what a snapshot shows.
     pub(super) fn prune(&self, snapshot: &Snapshot) {
-        self.lock().retain(|_, xid| !snapshot.shows(*xid));
+        self.lock().commits.retain(|_, xid| !snapshot.shows(*xid));
     }
 
-    fn pending(&self) -> Vec<u32> {
-        self.lock().values().copied().collect()
+    /// What must be seen; `None` while that is not known.
+    fn pending(&self) -> Option<Vec<u32>> {
+        let known = self.lock();
+        (!known.missing).then(|| known.commits.values().copied().collect())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, u32>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -118,15 +142,17 @@ pub(super) fn barrier(
     slot_from: u64,
     clock: &dyn Clock,
 ) -> Result<()> {
-    let wanted = unproven.pending();
+    let mut wanted = unproven.pending();
     let deadline = clock.elapsed() + WAIT_MAX;
     let mut pause = PAUSE_FIRST;
     loop {
         let seen = snapshot(client)?;
         unproven.prune(&seen);
-        if seen.xmin >= slot_from && wanted.iter().all(|xid| seen.shows(*xid)) {
+        let shown = |wanted: &Vec<u32>| wanted.iter().all(|xid| seen.shows(*xid));
+        if seen.xmin >= slot_from && wanted.as_ref().is_some_and(shown) {
             return Ok(());
         }
+        wanted = wanted.or_else(|| unproven.pending());
         if clock.elapsed() >= deadline {
             let message = "transactions are committed in the log but not visible yet";
             return Err(Error::new(Kind::Transient, Code::END_BUSY, message)

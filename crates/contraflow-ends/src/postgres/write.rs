@@ -15,6 +15,10 @@ use super::connection::failure;
 use super::names::{Names, quote};
 use super::rows;
 
+mod load;
+
+pub(super) use load::Worth;
+
 /// Rows per statement: more gain nothing.
 const ROWS: usize = 1_000;
 
@@ -139,7 +143,7 @@ impl TableWriter<'_, '_> {
         refusals: &mut Vec<Refusal>,
     ) -> Result<()> {
         self.tx.batch_execute("savepoint rows").map_err(failure)?;
-        match self.upsert(given, rows) {
+        match self.upsert(given, &rows.iter().collect::<Vec<_>>()) {
             Ok(()) => self.tx.batch_execute("release rows").map_err(failure),
             Err(error) => {
                 let Some((code, reason)) = refused(&error) else {
@@ -166,7 +170,7 @@ impl TableWriter<'_, '_> {
     fn upsert(
         &mut self,
         given: &[bool],
-        rows: &[Ready<'_>],
+        rows: &[&Ready<'_>],
     ) -> std::result::Result<(), postgres::Error> {
         let layout = self.layout;
         let places: Vec<usize> = (0..given.len()).filter(|&i| given[i]).collect();
@@ -209,8 +213,9 @@ impl TableWriter<'_, '_> {
     }
 
     /// Keeps what lies beside rows, and nothing of earlier ones.
-    fn lay_beside(&mut self, rows: &[Ready<'_>]) -> std::result::Result<(), postgres::Error> {
-        let with: Vec<&Ready<'_>> = rows.iter().filter(|row| !row.document.is_empty()).collect();
+    fn lay_beside(&mut self, rows: &[&Ready<'_>]) -> std::result::Result<(), postgres::Error> {
+        let mine = rows.iter().copied();
+        let with: Vec<&Ready<'_>> = mine.filter(|row| !row.document.is_empty()).collect();
         if with.is_empty() && !self.beside {
             return Ok(());
         }
@@ -231,7 +236,8 @@ impl TableWriter<'_, '_> {
         };
         let key: Vec<String> = layout.key.iter().enumerate().map(spelled).collect();
         let pair = i32::from(self.pair);
-        let without: Vec<&Ready<'_>> = rows.iter().filter(|row| row.document.is_empty()).collect();
+        let mine = rows.iter().copied();
+        let without: Vec<&Ready<'_>> = mine.filter(|row| row.document.is_empty()).collect();
         if self.beside && !without.is_empty() {
             let arrays = texts(&without);
             self.forget(&arrays)?;

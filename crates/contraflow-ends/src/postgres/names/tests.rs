@@ -24,3 +24,18 @@ fn literals_cannot_be_left() {
     assert_eq!(literal("it's"), "'it''s'");
     assert_eq!(literal("a\\'b"), "E'a\\\\''b'");
 }
+
+#[test]
+fn no_name_is_cut() {
+    let role = contraflow_core::end::Role {
+        change: "c".repeat(40),
+        side: contraflow_core::side::Side::New,
+        tables: Vec::new(),
+    };
+    let names = Names::of(&role, "db");
+    let last = PairId(u16::MAX);
+    let guard = format!("{}_truncate", names.guard(last));
+    for name in [&names.slot, &guard, &names.beside(last)] {
+        assert!(name.len() < 64, "`{name}` has {} bytes", name.len());
+    }
+}
