@@ -85,6 +85,27 @@ fn an_abort_leaves_the_old_side_as_it_was() {
     bank.nothing_is_left();
 }
 
+/// Whoever keeps the new table from being opened is met before the old one is sealed: writers go on.
+#[test]
+fn a_lock_on_the_new_table_refuses_a_cutover_and_nobody_else() {
+    let bank = Bank::new(Layout::TwoDatabases);
+    let mut run = bank.run(None);
+    run.reaches("follow");
+    let lock = "begin; lock table accounts in share update exclusive mode";
+    let mut session = bank.session("new", lock);
+    let said = bank.says(&["cutover"], 1, &["CF0205", "Sessions with a lock"]);
+    let gate = "select gate || ' ' || epoch from contraflow.standing where side = 'old'";
+    assert_eq!(bank.sql("old", gate).trim(), "open 1", "{said}");
+    bank.sql(
+        "old",
+        "update pgbench_accounts set abalance = 5 where aid = 1",
+    );
+    drop(session.stdin.take());
+    session.wait().expect("it ends");
+    run.asks(&["cutover"]);
+    bank.audit("new");
+}
+
 #[test]
 fn sqlite_moves_to_postgres_and_back() {
     let bank = Bank::new(Layout::FromSqlite);

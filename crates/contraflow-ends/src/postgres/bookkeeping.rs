@@ -109,7 +109,6 @@ pub(super) fn unchanged(
     context: &Context,
     row: &Row,
 ) -> Result<()> {
-    let published = published(client, &context.names)?;
     for (table, expected) in context.role.tables.iter().zip(&row.declarations) {
         let found = catalog::declaration(client, &TableName::parse(&table.name))?;
         if found.as_ref() != Some(expected) {
@@ -126,20 +125,13 @@ pub(super) fn unchanged(
                     "Undo it and run `contraflow resume`, or `contraflow abort` and plan anew.",
                 ));
         }
-        let name = TableName::parse(&table.name);
-        if !published.contains(&name.quoted()) {
-            let message = format!("table `{}` is no longer published whole", table.name);
-            return Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
-                .at(context.role.side)
-                .detail("Its writes may be missing from the log.")
-                .hint("`contraflow abort` and plan anew."));
-        }
     }
-    Ok(())
+    published(client, context)
 }
 
-/// The tables of the publication, when it has every kind of write; without those that it filters.
-fn published(client: &mut impl GenericClient, names: &Names) -> Result<Vec<String>> {
+/// Refuses to go on when a table is no longer in the publication with every row and every kind of
+/// write: one that was dropped and made again is not.
+pub(super) fn published(client: &mut impl GenericClient, context: &Context) -> Result<()> {
     let rows = client
         .query(
             "select n.nspname::text, c.relname::text from pg_publication p
@@ -147,14 +139,24 @@ fn published(client: &mut impl GenericClient, names: &Names) -> Result<Vec<Strin
              join pg_class c on c.oid = r.prrelid join pg_namespace n on n.oid = c.relnamespace
              where p.pubname = $1 and p.pubinsert and p.pubupdate and p.pubdelete
                and p.pubtruncate and to_jsonb(r) ->> 'prqual' is null",
-            &[&names.slot],
+            &[&context.names.slot],
         )
         .map_err(failure)?;
     let quoted = |row: &postgres::Row| {
         let (schema, name) = (row.get(0), row.get(1));
         TableName { schema, name }.quoted()
     };
-    Ok(rows.iter().map(quoted).collect())
+    let published: Vec<String> = rows.iter().map(quoted).collect();
+    for table in &context.role.tables {
+        if !published.contains(&TableName::parse(&table.name).quoted()) {
+            let message = format!("table `{}` is no longer published whole", table.name);
+            return Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
+                .at(context.role.side)
+                .detail("It was dropped, renamed or left out: its writes may be missing.")
+                .hint("`contraflow abort`, then plan anew."));
+        }
+    }
+    Ok(())
 }
 
 /// Whether anything lies beside rows of a pair; most changes need nothing at all.

@@ -585,6 +585,9 @@ impl Feed for LogFeed {
     }
 
     fn head(&mut self) -> Result<(Position, u64)> {
+        let context = self.context.clone();
+        // The log itself says nothing of a table that is no longer in it.
+        bookkeeping::published(self.client()?, &context)?;
         let newest = slot::wal_position(self.client()?)?;
         let behind = newest.saturating_sub(self.looked.max(self.received.lsn));
         let events = if behind == 0 && self.inside.is_none() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contraflow_core::end::{Apply, End, Feed, Progress, Role, Scan, Start, Table};
+use contraflow_core::end::{Apply, End, Feed, Progress, Range, Role, Scan, Start, Table};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Change, Event, Image, Key, PairId, Record};
@@ -12,6 +12,13 @@ use contraflow_testkit::conformance::Subject;
 use super::server::{Database, Server, database};
 
 pub(super) const PAIR: PairId = PairId(0);
+/// All rows of the table.
+pub(super) const WHOLE: Range = Range {
+    pair: PAIR,
+    ordinal: 0,
+    after: None,
+    through: None,
+};
 /// Looks at a feed before what is waited for counts as lost.
 const LOOKS: u32 = 20_000;
 
@@ -34,18 +41,7 @@ impl Carried {
 
     fn of(database: Database, side: Side) -> Carried {
         let end = database.end();
-        let shape = end.inspect("t", &["id".to_owned()]).unwrap().unwrap().shape;
-        let role = Arc::new(Role {
-            change: "odd".to_owned(),
-            side,
-            tables: vec![Table {
-                name: "t".to_owned(),
-                native: vec![true; shape.fields.len()],
-                declared: vec![None; shape.fields.len()],
-                shape,
-                created: false,
-            }],
-        });
+        let role = Arc::new(role(&*end, side));
         let standing = Standing {
             gate: match side {
                 Side::Old => Gate::Open,
@@ -73,8 +69,29 @@ impl Carried {
         self.end.scan(&self.role).unwrap()
     }
 
-    /// Writes rows as the flow does.
+    /// The faces after a restart, which has forgotten everything but a position.
+    pub(super) fn restarted(&self, at: &Position) -> (Box<dyn Feed>, Box<dyn Scan>) {
+        let end = self.database.again();
+        let mut feed = end.feed(&self.role).unwrap();
+        feed.open(&Start::After(at.clone())).unwrap();
+        (feed, end.scan(&self.role).unwrap())
+    }
+
+    /// Writes rows as the flow does with what it has followed.
     pub(super) fn apply(&self, rows: Vec<(Key, Option<Image>)>) -> u64 {
+        let seen = Position::new([]);
+        self.write(rows, &Progress::Keys { seen: &seen })
+    }
+
+    /// Writes rows as the flow does with a range of history.
+    pub(super) fn load(&self, rows: Vec<(Key, Image)>) -> u64 {
+        let seen = Position::new([]);
+        let range = &WHOLE;
+        let rows = rows.into_iter().map(|(key, image)| (key, Some(image)));
+        self.write(rows.collect(), &Progress::Chunk { range, seen: &seen })
+    }
+
+    fn write(&self, rows: Vec<(Key, Option<Image>)>, progress: &Progress<'_>) -> u64 {
         let mut apply: Box<dyn Apply> = self.end.apply(&self.role).unwrap();
         let (mut lease, _) = apply.claim(LaneId(0), Direction::Forward).unwrap();
         let record = |(key, image): (Key, Option<Image>)| Record {
@@ -84,10 +101,24 @@ impl Carried {
             change: image.map_or(Change::Delete, Change::Put),
         };
         let records: Vec<Record> = rows.into_iter().map(record).collect();
-        let seen = Position::new([]);
-        let progress = Progress::Keys { seen: &seen };
-        let applied = apply.apply(&records, &[], &progress, &mut lease).unwrap();
+        let applied = apply.apply(&records, &[], progress, &mut lease).unwrap();
         applied.letters
+    }
+}
+
+/// The table `t` as a side of a change.
+pub(super) fn role(end: &dyn End, side: Side) -> Role {
+    let shape = end.inspect("t", &["id".to_owned()]).unwrap().unwrap().shape;
+    Role {
+        change: "odd".to_owned(),
+        side,
+        tables: vec![Table {
+            name: "t".to_owned(),
+            native: vec![true; shape.fields.len()],
+            declared: vec![None; shape.fields.len()],
+            shape,
+            created: false,
+        }],
     }
 }
 

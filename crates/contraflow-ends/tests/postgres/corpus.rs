@@ -1,10 +1,9 @@
 //! Every type at its edges, through the copy and through the stream, byte by byte.
 
-use contraflow_core::end::Range;
 use contraflow_core::position::Position;
 use contraflow_core::side::Side;
 
-use super::carried::{Carried, PAIR, events};
+use super::carried::{Carried, WHOLE, events};
 
 const TABLE: &str = "
 create type mood as enum ('sad', 'so so', 'it''s fine');
@@ -51,21 +50,11 @@ fn everything(carried: &Carried) -> String {
 fn the_corpus_survives_the_copy() {
     let old = Carried::new(&format!("{TABLE}; {}", inserts()), Side::Old);
     let new = Carried::new(TABLE, Side::New);
-    let whole = Range {
-        pair: PAIR,
-        ordinal: 0,
-        after: None,
-        through: None,
-    };
     let chunk = old
         .scan()
-        .read(&whole, 1 << 20, &Position::new([]))
+        .read(&WHOLE, 1 << 20, &Position::new([]))
         .unwrap();
-    let rows = chunk
-        .rows
-        .into_iter()
-        .map(|(key, image)| (key, Some(image)));
-    assert_eq!(new.apply(rows.collect()), 0);
+    assert_eq!(new.load(chunk.rows), 0);
     assert_eq!(everything(&new), everything(&old));
 }
 
@@ -76,13 +65,7 @@ fn the_corpus_survives_the_stream_and_shows_what_a_query_shows() {
     let mut feed = old.feed();
     old.database.run(&inserts());
     let streamed = events(feed.as_mut(), ROWS.len());
-    let whole = Range {
-        pair: PAIR,
-        ordinal: 0,
-        after: None,
-        through: None,
-    };
-    let chunk = old.scan().read(&whole, 1 << 20, &feed.received()).unwrap();
+    let chunk = old.scan().read(&WHOLE, 1 << 20, &feed.received()).unwrap();
     for (event, (key, image)) in streamed.iter().zip(&chunk.rows) {
         assert_eq!((&event.key, event.image.as_ref()), (key, Some(image)));
     }
@@ -102,21 +85,43 @@ fn a_row_that_does_not_fit_is_a_letter_and_nothing_is_cut() {
         "create table t (id int primary key, v varchar(5))",
         Side::New,
     );
-    let whole = Range {
-        pair: PAIR,
-        ordinal: 0,
-        after: None,
-        through: None,
-    };
     let chunk = old
         .scan()
-        .read(&whole, 1 << 20, &Position::new([]))
+        .read(&WHOLE, 1 << 20, &Position::new([]))
         .unwrap();
-    let rows = chunk
-        .rows
-        .into_iter()
-        .map(|(key, image)| (key, Some(image)));
-    assert_eq!(new.apply(rows.collect()), 1);
+    assert_eq!(new.load(chunk.rows), 1);
     let found = new.database.one("select count(*) || ' ' || max(v) from t");
     assert_eq!(found, "19 ok");
+}
+
+/// The feed was at some keys before the range came to them, and one row is refused in the middle of
+/// what is sent at once: nothing else is lost, and nothing stays as the feed had left it.
+#[test]
+fn a_range_meets_rows_of_the_feed_and_one_that_is_refused() {
+    let old = Carried::new(
+        "create table t (id int primary key, v text); insert into t
+         select n, 'row ' || n || repeat('x', 40) from generate_series(1, 20000) n",
+        Side::Old,
+    );
+    let table = "create table t (id int primary key, v text)";
+    let rows = || {
+        let chunk = old.scan().read(&WHOLE, 64 << 20, &Position::new([]));
+        chunk.unwrap().rows
+    };
+    for check in ["true", "id <> 19000"] {
+        let new = Carried::new(
+            &format!("{table}; alter table t add check ({check})"),
+            Side::New,
+        );
+        let few = rows().into_iter().step_by(997).map(|(key, mut image)| {
+            image.row.0[1] = contraflow_core::value::Value::Text("of the feed".to_owned());
+            (key, Some(image))
+        });
+        assert_eq!(new.apply(few.collect()), 0);
+        let letters = u64::from(check != "true");
+        assert_eq!(new.load(rows()), letters);
+        let sum = "select count(*) || ' ' || md5(string_agg(t::text, ',' order by id)) from t";
+        let expected = format!("{sum} where {check}");
+        assert_eq!(new.database.one(sum), old.database.one(&expected));
+    }
 }

@@ -99,6 +99,12 @@ impl Database {
         Client::connect(&self.url, NoTls).unwrap()
     }
 
+    /// An end that knows nothing of what this one did: as after a restart.
+    pub(super) fn again(&self) -> Arc<Postgres> {
+        let clock = Arc::new(Real::start());
+        Arc::new(Postgres::new(&self.url, clock, Arc::new(Silent)))
+    }
+
     /// Runs a script as the application.
     pub(super) fn run(&self, script: &str) {
         self.app.lock().unwrap().batch_execute(script).unwrap();

@@ -3,21 +3,28 @@
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use contraflow_core::end::Range;
 use contraflow_core::position::Position;
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 use contraflow_engine::tasks::{Stop, TaskSet};
 
-use super::carried::{Carried, PAIR, events};
+use super::carried::{Carried, WHOLE, events};
 use super::server::Server;
 
-const WHOLE: Range = Range {
-    pair: PAIR,
-    ordinal: 0,
-    after: None,
-    through: None,
-};
+/// Makes commits wait for a standby. Not those of our own sessions: only the writer waits.
+fn standbys(old: &Carried, names: &str) {
+    let mut admin = old.database.connect();
+    let sql = format!("alter system set synchronous_standby_names = '{names}'");
+    admin.batch_execute(&sql).unwrap();
+    admin.batch_execute("select pg_reload_conf()").unwrap();
+}
+
+fn write_new(old: &Carried, tasks: &mut TaskSet) {
+    let mut writer = old.database.connect();
+    let sql = "update t set v = 'NEW' where id = 42";
+    let write = move |_: &Stop| writer.batch_execute(sql).unwrap();
+    tasks.spawn("writer", write).unwrap();
+}
 
 /// A standby that never comes keeps a commit invisible that is in the log already.
 #[test]
@@ -27,26 +34,9 @@ fn a_read_waits_for_what_the_log_has_shown() {
     let old = Carried::on(&server, script);
     let mut feed = old.feed();
     let mut scan = old.scan();
-    let standbys = |names: &str| {
-        // Not for our own sessions: only the writer waits.
-        let mut admin = old.database.connect();
-        admin
-            .batch_execute(&format!(
-                "alter system set synchronous_standby_names = '{names}'"
-            ))
-            .unwrap();
-        admin.batch_execute("select pg_reload_conf()").unwrap();
-    };
-    standbys("nosuch");
+    standbys(&old, "nosuch");
     let mut tasks = TaskSet::new(Stop::default());
-    let mut writer = old.database.connect();
-    tasks
-        .spawn("writer", move |_| {
-            writer
-                .batch_execute("update t set v = 'NEW' where id = 42")
-                .unwrap();
-        })
-        .unwrap();
+    write_new(&old, &mut tasks);
     let event = events(feed.as_mut(), 1).remove(0);
     let new = Value::Text("NEW".to_owned());
     assert_eq!(event.image.unwrap().row.0[1], new);
@@ -67,7 +57,7 @@ fn a_read_waits_for_what_the_log_has_shown() {
         Some(RecvTimeoutError::Timeout),
         "it read at once"
     );
-    standbys("");
+    standbys(&old, "");
     let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(chunk.rows[0].1.row.0[1], new);
     tasks.join();
@@ -88,4 +78,53 @@ fn what_was_not_proven_visible_is_received_again() {
     let found = events(again.as_mut(), 1);
     assert_eq!(found[0].position, through, "nothing was confirmed");
     again.confirm(&again.received()).unwrap();
+}
+
+/// What was handed out and is not visible yet is unknown to a process that was started again, until
+/// it has received it once more: a read must not go ahead before.
+#[test]
+fn a_read_after_a_restart_waits_for_what_was_handed_out_before_it() {
+    let server = Server::start();
+    let script = "create table t (id int primary key, v text); insert into t values (42, 'v0')";
+    let old = Carried::on(&server, script);
+    let mut feed = old.feed();
+    standbys(&old, "nosuch");
+    let mut tasks = TaskSet::new(Stop::default());
+    write_new(&old, &mut tasks);
+    events(feed.as_mut(), 1);
+    let received = feed.received();
+    feed.confirm(&received).unwrap();
+    drop(feed);
+    let (mut feed, mut scan) = old.restarted(&received);
+    let (out, read) = channel();
+    let wanted = received.clone();
+    tasks
+        .spawn("reader", move |_| {
+            out.send(scan.read(&WHOLE, 1 << 20, &wanted).unwrap())
+                .unwrap();
+        })
+        .unwrap();
+    let early = read.recv_timeout(Duration::from_millis(300));
+    assert_eq!(
+        early.err(),
+        Some(RecvTimeoutError::Timeout),
+        "it knew nothing"
+    );
+    // The feed skips what was handed out, and yet makes it known.
+    for _ in 0..100 {
+        assert!(
+            feed.next(100).unwrap().events.is_empty(),
+            "handed out twice"
+        );
+    }
+    let early = read.recv_timeout(Duration::from_millis(300));
+    assert_eq!(
+        early.err(),
+        Some(RecvTimeoutError::Timeout),
+        "it read at once"
+    );
+    standbys(&old, "");
+    let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(chunk.rows[0].1.row.0[1], Value::Text("NEW".to_owned()));
+    tasks.join();
 }

@@ -171,6 +171,27 @@ impl Bank {
         run_psql(&url(&self.databases[place]), sql)
     }
 
+    /// A session that has run something and goes on until its input ends.
+    pub(super) fn session(&self, side: &str, sql: &str) -> Child {
+        use std::io::{BufRead, BufReader, Write};
+        let place = usize::from(side == "new");
+        let mut child = Command::new("psql")
+            .args(["-X", "-q", "-At", "-d", &url(&self.databases[place])])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql is there");
+        let stdin = child.stdin.as_mut().expect("a pipe");
+        writeln!(stdin, "{sql};\n\\echo done").expect("it listens");
+        let mut line = String::new();
+        let said = child.stdout.as_mut().expect("a pipe");
+        BufReader::new(said)
+            .read_line(&mut line)
+            .expect("it answers");
+        assert_eq!(line.trim(), "done");
+        child
+    }
+
     pub(super) fn sqlite(&self, sql: &str) -> String {
         let db = rusqlite::Connection::open(self.dir.path().join("app.db")).expect("a file");
         db.query_row(sql, [], |row| row.get(0)).expect("a text")
