@@ -278,6 +278,12 @@ fn advance(
     let Progress::Chunk { range, .. } = progress else {
         return Ok(());
     };
+    if range.through.is_some() {
+        // Should the server lose it, its mark is lost with it and the range is read again; whatever
+        // is confirmed or reported as done is committed behind it, and on disk with all before.
+        tx.batch_execute("set local synchronous_commit = off")
+            .map_err(failure)?;
+    }
     tx.execute(
         "insert into contraflow.chunk (change, side, direction, pair, ordinal, after_key,
            through_key) values ($1, $2, $3, $4, $5, $6, $7)",

@@ -70,6 +70,34 @@ pub(super) fn row_of(
     Ok(row)
 }
 
+/// The key of a change that we made ourselves: nothing else of it is looked at, which matters when
+/// a copy of many rows comes back through the log.
+pub(super) fn own_key(
+    context: &Context,
+    pair: PairId,
+    layout: &Layout,
+    places: &[Option<usize>],
+    change: &Change<'_>,
+) -> Result<Key> {
+    let (new, old) = match change {
+        Change::Insert(new) => (new, None),
+        Change::Update(old, new) => (new, old.as_ref()),
+        Change::Delete(old) => (old, None),
+    };
+    let mut row = vec![None; layout.columns.len()];
+    for &field in &layout.key {
+        let at = places.iter().position(|place| *place == Some(field));
+        let cells = [Some(new), old].into_iter().flatten();
+        row[field] = cells
+            .filter_map(|tuple| tuple.get(at?))
+            .find_map(|cell| match cell {
+                Cell::Text(text) => Some(layout.value(field, text)),
+                Cell::Null | Cell::Unchanged => None,
+            });
+    }
+    key_of(context, pair, layout, &row)
+}
+
 pub(super) fn key_of(
     context: &Context,
     pair: PairId,

@@ -12,19 +12,19 @@ use contraflow_core::code::Code;
 use contraflow_core::end::{Feed, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::position::Position;
-use contraflow_core::record::{Batch, Event, Image, Key, Op, Origin, PairId, Row};
+use contraflow_core::record::{Batch, PairId};
 use contraflow_core::side::Direction;
 use contraflow_core::value::Value;
 use postgres::Client;
 
 use super::catalog::Layout;
-use super::changes::{Change, key_of, row_of, unreadable};
-use super::folded::{By, Folded, Latest};
+use super::changes::{Change, key_of, own_key, row_of, unreadable};
+use super::folded::{By, Folded};
 use super::names::{SCHEMA, TableName};
 use super::pgoutput::{self, Message, Relation, Tuple};
 use super::place::{Place, lsn_text};
 use super::wire::Wire;
-use super::{Context, bookkeeping, connection, scan, slot, visible};
+use super::{Context, bookkeeping, connection, slot, visible};
 
 /// Bytes of changes after which a batch ends.
 const BATCH_BYTES: usize = 4 << 20;
@@ -44,6 +44,8 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 const IDLE_BYTES: u64 = 16 << 20;
 /// What an event weighs in the log, about: how far behind we are is known in bytes only.
 const EVENT_BYTES: u64 = 300;
+
+mod images;
 
 pub(super) struct LogFeed {
     context: Context,
@@ -363,6 +365,15 @@ impl LogFeed {
             ours: inside.ours,
         };
         folded.bytes += change.bytes();
+        if inside.ours.is_some() {
+            // Whoever made it needs no image.
+            folded.delete(
+                pair,
+                own_key(&self.context, pair, layout, places, change)?,
+                by,
+            );
+            return Ok(Some(place));
+        }
         let read = |tuple: &Tuple<'_>| row_of(layout, places, tuple);
         let key = |row: &[Option<Value>]| key_of(&self.context, pair, layout, row);
         match change {
@@ -391,88 +402,6 @@ impl LogFeed {
             }
         }
         Ok(Some(place))
-    }
-
-    /// The events of a batch, and what their images show.
-    fn events(&mut self, folded: Folded, through: Place) -> Result<(Vec<Event>, Place)> {
-        let again = self.unfinished(&folded)?;
-        let (mut images, seen) = if again.is_empty() {
-            (HashMap::new(), through)
-        } else {
-            let images = self.read_again(again)?;
-            let now = Place::at(slot::wal_position(self.client()?)?);
-            (images, through.max(now))
-        };
-        let mut events = Vec::with_capacity(folded.touched.len());
-        for touched in folded.touched {
-            let (pair, key) = (touched.pair, touched.key.clone());
-            let newer = images.remove(&(pair, key.clone()));
-            let op = touched.op();
-            let position = touched.place.position();
-            let image = match (touched.latest, newer) {
-                (Latest::Gone, _) => None,
-                (Latest::Row(_) | Latest::Partial, Some(newer)) => Some(newer),
-                (Latest::Row(row), None) => Some(Image {
-                    row: Row(row),
-                    ..Image::default()
-                }),
-                // It is gone by now; the log will say so.
-                (Latest::Partial, None) => None,
-            };
-            events.push(Event {
-                pair,
-                key,
-                op: if image.is_some() { op } else { Op::Delete },
-                image,
-                position,
-                origin: touched.ours.map_or(Origin::Application, Origin::Flow),
-            });
-        }
-        Ok((events, seen))
-    }
-
-    /// Keys whose row the log does not have whole, or beside whose row something may lie.
-    fn unfinished(&mut self, folded: &Folded) -> Result<Vec<(PairId, Vec<Key>)>> {
-        let context = self.context.clone();
-        let mut again = Vec::new();
-        for (pair, _) in context.role.pairs() {
-            let mine = folded.touched.iter().filter(|touched| touched.pair == pair);
-            let rows: Vec<_> = mine
-                .filter(|touched| !matches!(touched.latest, Latest::Gone))
-                .collect();
-            if rows.is_empty() {
-                continue;
-            }
-            let names = &context.names;
-            let beside = bookkeeping::has_complements(self.client()?, names, pair.0)?;
-            let wanted = rows
-                .into_iter()
-                .filter(|touched| beside || matches!(touched.latest, Latest::Partial));
-            let keys: Vec<Key> = wanted.map(|touched| touched.key.clone()).collect();
-            if !keys.is_empty() {
-                again.push((pair, keys));
-            }
-        }
-        Ok(again)
-    }
-
-    /// The rows of keys as they are now: at least as new as what was received.
-    fn read_again(
-        &mut self,
-        again: Vec<(PairId, Vec<Key>)>,
-    ) -> Result<HashMap<(PairId, Key), Image>> {
-        let context = self.context.clone();
-        let client = self.client()?;
-        let row = bookkeeping::carried(client, &context.names)?;
-        let from = row.slot.map_or(0, |slot| slot.from);
-        visible::barrier(client, &context.shared.unproven, from, &*context.clock)?;
-        let mut images = HashMap::new();
-        for (pair, keys) in again {
-            let layout = Layout::of(client, context.role.table(pair))?;
-            let (found, _) = scan::get(client, &context, &layout, pair, &keys)?;
-            images.extend(found.into_iter().map(|(key, image)| ((pair, key), image)));
-        }
-        Ok(images)
     }
 
     /// Tells the server where we are, and asks a quiet one how far it has looked.

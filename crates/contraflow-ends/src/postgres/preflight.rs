@@ -423,7 +423,7 @@ fn check_columns(
                 column.name, table.name
             );
             problems.push(Problem::warning(Code::COLUMN_UNSUPPORTED, message).hint(
-                "`alter sequence .. owned by` the column at both ends, or see to it at the cutover.",
+                "`alter sequence .. owned by` the column at both ends, or see to it yourself.",
             ));
         }
         let Some(theirs) = place.and_then(|i| table.declared.get(i).cloned().flatten()) else {

@@ -113,6 +113,16 @@ pub(super) fn create_publication(role: &Role, names: &Names) -> String {
     )
 }
 
+/// How often a guard is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Each {
+    /// Once for a statement, also one that touches no row: costs nothing.
+    Statement,
+    /// Once for a row: where a foreign key sweeps the table, a delete elsewhere that concerns no
+    /// row of it must pass.
+    Row,
+}
+
 /// The guard of a pair: refuses whoever does not have the pass. A trigger that was created is seen
 /// by sessions with an older snapshot too, and `always` by those that run as replicas.
 pub(super) fn create_guard(
@@ -121,6 +131,7 @@ pub(super) fn create_guard(
     table: &Table,
     pass: &str,
     epoch: Epoch,
+    each: Each,
 ) -> Vec<String> {
     let guard = names.guard(pair);
     let (row, truncate) = (quote(&guard), quote(&format!("{guard}_truncate")));
@@ -134,11 +145,15 @@ pub(super) fn create_guard(
         "when (current_setting('contraflow.pass', true) is distinct from {})",
         literal(pass)
     );
+    let each = match each {
+        Each::Statement => "statement",
+        Each::Row => "row",
+    };
     // A lock that readers do not notice: they must not keep a sealed end from being opened.
     vec![
         format!(
             "create or replace trigger {row} before insert or update or delete on {name}
-  for each row {passes} execute function {SCHEMA}.refuse({said})"
+  for each {each} {passes} execute function {SCHEMA}.refuse({said})"
         ),
         format!("alter table {name} enable always trigger {row}"),
         format!(

@@ -49,7 +49,7 @@ impl Tables {
             }
             if standing.gate == Gate::Closed {
                 let epoch = standing.epoch;
-                for sql in statements::create_guard(&context.names, pair, table, &pass, epoch) {
+                for sql in switch::guard(&mut tx, &context.names, (pair, table), &pass, epoch)? {
                     tx.batch_execute(&sql).map_err(failure)?;
                 }
             }
@@ -178,7 +178,9 @@ impl Structure for Tables {
         let (role, names) = (&context.role, &context.names);
         let closed = role.side == contraflow_core::side::Side::New;
         let guards = |epoch| -> Vec<String> {
-            let guard = |(pair, table)| statements::create_guard(names, pair, table, "...", epoch);
+            let each = statements::Each::Statement;
+            let guard =
+                |(pair, table)| statements::create_guard(names, pair, table, "...", epoch, each);
             role.pairs().flat_map(guard).collect()
         };
         match step {

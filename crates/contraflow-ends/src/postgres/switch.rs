@@ -19,7 +19,7 @@ use postgres::{Client, GenericClient};
 
 use super::catalog::Layout;
 use super::connection::failure;
-use super::names::{TableName, quote};
+use super::names::{Names, TableName, quote};
 use super::place::Place;
 use super::{Context, bookkeeping, catalog, connection, rows, scan, statements};
 
@@ -265,21 +265,24 @@ impl Switch for Lock {
         drop(held);
         let direction = context.role.side.other().direction();
         let client = &mut fence.client;
-        let mut sealed = || -> std::result::Result<(), postgres::Error> {
+        let mut sealed = || -> Result<()> {
             let pass = client.query_one(
                 "select pass from contraflow.standing where change = $1 and side = $2",
                 &[&names.change, &names.side],
-            )?;
+            );
+            let pass = pass.map_err(failure)?;
             let pass: String = pass.get(0);
-            client.execute(
-                statements::SEAL,
-                &[&names.change, &names.side, &number(epoch)],
-            )?;
+            client
+                .execute(
+                    statements::SEAL,
+                    &[&names.change, &names.side, &number(epoch)],
+                )
+                .map_err(failure)?;
             for (pair, table) in context.role.pairs() {
-                silence(client, &table.name, &names.beside(pair))?;
+                silence(client, &table.name, &names.beside(pair)).map_err(failure)?;
                 let next = epoch.next();
-                for sql in statements::create_guard(names, pair, table, &pass, next) {
-                    client.batch_execute(&sql)?;
+                for sql in guard(client, names, (pair, table), &pass, next)? {
+                    client.batch_execute(&sql).map_err(failure)?;
                 }
             }
             client.execute(
@@ -295,8 +298,9 @@ impl Switch for Lock {
                 ],
             )
             .map(|_| ())
+            .map_err(failure)
         };
-        sealed().map_err(|error| match failure(error) {
+        sealed().map_err(|error| match error {
             lost if lost.code == Code::END_UNREACHABLE => {
                 expired(&context, "the server has ended it")
             }
@@ -374,7 +378,7 @@ impl Switch for Lock {
                     continue;
                 }
                 if row.gate == Gate::Closed {
-                    let all = statements::create_guard(names, pair, table, &row.pass, row.epoch);
+                    let all = guard(tx, names, (pair, table), &row.pass, row.epoch)?;
                     for sql in all {
                         tx.batch_execute(&sql).map_err(failure)?;
                     }
@@ -387,6 +391,34 @@ impl Switch for Lock {
             Ok(())
         })
     }
+}
+
+/// The statements that make the guard of a pair.
+pub(super) fn guard(
+    client: &mut impl GenericClient,
+    names: &Names,
+    (pair, table): (PairId, &Table),
+    pass: &str,
+    epoch: Epoch,
+) -> Result<Vec<String>> {
+    let name = TableName::parse(&table.name);
+    let swept = client
+        .query_one(
+            "select exists (select from pg_constraint k join pg_class c on c.oid = k.conrelid
+             join pg_namespace n on n.oid = c.relnamespace
+             where n.nspname = $1 and c.relname = $2 and k.contype = 'f'
+               and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd')))",
+            &[&name.schema, &name.name],
+        )
+        .map_err(failure)?;
+    let each = if swept.get(0) {
+        statements::Each::Row
+    } else {
+        statements::Each::Statement
+    };
+    Ok(statements::create_guard(
+        names, pair, table, pass, epoch, each,
+    ))
 }
 
 /// Opens a closed end within a transaction: everything of a flip but its commit.

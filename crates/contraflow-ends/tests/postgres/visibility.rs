@@ -11,7 +11,23 @@ use contraflow_engine::tasks::{Stop, TaskSet};
 use super::carried::{Carried, WHOLE, events};
 use super::server::Server;
 
-/// Makes commits wait for a standby. Not those of our own sessions: only the writer waits.
+/// Commits wait for a standby that never comes, until this is dropped. Not those of our own
+/// sessions: only the writer waits.
+struct Waiting<'c>(&'c Carried);
+
+impl Waiting<'_> {
+    fn on(old: &Carried) -> Waiting<'_> {
+        standbys(old, "nosuch");
+        Waiting(old)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        standbys(self.0, "");
+    }
+}
+
 fn standbys(old: &Carried, names: &str) {
     let mut admin = old.database.connect();
     let sql = format!("alter system set synchronous_standby_names = '{names}'");
@@ -34,8 +50,8 @@ fn a_read_waits_for_what_the_log_has_shown() {
     let old = Carried::on(&server, script);
     let mut feed = old.feed();
     let mut scan = old.scan();
-    standbys(&old, "nosuch");
     let mut tasks = TaskSet::new(Stop::default());
+    let waiting = Waiting::on(&old);
     write_new(&old, &mut tasks);
     let event = events(feed.as_mut(), 1).remove(0);
     let new = Value::Text("NEW".to_owned());
@@ -57,7 +73,7 @@ fn a_read_waits_for_what_the_log_has_shown() {
         Some(RecvTimeoutError::Timeout),
         "it read at once"
     );
-    standbys(&old, "");
+    drop(waiting);
     let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(chunk.rows[0].1.row.0[1], new);
     tasks.join();
@@ -88,8 +104,8 @@ fn a_read_after_a_restart_waits_for_what_was_handed_out_before_it() {
     let script = "create table t (id int primary key, v text); insert into t values (42, 'v0')";
     let old = Carried::on(&server, script);
     let mut feed = old.feed();
-    standbys(&old, "nosuch");
     let mut tasks = TaskSet::new(Stop::default());
+    let waiting = Waiting::on(&old);
     write_new(&old, &mut tasks);
     events(feed.as_mut(), 1);
     let received = feed.received();
@@ -123,7 +139,7 @@ fn a_read_after_a_restart_waits_for_what_was_handed_out_before_it() {
         Some(RecvTimeoutError::Timeout),
         "it read at once"
     );
-    standbys(&old, "");
+    drop(waiting);
     let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(chunk.rows[0].1.row.0[1], Value::Text("NEW".to_owned()));
     tasks.join();
