@@ -49,9 +49,15 @@ pub(in crate::bench) fn measure(plan: Plan) -> Result<Vec<Measure>> {
             let verb = if i % 2 == 0 { "cutover" } else { "rollback" };
             writers.take();
             let watch = Stopwatch::start();
-            took_ms.push(turn(&stage, verb)?);
+            let turned_ms = turn(&stage, verb)?;
+            took_ms.push(turned_ms);
             shell::pause(SETTLE);
-            turns.push(seen(writers.take(), watch.read()));
+            let seen = seen(writers.take(), watch.read());
+            let longest = longest_refused(&seen);
+            shell::note(&format!(
+                "{verb}: {turned_ms:.0} ms, the longest refused write {longest:.1} ms"
+            ));
+            turns.push(seen);
         }
         let times = Times {
             alone,
@@ -102,6 +108,10 @@ fn took(seen: &Seen, was_refused: bool) -> Vec<f64> {
     of_kind.map(|write| write.took_ms).collect()
 }
 
+fn longest_refused(seen: &Seen) -> f64 {
+    took(seen, true).into_iter().fold(0.0, f64::max)
+}
+
 fn measures(times: &Times) -> Result<Vec<Measure>> {
     let Times {
         alone,
@@ -113,8 +123,7 @@ fn measures(times: &Times) -> Result<Vec<Measure>> {
     let others: Vec<f64> = turns.iter().flat_map(|seen| took(seen, false)).collect();
     let usual: Vec<f64> = quiet.iter().flat_map(|seen| took(seen, false)).collect();
     ensure!(!refused.is_empty(), "no write was refused");
-    let of_turn = |seen: &Seen| took(seen, true).into_iter().fold(0.0, f64::max);
-    let longest: Vec<f64> = turns.iter().map(of_turn).collect();
+    let longest: Vec<f64> = turns.iter().map(longest_refused).collect();
     let spread = (quantile(&longest, 0.75) - quantile(&longest, 0.25)) / median(&longest);
     shell::note(&format!(
         "a turn took {:.0} ms, compare included; {} writes were refused in {} turns; of the {} \
