@@ -5,6 +5,8 @@ mod frame;
 #[cfg(feature = "bench")]
 mod mapping;
 #[cfg(feature = "bench")]
+mod pg;
+#[cfg(feature = "bench")]
 mod scaling;
 #[cfg(feature = "bench")]
 mod sqlite_copy;
@@ -52,4 +54,10 @@ const BENCHMARKS: &[frame::Benchmark] = &[
     ("sqlite-cutover", 20, sqlite_cutover::measure),
     ("sqlite-held", 5, sqlite_held::measure),
     ("scaling", 3, scaling::measure),
+    ("pg-copy", 5, pg::copy::plain),
+    ("pg-copy-mapped", 5, pg::copy::mapped),
+    ("pg-follow", 5, pg::follow::measure),
+    ("pg-cutover", 20, pg::cutover::measure),
+    ("pg-overhead", 5, pg::overhead::measure),
+    ("pg-memory", 1, pg::memory::measure),
 ];

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 pub(super) mod part;
 mod phonebook;
-mod process;
+pub(super) mod process;
 
 pub(super) use phonebook::{Old, Reshape};
 use process::{Run, build, verb};
@@ -20,8 +20,10 @@ use process::{Run, build, verb};
 pub(super) const OLD_FILE: &str = "app.db";
 pub(super) const NEW_FILE: &str = "app-v2.db";
 pub(super) const PEER_FILE: &str = "peer.db";
-const CHANGE_FILE: &str = "contraflow.yaml";
-const LEDGER_FOLDER: &str = ".contraflow";
+pub(super) const CHANGE_FILE: &str = "contraflow.yaml";
+/// The name of the change.
+const CHANGE: &str = "phonebook";
+pub(super) const LEDGER_FOLDER: &str = ".contraflow";
 
 /// What one copy took.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +127,7 @@ impl Stage {
 
     /// Starts our program on the change.
     pub(super) fn start(&self) -> Result<Run> {
-        Run::start(&self.program, self.folder.path())
+        Run::start(&self.program, self.folder.path(), CHANGE)
     }
 
     /// Runs a verb of our program to its end.

@@ -55,7 +55,7 @@ pub(in crate::bench) struct Usage {
 
 impl Usage {
     /// Of a process that lives: by number, or `self`.
-    pub(super) fn of(process: &str) -> Result<Usage> {
+    pub(in crate::bench) fn of(process: &str) -> Result<Usage> {
         let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}"));
         let status = read("status").context("the process is gone")?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -77,10 +77,12 @@ impl Usage {
 pub(in crate::bench) struct Run {
     child: Child,
     folder: PathBuf,
+    ledger: PathBuf,
 }
 
 impl Run {
-    pub(super) fn start(program: &Path, folder: &Path) -> Result<Run> {
+    /// Starts the program in the folder of a change of this name.
+    pub(in crate::bench) fn start(program: &Path, folder: &Path, change: &str) -> Result<Run> {
         let said = fs::File::create(folder.join("run.log"))?;
         let child = Command::new(program)
             .arg("run")
@@ -90,8 +92,11 @@ impl Run {
             .stderr(said)
             .spawn()
             .context("cannot start contraflow")?;
-        let folder = folder.to_owned();
-        Ok(Run { child, folder })
+        Ok(Run {
+            child,
+            folder: folder.to_owned(),
+            ledger: folder.join(LEDGER_FOLDER).join(format!("{change}.db")),
+        })
     }
 
     /// Waits until history is copied and says how long that took, by the ledger: from the moment
@@ -112,9 +117,8 @@ impl Run {
     }
 
     fn took(&self) -> Result<Option<Duration>> {
-        let ledger = self.folder.join(LEDGER_FOLDER).join("phonebook.db");
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let Ok(db) = Connection::open_with_flags(ledger, flags) else {
+        let Ok(db) = Connection::open_with_flags(&self.ledger, flags) else {
             return Ok(None);
         };
         db.busy_timeout(super::BUSY_WAIT)?;
@@ -135,8 +139,16 @@ impl Run {
         Usage::of(&self.child.id().to_string())
     }
 
+    /// Stops it as an operator does, and waits until it has ended.
+    pub(in crate::bench) fn stop(self) -> Result<()> {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status()?;
+        ensure!(sent.success(), "contraflow has ended before its time");
+        self.wait_end()
+    }
+
     /// Waits for the end of a change that is over.
-    pub(super) fn wait_end(mut self) -> Result<()> {
+    pub(in crate::bench) fn wait_end(mut self) -> Result<()> {
         self.child.wait().context("cannot wait for contraflow")?;
         Ok(())
     }
