@@ -36,8 +36,14 @@ mod walk;
 
 /// Buckets of a pass: 6 MiB of digests for both sides, about 100 rows each at 5 million rows.
 const BUCKETS: usize = 1 << 16;
-/// Keys looked at in one go, so that huge rows do not fill the memory.
-const KEYS: usize = 200;
+/// Keys looked at in one go, before the size of rows is known.
+const KEYS_FIRST: usize = 200;
+/// The same at most and at least. Each look waits for the flow once: more keys at a time are what
+/// keeps up with busy writers.
+const KEYS_MAX: usize = 4_000;
+const KEYS_MIN: usize = 16;
+/// Bytes of rows looked at in one go, so that huge ones do not fill the memory.
+const KEYS_BYTES: u64 = 2 << 20;
 /// Passes over a pair before rows that nobody explains are unproven.
 const PASSES: u32 = 3;
 /// Looks at a key before it counts as one that never stands still.
@@ -57,6 +63,8 @@ pub struct Comparer<'c> {
     mirror_scan: Box<dyn Scan>,
     /// A key that a letter of this direction names is given up.
     accept_loss: bool,
+    /// Keys looked at in one go: found by measuring.
+    at_once: usize,
 }
 
 impl<'c> Comparer<'c> {
@@ -77,6 +85,7 @@ impl<'c> Comparer<'c> {
             source_scan: source.scan()?,
             mirror_scan: mirror.scan()?,
             accept_loss: false,
+            at_once: KEYS_FIRST,
         })
     }
 
@@ -187,10 +196,18 @@ impl<'c> Comparer<'c> {
         worker: &Worker,
         result: &mut Comparison,
     ) -> Result<()> {
-        for keys in keys.chunks(KEYS) {
+        let mut rest = keys;
+        while let Some(keys) = self.set_of(&mut rest) {
             self.look_often(pair, keys, worker, |_| false, result)?;
         }
         Ok(())
+    }
+
+    /// Takes the keys for one look.
+    fn set_of<'k>(&self, rest: &mut &'k [Key]) -> Option<&'k [Key]> {
+        let (set, later) = rest.split_at(self.at_once.min(rest.len()));
+        *rest = later;
+        (!set.is_empty()).then_some(set)
     }
 
     /// Looks at keys until each is equal, or differs while nothing moves. A key that was not found
@@ -296,7 +313,8 @@ impl<'c> Comparer<'c> {
                 .filter(|(p, _)| *p == pair)
                 .map(|(_, key)| key.clone())
                 .collect();
-            for keys in mine.chunks(KEYS) {
+            let mut rest = mine.as_slice();
+            while let Some(keys) = self.set_of(&mut rest) {
                 let (seen, expected, unmappable) = self.read_source(pair, keys, &nowhere())?.0;
                 let differ = self.against_mirror(pair, keys, &seen, &expected, unmappable)?;
                 result.narrowed += keys.len() as u64;
@@ -329,6 +347,10 @@ impl<'c> Comparer<'c> {
         received: &Position,
     ) -> Result<(Source, Position)> {
         let chunk = self.source.get(pair, keys, received)?;
+        if let Some(each) = chunk.bytes.checked_div(chunk.rows.len() as u64) {
+            let fitting = usize::try_from(KEYS_BYTES / each.max(1)).unwrap_or(KEYS_MAX);
+            self.at_once = fitting.clamp(KEYS_MIN, KEYS_MAX);
+        }
         let (mut seen, mut expected) = (HashMap::new(), HashMap::new());
         let mut unmappable = Vec::new();
         for (key, image) in chunk.rows {
@@ -510,7 +532,8 @@ impl<'c> Comparer<'c> {
             });
             // It was scanned: it is found, or somebody deleted it meanwhile.
             let must_be = |key: &Key| !windows.touched(window, pair, key);
-            for keys in keys.chunks(KEYS) {
+            let mut rest = keys.as_slice();
+            while let Some(keys) = self.set_of(&mut rest) {
                 self.look_often(pair, keys, worker, must_be, result)?;
             }
             Ok(())
@@ -534,7 +557,8 @@ impl<'c> Comparer<'c> {
                     }
                 }
             }
-            for keys in keys.chunks(KEYS) {
+            let mut rest = keys.as_slice();
+            while let Some(keys) = self.set_of(&mut rest) {
                 // Keys that the source has were looked at above.
                 let there = self.source.get(pair, keys, &windows.received())?;
                 let there: HashSet<Key> = there.rows.into_iter().map(|(key, _)| key).collect();

@@ -112,14 +112,18 @@ impl Turn {
 
     /// Compares what was touched, round by round, until little is left for behind the fence.
     fn shrink(&mut self, context: &Context, worker: &Worker) -> Result<()> {
+        let mut before = usize::MAX;
         for _ in 0..ROUNDS {
             let Some(window) = &self.window else {
                 return Ok(());
             };
             let touched = self.touched(window)?;
-            if touched.len() <= TOUCHED_MAX {
+            // What a round takes is written again meanwhile: another will not leave less.
+            let shrinks = touched.len() < before / 4 * 3;
+            if touched.len() <= TOUCHED_MAX || !shrinks {
                 return self.same_flow(worker);
             }
+            before = touched.len();
             let next = self.windows.open_with_keys();
             let mut result = Comparison::default();
             let mut comparer =
