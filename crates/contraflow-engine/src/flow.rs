@@ -25,7 +25,7 @@ use crate::windows::{Window, Windows};
 
 /// Events per batch at most: enough to amortise a commit. How many is found by measuring, so that
 /// huge rows neither fill the memory nor hold the target's lock for long.
-const EVENTS_MAX: usize = 1_000;
+const EVENTS_MAX: usize = 4_000;
 
 /// One running flow.
 pub struct Flow {
