@@ -179,6 +179,7 @@ fn check_table(
     check_storage(table, &found, us, problems);
     check_rights(client, table, &found, us, problems)?;
     check_triggers(client, role, table, (&found, us), problems)?;
+    check_references(client, role, table, found.oid, problems)?;
     check_columns(client, table, found.oid, problems)?;
     if role.side == Side::New && !carried {
         let sql = format!("select exists (select from {})", name.quoted());
@@ -374,6 +375,54 @@ fn check_triggers(
              for the change.",
             quote(&us.name)
         )));
+    }
+    Ok(())
+}
+
+/// The mirror lags behind: a foreign key of it judges writers of the other table by rows that are
+/// about to go.
+fn check_references(
+    client: &mut Client,
+    role: &Role,
+    table: &Table,
+    oid: u32,
+    problems: &mut Vec<Problem>,
+) -> Result<()> {
+    let rows = client
+        .query(
+            "select k.conname::text, n.nspname::text, c.relname::text from pg_constraint k
+             join pg_class c on c.oid = k.confrelid join pg_namespace n on n.oid = c.relnamespace
+             where k.conrelid = $1 and k.contype = 'f' and k.confrelid <> $1 order by 1",
+            &[&oid],
+        )
+        .map_err(failure)?;
+    let ours: Vec<TableName> = role
+        .tables
+        .iter()
+        .map(|table| TableName::parse(&table.name))
+        .collect();
+    for row in rows {
+        let (key, schema, name) = (row.get::<_, &str>(0), row.get(1), row.get(2));
+        let other = TableName { schema, name };
+        if ours.contains(&other) {
+            continue;
+        }
+        let message = format!(
+            "foreign key `{key}` of `{}` points at {}, which is no table of the change: while `{0}` \
+             is the mirror, deletes there meet rows that are about to go",
+            table.name,
+            other.quoted()
+        );
+        problems.push(if role.side == Side::New {
+            Problem::error(Code::TRIGGERS_PRESENT, message).hint(format!(
+                "`alter table {} drop constraint {}`; add it after the contract.",
+                TableName::parse(&table.name).quoted(),
+                quote(key)
+            ))
+        } else {
+            Problem::warning(Code::TRIGGERS_PRESENT, message)
+                .hint("Drop it for the change, or delete there only what has long been free.")
+        });
     }
     Ok(())
 }

@@ -243,6 +243,10 @@ fn tables_that_cannot_be_carried_whole_are_refused() {
         refused("create table t (id serial primary key, v text)"),
         ""
     );
+    let outside = "create table p (id int primary key); \
+                   create table t (id int primary key, p int references p)";
+    let told = refused(outside);
+    assert!(told.contains("no table of the change"), "{told}");
     let parts = database("create table t (id int primary key) partition by range (id)");
     let error = parts.end().inspect("t", &["id".to_owned()]).unwrap_err();
     assert_eq!(error.code, Code::TABLE_MISSING);
