@@ -408,8 +408,8 @@ fn check_references(
             continue;
         }
         let message = format!(
-            "foreign key `{key}` of `{}` points at {}, which is no table of the change: while `{0}` \
-             is the mirror, deletes there meet rows that are about to go",
+            "foreign key `{key}` of `{}` points at {}, which is no table of the change: while \
+             `{0}` is the mirror, deletes there meet rows that are about to go",
             table.name,
             other.quoted()
         );
