@@ -8,6 +8,7 @@
 mod apply;
 mod codec;
 mod connection;
+mod empty;
 mod feed;
 mod inspect;
 mod names;

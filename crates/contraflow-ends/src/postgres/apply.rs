@@ -5,7 +5,6 @@
 //! runs as a replica where it may: foreign keys and the application's triggers stay quiet.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -23,7 +22,7 @@ use postgres::{Client, GenericClient, Transaction};
 use super::catalog::Layout;
 use super::connection::failure;
 use super::write::{Refusal, TableWriter, Worth};
-use super::{Context, bookkeeping, connection};
+use super::{Context, bookkeeping, connection, switch};
 
 mod letters;
 
@@ -107,14 +106,7 @@ impl Apply for Writer {
     fn claim(&mut self, lane: LaneId, direction: Direction) -> Result<(Lease, Resume)> {
         self.session = None;
         let context = self.context.clone();
-        // A flip that was prepared and came to nothing would keep the lane from us.
-        let opening = &context.shared.opening;
-        drop(
-            opening
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        switch::forget_opening(&context);
         let names = &context.names;
         let client = self.client()?;
         let mut tx = client.transaction().map_err(failure)?;
@@ -330,26 +322,14 @@ fn write_records(
     context.probe.at(mid)?;
     let mut refusals = Vec::new();
     for &pair in &pairs {
-        let load = tables.loads[usize::from(pair)];
         let mut writer = writer(tx, context, tables, pair);
+        if matches!(progress, Progress::Chunk { .. }) && writer.load(records)? {
+            continue;
+        }
         writer
             .tx
             .batch_execute("savepoint settle")
             .map_err(failure)?;
-        let is_range = matches!(progress, Progress::Chunk { .. });
-        if is_range {
-            let (done, worth) = load.tried(&mut writer, records)?;
-            let beside = writer.beside;
-            (
-                tables.loads[usize::from(pair)],
-                tables.beside[usize::from(pair)],
-            ) = (worth, beside);
-            if done {
-                tx.batch_execute("release settle").map_err(failure)?;
-                continue;
-            }
-        }
-        let mut writer = self::writer(tx, context, tables, pair);
         let mut refused = writer.put(records, &HashSet::new())?;
         let conflicts = |refusal: &Refusal| refusal.code == Code::UNIQUE_CONFLICT;
         if refused.iter().any(conflicts) {
@@ -360,8 +340,6 @@ fn write_records(
             refused = settle(&mut writer, records)?;
         }
         writer.tx.batch_execute("release settle").map_err(failure)?;
-        let beside = writer.beside;
-        tables.beside[usize::from(pair)] = beside;
         refusals.append(&mut refused);
     }
     Ok(refusals)
@@ -370,7 +348,7 @@ fn write_records(
 fn writer<'w, 't>(
     tx: &'w mut Transaction<'t>,
     context: &'w Context,
-    tables: &Tables<'w>,
+    tables: &'w mut Tables<'_>,
     pair: u16,
 ) -> TableWriter<'w, 't> {
     TableWriter {
@@ -378,7 +356,8 @@ fn writer<'w, 't>(
         layout: &tables.layouts[usize::from(pair)],
         names: &context.names,
         pair,
-        beside: tables.beside[usize::from(pair)],
+        beside: &mut tables.beside[usize::from(pair)],
+        worth: &mut tables.loads[usize::from(pair)],
     }
 }
 

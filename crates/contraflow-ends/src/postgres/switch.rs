@@ -52,6 +52,16 @@ pub(super) struct Opening {
     epoch: Epoch,
 }
 
+fn opening(context: &Context) -> MutexGuard<'_, Option<Opening>> {
+    let opening = &context.shared.opening;
+    opening.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives up a flip that was prepared and came to nothing: it would keep the flow from writing.
+pub(super) fn forget_opening(context: &Context) {
+    drop(opening(context).take());
+}
+
 impl Lock {
     pub(super) fn new(context: Context) -> Lock {
         Lock { context }
@@ -62,8 +72,12 @@ impl Lock {
     }
 
     fn opening(&self) -> MutexGuard<'_, Option<Opening>> {
-        let opening = &self.context.shared.opening;
-        opening.lock().unwrap_or_else(PoisonError::into_inner)
+        opening(&self.context)
+    }
+
+    fn is_open(&self, epoch: Epoch) -> Result<bool> {
+        let row = bookkeeping::row(&mut self.connect()?, &self.context.names)?;
+        Ok(row.is_some_and(|row| row.gate == Gate::Open && row.epoch == epoch))
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Fence>> {
@@ -319,15 +333,20 @@ impl Switch for Lock {
     }
 
     fn flip(&mut self, epoch: Epoch, sequences: &[Sequence]) -> Result<()> {
+        let context = self.context.clone();
         let prepared = self.opening().take().filter(|it| it.epoch == epoch);
-        if let Some(mut opening) = prepared
-            && opening.client.batch_execute("commit").is_ok()
-        {
+        let Some(mut opening) = prepared else {
+            return self.alone(|tx| open(tx, &context, epoch, sequences));
+        };
+        if opening.client.batch_execute("commit").is_ok() {
             return Ok(());
         }
-        // It was not prepared, or has ended: should its commit have come through, this says so.
-        let context = self.context.clone();
-        self.alone(|tx| open(tx, &context, epoch, sequences))
+        drop(opening);
+        match self.alone(|tx| open(tx, &context, epoch, sequences)) {
+            // Its commit had come through, and only the answer was lost.
+            Err(error) if error.kind == Kind::Fenced && self.is_open(epoch)? => Ok(()),
+            done => done,
+        }
     }
 
     fn lift(&mut self, epoch: Epoch) -> Result<()> {

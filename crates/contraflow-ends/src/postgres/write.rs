@@ -38,7 +38,9 @@ pub(super) struct TableWriter<'w, 't> {
     pub(super) names: &'w Names,
     pub(super) pair: u16,
     /// Something lies beside rows of this table.
-    pub(super) beside: bool,
+    pub(super) beside: &'w mut bool,
+    /// Whether whole ranges are worth a COPY.
+    pub(super) worth: &'w mut Worth,
 }
 
 /// A row that is to be written: its place in the batch and its texts, one per column.
@@ -216,7 +218,7 @@ impl TableWriter<'_, '_> {
     fn lay_beside(&mut self, rows: &[&Ready<'_>]) -> std::result::Result<(), postgres::Error> {
         let mine = rows.iter().copied();
         let with: Vec<&Ready<'_>> = mine.filter(|row| !row.document.is_empty()).collect();
-        if with.is_empty() && !self.beside {
+        if with.is_empty() && !*self.beside {
             return Ok(());
         }
         let layout = self.layout;
@@ -238,14 +240,14 @@ impl TableWriter<'_, '_> {
         let pair = i32::from(self.pair);
         let mine = rows.iter().copied();
         let without: Vec<&Ready<'_>> = mine.filter(|row| row.document.is_empty()).collect();
-        if self.beside && !without.is_empty() {
+        if *self.beside && !without.is_empty() {
             let arrays = texts(&without);
             self.forget(&arrays)?;
         }
         if with.is_empty() {
             return Ok(());
         }
-        self.beside = true;
+        *self.beside = true;
         let arrays = texts(&with);
         let documents: Vec<&[u8]> = with.iter().map(|row| row.document).collect();
         let unnested: Vec<String> = (4..4 + width).map(|n| format!("${n}::text[]")).collect();
@@ -306,7 +308,7 @@ impl TableWriter<'_, '_> {
             self.tx
                 .execute(&sql, &rows::params(&arrays))
                 .map_err(failure)?;
-            if self.beside {
+            if *self.beside {
                 self.forget(&arrays).map_err(failure)?;
             }
         }

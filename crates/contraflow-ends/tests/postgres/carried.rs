@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use contraflow_core::end::{Apply, End, Feed, Progress, Range, Role, Scan, Start, Table};
+use contraflow_core::end::{Apply, End, Feed, Progress, Range, Role, Scan, Start, Switch};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Change, Event, Image, Key, PairId, Record};
 use contraflow_core::side::{Direction, Side};
 use contraflow_testkit::conformance::Subject;
+
+use crate::one_table::one_table;
 
 use super::server::{Database, Server, database};
 
@@ -41,7 +43,7 @@ impl Carried {
 
     fn of(database: Database, side: Side) -> Carried {
         let end = database.end();
-        let role = Arc::new(role(&*end, side));
+        let role = Arc::new(one_table(&*end, &["id"], side));
         let standing = Standing {
             gate: match side {
                 Side::Old => Gate::Open,
@@ -63,6 +65,15 @@ impl Carried {
         let mut feed = self.end.feed(&self.role).unwrap();
         feed.open(&Start::Earliest).unwrap();
         feed
+    }
+
+    pub(super) fn switch(&self) -> Box<dyn Switch> {
+        self.end.switch(&self.role).unwrap()
+    }
+
+    /// The switch of another process.
+    pub(super) fn switch_again(&self) -> Box<dyn Switch> {
+        self.database.again().switch(&self.role).unwrap()
     }
 
     pub(super) fn scan(&self) -> Box<dyn Scan> {
@@ -103,22 +114,6 @@ impl Carried {
         let records: Vec<Record> = rows.into_iter().map(record).collect();
         let applied = apply.apply(&records, &[], progress, &mut lease).unwrap();
         applied.letters
-    }
-}
-
-/// The table `t` as a side of a change.
-pub(super) fn role(end: &dyn End, side: Side) -> Role {
-    let shape = end.inspect("t", &["id".to_owned()]).unwrap().unwrap().shape;
-    Role {
-        change: "odd".to_owned(),
-        side,
-        tables: vec![Table {
-            name: "t".to_owned(),
-            native: vec![true; shape.fields.len()],
-            declared: vec![None; shape.fields.len()],
-            shape,
-            created: false,
-        }],
     }
 }
 

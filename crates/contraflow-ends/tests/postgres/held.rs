@@ -1,15 +1,20 @@
 //! What the log has, what it does not have, and what must stop a feed.
 
+use std::time::Duration;
+
 use contraflow_core::code::Code;
 use contraflow_core::end::{Feed, Start};
 use contraflow_core::error::{Error, Kind};
+use contraflow_core::lease::Epoch;
 use contraflow_core::record::Op;
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 
 use contraflow_testkit::conformance::Subject;
 
-use super::carried::{Carried, events, role};
+use super::carried::{Carried, events};
+use crate::one_table::one_table;
+
 use super::server::database;
 
 const TABLE: &str = "create table t (id int primary key, v text, large text)";
@@ -225,7 +230,7 @@ fn tables_that_cannot_be_carried_whole_are_refused() {
     let refused = |script: &str| -> String {
         let database = database(script);
         let end = database.end();
-        let problems = end.check(&role(&*end, Side::Old)).unwrap();
+        let problems = end.check(&one_table(&*end, &["id"], Side::Old)).unwrap();
         let said = problems.iter().map(|problem| format!("{problem:?}"));
         said.collect::<Vec<_>>().join("\n")
     };
@@ -250,4 +255,30 @@ fn tables_that_cannot_be_carried_whole_are_refused() {
     let parts = database("create table t (id int primary key) partition by range (id)");
     let error = parts.end().inspect("t", &["id".to_owned()]).unwrap_err();
     assert_eq!(error.code, Code::TABLE_MISSING);
+}
+
+/// A session of ours that holds locks of a flip may end at any moment: the flip is done all the
+/// same, and one whose answer was lost is not done twice.
+#[test]
+fn a_flip_whose_session_was_lost_is_done_once() {
+    let next = Epoch::FIRST.next();
+    let long = Duration::from_secs(60);
+    let lost = |new: &Carried| {
+        let sql = "select pg_terminate_backend(pid) from pg_stat_activity
+                   where state = 'idle in transaction' and datname = current_database()";
+        new.database.run(sql);
+    };
+    let gate = "select gate || ' ' || epoch from contraflow.standing";
+    let new = Carried::new(TABLE, Side::New);
+    new.switch().prepare(next, &[], long).unwrap();
+    lost(&new);
+    new.switch().flip(next, &[]).unwrap();
+    assert_eq!(new.database.one(gate), "open 2");
+
+    let new = Carried::new(TABLE, Side::New);
+    new.switch().prepare(next, &[], long).unwrap();
+    lost(&new);
+    new.switch_again().flip(next, &[]).unwrap();
+    new.switch().flip(next, &[]).unwrap();
+    assert_eq!(new.database.one(gate), "open 2");
 }

@@ -1,8 +1,9 @@
 //! The log runs ahead of visibility, and a read that does not wait for it is wrong.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
+use contraflow_core::end::{Chunk, Scan};
 use contraflow_core::position::Position;
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
@@ -42,6 +43,23 @@ fn write_new(old: &Carried, tasks: &mut TaskSet) {
     tasks.spawn("writer", write).unwrap();
 }
 
+/// Reads the table behind a place, on a thread of its own.
+fn reader(mut scan: Box<dyn Scan>, received: &Position, tasks: &mut TaskSet) -> Receiver<Chunk> {
+    let (out, read) = channel();
+    let received = received.clone();
+    let reads = move |_: &Stop| {
+        let chunk = scan.read(&WHOLE, 1 << 20, &received).unwrap();
+        out.send(chunk).unwrap();
+    };
+    tasks.spawn("reader", reads).unwrap();
+    read
+}
+
+fn still_waits(read: &Receiver<Chunk>, otherwise: &str) {
+    let early = read.recv_timeout(Duration::from_millis(300));
+    assert_eq!(early.err(), Some(RecvTimeoutError::Timeout), "{otherwise}");
+}
+
 /// A standby that never comes keeps a commit invisible that is in the log already.
 #[test]
 fn a_read_waits_for_what_the_log_has_shown() {
@@ -59,20 +77,8 @@ fn a_read_waits_for_what_the_log_has_shown() {
     // The negative control: the textbook's way carries the old row after the new one.
     let naive = scan.read(&WHOLE, 1 << 20, &Position::new([])).unwrap();
     assert_eq!(naive.rows[0].1.row.0[1], Value::Text("v0".to_owned()));
-    let received = feed.received();
-    let (out, read) = channel();
-    tasks
-        .spawn("reader", move |_| {
-            let chunk = scan.read(&WHOLE, 1 << 20, &received).unwrap();
-            out.send(chunk).unwrap();
-        })
-        .unwrap();
-    let early = read.recv_timeout(Duration::from_millis(500));
-    assert_eq!(
-        early.err(),
-        Some(RecvTimeoutError::Timeout),
-        "it read at once"
-    );
+    let read = reader(scan, &feed.received(), &mut tasks);
+    still_waits(&read, "it read at once");
     drop(waiting);
     let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(chunk.rows[0].1.row.0[1], new);
@@ -111,21 +117,9 @@ fn a_read_after_a_restart_waits_for_what_was_handed_out_before_it() {
     let received = feed.received();
     feed.confirm(&received).unwrap();
     drop(feed);
-    let (mut feed, mut scan) = old.restarted(&received);
-    let (out, read) = channel();
-    let wanted = received.clone();
-    tasks
-        .spawn("reader", move |_| {
-            out.send(scan.read(&WHOLE, 1 << 20, &wanted).unwrap())
-                .unwrap();
-        })
-        .unwrap();
-    let early = read.recv_timeout(Duration::from_millis(300));
-    assert_eq!(
-        early.err(),
-        Some(RecvTimeoutError::Timeout),
-        "it knew nothing"
-    );
+    let (mut feed, scan) = old.restarted(&received);
+    let read = reader(scan, &received, &mut tasks);
+    still_waits(&read, "it knew nothing");
     // The feed skips what was handed out, and yet makes it known.
     for _ in 0..100 {
         assert!(
@@ -133,12 +127,7 @@ fn a_read_after_a_restart_waits_for_what_was_handed_out_before_it() {
             "handed out twice"
         );
     }
-    let early = read.recv_timeout(Duration::from_millis(300));
-    assert_eq!(
-        early.err(),
-        Some(RecvTimeoutError::Timeout),
-        "it read at once"
-    );
+    still_waits(&read, "it read at once");
     drop(waiting);
     let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(chunk.rows[0].1.row.0[1], Value::Text("NEW".to_owned()));

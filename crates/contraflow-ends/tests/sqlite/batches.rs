@@ -1,11 +1,14 @@
 //! Many rows of one batch: what one of them does must not touch the others.
 
-use contraflow_core::end::{Applied, Progress};
+use std::sync::mpsc::channel;
+
+use contraflow_core::end::{Applied, Progress, Remove};
 use contraflow_core::lease::LaneId;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Change, Image, Key, PairId, Record, Row};
 use contraflow_core::side::{Direction, Side};
 use contraflow_core::value::Value;
+use contraflow_engine::tasks::{Stop, TaskSet};
 
 use super::peculiar::{Carried, int, text};
 
@@ -106,4 +109,41 @@ fn the_log_does_not_grow_with_what_is_written() {
         std::fs::metadata(log).unwrap().len(),
     );
     assert!(log < written / 2, "{log} bytes of log for {written}");
+}
+
+/// Others can write in between: they see a table that goes a few rows at a time, not all at once
+/// after they have waited for it. The application's triggers see nothing.
+#[test]
+fn a_large_table_goes_a_few_rows_at_a_time() {
+    for ending in ["", "without rowid"] {
+        let schema = format!(
+            "create table t (id integer primary key, u, n) {ending};
+             create table log (id);
+             create trigger told after delete on t begin insert into log values (old.id); end"
+        );
+        let old = Carried::new(&schema, &["id"], Side::Old);
+        old.run(
+            "with recursive c (i) as (select 1 union all select i + 1 from c where i < 100000)
+             insert into t select i, hex(randomblob(20)), i from c",
+        );
+        let other = old.file.connect();
+        let mut tasks = TaskSet::new(Stop::default());
+        let mut structure = old.structure();
+        let (began, begun) = channel();
+        let remove = move |_: &Stop| {
+            began.send(()).unwrap();
+            structure.remove(Remove::Tables).unwrap();
+        };
+        tasks.spawn("remove", remove).unwrap();
+        begun.recv().unwrap();
+        let mut seen = Vec::new();
+        let count = "select count(*) from t";
+        while let Ok(rows) = other.query_row(count, [], |row| row.get::<_, u64>(0)) {
+            seen.push(rows);
+        }
+        tasks.join();
+        let between = seen.iter().filter(|rows| (1..100_000).contains(*rows));
+        assert!(between.count() > 0, "it went at once: {seen:?}");
+        assert_eq!(old.file.one::<u64>("select count(*) from log"), 0);
+    }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Apply, End, Feed, Progress, Role, Start, Step, Switch, Table};
+use contraflow_core::end::{
+    Apply, End, Feed, Progress, Role, Start, Step, Structure, Switch, Table,
+};
 use contraflow_core::error::{Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
 use contraflow_core::position::Position;
@@ -12,6 +14,8 @@ use contraflow_core::probe::Silent;
 use contraflow_core::record::{Change, Image, Key, PairId, Record, Row};
 use contraflow_core::side::{Direction, Side};
 use contraflow_core::value::Value;
+
+use crate::one_table::one_table;
 
 use super::files::File;
 
@@ -27,20 +31,8 @@ pub(super) struct Carried {
 impl Carried {
     pub(super) fn new(script: &str, key: &[&str], side: Side) -> Carried {
         let file = File::new(script);
-        let key: Vec<String> = key.iter().map(|name| (*name).to_owned()).collect();
         let end = file.sqlite(Arc::new(Silent));
-        let shape = end.inspect("t", &key).unwrap().unwrap().shape;
-        let role = Arc::new(Role {
-            change: "odd".to_owned(),
-            side,
-            tables: vec![Table {
-                name: "t".to_owned(),
-                native: vec![true; shape.fields.len()],
-                declared: vec![None; shape.fields.len()],
-                shape,
-                created: false,
-            }],
-        });
+        let role = Arc::new(one_table(&end, key, side));
         let gate = match side {
             Side::Old => Gate::Open,
             Side::New => Gate::Closed,
@@ -73,6 +65,10 @@ impl Carried {
         self.end().apply(&self.role).unwrap()
     }
 
+    pub(super) fn structure(&self) -> Box<dyn Structure> {
+        self.end().structure(&self.role).unwrap()
+    }
+
     /// Runs a script as the application does.
     pub(super) fn run(&self, script: &str) {
         self.file.db.execute_batch(script).unwrap();
@@ -86,8 +82,7 @@ impl Carried {
 
     /// Who uses the table.
     pub(super) fn users(&self) -> Vec<String> {
-        let mut structure = self.end().structure(&self.role).unwrap();
-        let users = structure.users().unwrap().unwrap();
+        let users = self.structure().users().unwrap().unwrap();
         users.into_iter().map(|user| user.who).collect()
     }
 

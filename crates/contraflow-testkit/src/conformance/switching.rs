@@ -25,6 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("a_seal_is_refused_when_writes_lie_behind", seal_behind),
     ("a_seal_closes_and_says_where_the_way_back_starts", seal),
     ("a_flip_is_compare_and_set", flip),
+    ("a_prepared_flip_keeps_nobody_out_and_opens", prepared),
     ("a_lift_ends_a_fence_and_never_a_seal", lift),
     ("a_flip_retires_the_lanes_that_wrote", zombie),
     ("complements_go_where_applications_move_rows", complements),
@@ -229,6 +230,31 @@ fn flip(fixture: &dyn Fixture) {
     drained(feed.as_mut(), 100);
     trial.write(&insert(1));
     assert_eq!(folded(&drained(feed.as_mut(), 100)).len(), 1);
+}
+
+fn prepared(fixture: &dyn Fixture) {
+    let trial = Trial::new(fixture, Side::New);
+    let next = FIRST.next();
+    let prepare = |epoch| trial.switch().prepare(epoch, &[], LONG);
+    prepare(next).expect("prepared");
+    // It came to nothing: the flow goes on.
+    let mut apply = trial.apply();
+    let (mut lease, _) = apply.claim(LaneId(0), Direction::Forward).expect("a claim");
+    let through = place(1);
+    let progress = Progress::Advance {
+        through: &through,
+        seen: &through,
+    };
+    let records = [put(row(1, "x", None, 1))];
+    apply
+        .apply(&records, &[], &progress, &mut lease)
+        .expect("the mirror is still ours");
+    assert_eq!(gate(&trial), (Gate::Closed, FIRST));
+    drop(apply);
+    prepare(next).expect("prepared again");
+    trial.switch().flip(next, &[]).expect("a flip");
+    assert_eq!(gate(&trial), (Gate::Open, next));
+    trial.write(&insert(2));
 }
 
 fn lift(fixture: &dyn Fixture) {

@@ -20,39 +20,39 @@ const PAUSE_FIRST: u32 = 4;
 const PAUSE_MAX: u32 = 256;
 
 /// Whether a COPY is worth a try: not right after one was refused.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(in crate::postgres) struct Worth {
     left_out: u32,
     pause: u32,
 }
 
-impl Worth {
-    /// Writes the records of a range by a COPY, unless that was refused lately. Says whether they
-    /// are written, and what it is worth from now on.
+impl TableWriter<'_, '_> {
+    /// Writes the records of a range by a COPY, unless one was refused lately. False when nothing
+    /// was written.
     ///
     /// # Errors
     /// When the connection or the transaction is lost.
-    pub(in crate::postgres) fn tried(
-        mut self,
-        writer: &mut TableWriter<'_, '_>,
-        records: &[Record],
-    ) -> Result<(bool, Worth)> {
-        if self.left_out > 0 {
-            self.left_out -= 1;
-            return Ok((false, self));
+    pub(in crate::postgres) fn load(&mut self, records: &[Record]) -> Result<bool> {
+        if self.worth.left_out > 0 {
+            self.worth.left_out -= 1;
+            return Ok(false);
         }
-        if writer.load(records)? {
-            return Ok((true, Worth::default()));
-        }
-        self.pause = (self.pause * 2).clamp(PAUSE_FIRST, PAUSE_MAX);
-        self.left_out = self.pause;
-        Ok((false, self))
+        let done = self.load_now(records)?;
+        *self.worth = match done {
+            true => Worth::default(),
+            false => {
+                let pause = (self.worth.pause * 2).clamp(PAUSE_FIRST, PAUSE_MAX);
+                Worth {
+                    left_out: pause,
+                    pause,
+                }
+            }
+        };
+        Ok(done)
     }
-}
 
-impl TableWriter<'_, '_> {
     /// Writes rows of which most are not in the table. False when nothing was written.
-    fn load(&mut self, records: &[Record]) -> Result<bool> {
+    fn load_now(&mut self, records: &[Record]) -> Result<bool> {
         let mut ready = Vec::with_capacity(records.len());
         for (i, record) in self.mine(records) {
             let Change::Put(image) = &record.change else {
