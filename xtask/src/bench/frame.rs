@@ -136,6 +136,30 @@ pub(super) fn summary(name: &'static str, unit: &'static str, pairs: &[(f64, f64
     }
 }
 
+/// Figures of many single times, by quantile: each name with its share. The spread is that of the
+/// longest time of each run.
+pub(super) fn quantiles<const N: usize>(
+    names: [(&'static str, f64); N],
+    ours: &[f64],
+    peers: &[f64],
+    longest: &[f64],
+) -> Vec<Measure> {
+    let spread = (quantile(longest, 0.75) - quantile(longest, 0.25)) / median(longest);
+    let of = |(name, share): (&'static str, f64)| {
+        let (ours, peer) = (quantile(ours, share), quantile(peers, share));
+        Measure {
+            name,
+            ours,
+            peer,
+            unit: "ms",
+            ratio: ours / peer,
+            runs: longest.len(),
+            spread,
+        }
+    };
+    names.map(of).into()
+}
+
 pub(super) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }

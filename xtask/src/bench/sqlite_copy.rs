@@ -1,13 +1,10 @@
 //! History from one SQLite file to another, beside `insert .. select` across attached files, and
 //! the memory that it takes.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 
 use super::frame::{Measure, Plan, measure as figure, pairs};
-use super::stage::{self, Copied, NEW_FILE, OLD_FILE, Old, Reshape, Stage};
-use crate::shell::{self, Stopwatch};
+use super::stage::{self, Copied, Old, Reshape, Stage};
 
 /// Large enough that neither file fits a page cache of 16 MiB.
 const ROWS: u64 = 2_000_000;
@@ -16,9 +13,6 @@ const HUGE: Old = Old {
     rows: 20_000,
     huge: 200,
 };
-/// Longer than it takes to follow a transaction.
-const PATIENCE: Duration = Duration::from_secs(600);
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Rows per second of the wall and of the CPU, and peaks of memory.
 pub(super) fn measure(plan: Plan) -> Result<Vec<Measure>> {
@@ -72,27 +66,10 @@ fn large_transaction(old: &Old) -> Result<[Measure; 2]> {
     let stage = Stage::set(old, Reshape::Rename)?;
     let run = stage.start()?;
     run.wait_copied()?;
-    let (app, mirror) = (
-        stage::open(&stage.path(OLD_FILE))?,
-        stage::open(&stage.path(NEW_FILE))?,
-    );
-    let last = (stage.rows() / 2).max(1);
-    let rows = last as f64;
-    let watch = Stopwatch::start();
-    let updated = app.execute("update phonebook set city = 'moved' where id <= ?1", [last])?;
-    let theirs = rows / watch.read().as_secs_f64();
-    ensure!(updated as u64 == last, "rows were lost");
-    let watch = Stopwatch::start();
-    // Changes arrive in the order of the application.
-    let sql = "select city = 'moved' from contacts where id = ?1";
-    while !mirror.query_row(sql, [last], |row| row.get::<_, bool>(0))? {
-        ensure!(watch.read() < PATIENCE, "the transaction does not arrive");
-        run.usage()?;
-        shell::pause(LOOK);
-    }
-    let ours = rows / watch.read().as_secs_f64();
+    let rows = (stage.rows() / 2).max(1) as f64;
+    let theirs = rows / stage.move_half()?.as_secs_f64();
+    let ours = rows / stage.wait_moved(&run)?.as_secs_f64();
     let memory = run.usage()?.memory_mib;
-    drop((app, mirror));
     ensure!(stage.ends_agree()?, "the ends differ");
     // The peer's memory is that of this process, which made the transaction.
     let theirs_mib = stage::own_memory_mib()?;

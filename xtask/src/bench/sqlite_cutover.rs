@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::frame::{Measure, Plan, measure as figure, median, quantile};
+use super::frame::{Measure, Plan, measure as figure, median, quantiles};
 use super::stage::part::writer::{Write, Writers};
 use super::stage::{Old, Reshape, Stage, rows_or};
 use crate::shell::{self, Stopwatch};
@@ -104,31 +104,17 @@ fn measures(alone: &[Seen], quiet: &[Seen], turns: &[Seen], after: &[Seen]) -> V
         .iter()
         .map(|seen| refused(seen).into_iter().fold(0.0, f64::max))
         .collect();
-    let spread = (quantile(&longest, 0.75) - quantile(&longest, 0.25)) / median(&longest);
     let (count, writes) = (all.len(), took.len());
     shell::note(&format!(
         "{count} writes were refused in {} turns; {writes} writes between them",
         turns.len()
     ));
-    let mut measures: Vec<Measure> = [
+    let names = [
         ("sqlite-cutover.refused.p50", 0.5),
         ("sqlite-cutover.refused.p99", 0.99),
         ("sqlite-cutover.refused.max", 1.0),
-    ]
-    .into_iter()
-    .map(|(name, share)| {
-        let (ours, peer) = (quantile(&all, share), quantile(&took, share));
-        Measure {
-            name,
-            ours,
-            peer,
-            unit: "ms",
-            ratio: ours / peer,
-            runs: turns.len(),
-            spread,
-        }
-    })
-    .collect();
+    ];
+    let mut measures = quantiles(names, &all, &took, &longest);
     for (name, ours, peer) in [
         ("sqlite-cutover.writes.follow", quiet, alone),
         ("sqlite-cutover.writes.turns", turns, quiet),

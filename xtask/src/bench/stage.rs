@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use crate::shell::{self, Stopwatch};
+
 pub(super) mod part;
 mod phonebook;
 pub(super) mod process;
@@ -24,6 +26,10 @@ pub(super) const CHANGE_FILE: &str = "contraflow.yaml";
 /// The name of the change.
 const CHANGE: &str = "phonebook";
 pub(super) const LEDGER_FOLDER: &str = ".contraflow";
+
+/// Longer than it takes to follow a transaction, and how often is looked.
+const PATIENCE: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What one copy took.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +115,11 @@ impl Stage {
         Ok(self.copied(moments, usage.cpu, usage.memory_mib))
     }
 
+    /// Lets the peer copy; its file stays.
+    pub(super) fn peer_stays(&self) -> Result<()> {
+        part::copy(self).map(drop)
+    }
+
     /// Copies with one statement across attached files.
     pub(super) fn peer(&self) -> Result<Copied> {
         let done = part::copy(self)?;
@@ -133,6 +144,34 @@ impl Stage {
     /// Runs a verb of our program to its end.
     pub(super) fn verb(&self, args: &[&str]) -> Result<String> {
         verb(&self.program, self.folder.path(), args)
+    }
+
+    /// Lets the application update half of its rows in one transaction; says how long that took.
+    pub(super) fn move_half(&self) -> Result<Duration> {
+        let app = open(&self.path(OLD_FILE))?;
+        let watch = Stopwatch::start();
+        let sql = "update phonebook set city = 'moved' where id <= ?1";
+        let updated = app.execute(sql, [self.half()])?;
+        ensure!(updated as u64 == self.half(), "rows were lost");
+        Ok(watch.read())
+    }
+
+    /// Waits until that has arrived; says how long it took.
+    pub(super) fn wait_moved(&self, run: &Run) -> Result<Duration> {
+        let watch = Stopwatch::start();
+        let mirror = open(&self.path(NEW_FILE))?;
+        // Changes arrive in the order of the application.
+        let sql = "select city = 'moved' from contacts where id = ?1";
+        while !mirror.query_row(sql, [self.half()], |row| row.get::<_, bool>(0))? {
+            ensure!(watch.read() < PATIENCE, "the transaction does not arrive");
+            run.usage()?;
+            shell::pause(LOOK);
+        }
+        Ok(watch.read())
+    }
+
+    fn half(&self) -> u64 {
+        (self.rows / 2).max(1)
     }
 
     /// Gives up the change, so that the old file is as it was, and removes the new one.

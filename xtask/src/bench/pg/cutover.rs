@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use super::people::Reshape;
 use super::stage::Stage;
 use super::writers::{Write, Writers};
-use crate::bench::frame::{Measure, Plan, measure as figure, median, quantile};
+use crate::bench::frame::{Measure, Plan, measure as figure, median, quantile, quantiles};
 use crate::shell::{self, Stopwatch};
 
 const WRITERS: u64 = 8;
@@ -124,7 +124,6 @@ fn measures(times: &Times) -> Result<Vec<Measure>> {
     let usual: Vec<f64> = quiet.iter().flat_map(|seen| took(seen, false)).collect();
     ensure!(!refused.is_empty(), "no write was refused");
     let longest: Vec<f64> = turns.iter().map(longest_refused).collect();
-    let spread = (quantile(&longest, 0.75) - quantile(&longest, 0.25)) / median(&longest);
     shell::note(&format!(
         "a turn took {:.0} ms, compare included; {} writes were refused in {} turns; of the {} \
          others at the time the longest took {:.1} ms; {} writes between them",
@@ -135,25 +134,12 @@ fn measures(times: &Times) -> Result<Vec<Measure>> {
         quantile(&others, 1.0),
         usual.len(),
     ));
-    let mut measures: Vec<Measure> = [
+    let names = [
         ("pg-cutover.refused.p50", 0.5),
         ("pg-cutover.refused.p99", 0.99),
         ("pg-cutover.refused.max", 1.0),
-    ]
-    .into_iter()
-    .map(|(name, share)| {
-        let (ours, peer) = (quantile(&refused, share), quantile(&usual, share));
-        Measure {
-            name,
-            ours,
-            peer,
-            unit: "ms",
-            ratio: ours / peer,
-            runs: turns.len(),
-            spread,
-        }
-    })
-    .collect();
+    ];
+    let mut measures = quantiles(names, &refused, &usual, &longest);
     for (name, ours, peer) in [
         ("pg-cutover.writes.follow", quiet, alone),
         ("pg-cutover.writes.turns", turns, quiet),
