@@ -307,9 +307,12 @@ pub trait Apply: Send {
     fn claim(&mut self, lane: LaneId, direction: Direction) -> Result<(Lease, Resume)>;
 
     /// Writes records, letters and progress in one transaction of the target; returns when it is
-    /// durable. A letter of a key whose record was written is resolved in the same transaction. A
-    /// record that conflicts with another row becomes a letter with `retry_after` = seen; the row
-    /// it conflicts with stays.
+    /// durable. A range of history that is not the last of its pair may become so later, with the
+    /// next transaction of another kind: lost, it is lost with its mark, and read again.
+    ///
+    /// A letter of a key whose record was written is resolved in the same transaction. A record
+    /// that conflicts with another row becomes a letter with `retry_after` = seen; the row it
+    /// conflicts with stays.
     ///
     /// # Errors
     /// [`crate::code::Code::FENCED`] when the lease is void. After any error nothing was written,

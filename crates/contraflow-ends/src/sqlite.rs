@@ -8,7 +8,6 @@
 mod apply;
 mod codec;
 mod connection;
-mod empty;
 mod feed;
 mod inspect;
 mod names;

@@ -9,10 +9,13 @@ use contraflow_core::record::PairId;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::connection::failure;
-use super::empty::empty;
 use super::names::quote;
 use super::switch::{self, gate_name};
 use super::{Context, connection, inspect, references, statements};
+
+mod empty;
+
+use empty::empty;
 
 pub(super) struct Tables {
     context: Context,

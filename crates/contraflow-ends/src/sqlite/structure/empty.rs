@@ -7,8 +7,8 @@ use contraflow_core::error::Result;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::connection::{self, failure};
-use super::names::quote;
+use super::super::connection::{self, failure};
+use super::super::names::quote;
 
 /// For how long one transaction should keep others waiting.
 const HELD_TARGET: Duration = Duration::from_millis(7);
