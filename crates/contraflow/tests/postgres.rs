@@ -176,6 +176,12 @@ fn what_stands_in_the_way_is_told_before_anything_is_written() {
     );
     bank.says(&["check"], 2, &["error[CF0103]", "create unique index"]);
     bank.sql("old", "alter table pgbench_accounts add primary key (aid)");
+    let table = "create table accounts (aid int primary key, branch int, abalance numeric(30,4),
+                 filler char(84))";
+    bank.sql("new", table);
+    let told = ["error[CF0035]", "to: \"decimal(30,4)\""];
+    bank.says(&["check"], 2, &told);
+    bank.sql("new", "drop table accounts");
     bank.sql("old", "create role nobody login");
     bank.url_as("nobody");
     let told = ["alter role", "replication", "grant create on database"];

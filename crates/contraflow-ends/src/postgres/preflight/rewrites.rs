@@ -1,5 +1,7 @@
 //! Declarations between which a value does not stay as it is spelled.
 
+use contraflow_core::shape::Type;
+
 /// Whether a value that passes from one declaration to the other, or back, is written anew: padded,
 /// rounded, or its keys put in order.
 pub(super) fn differ(one: &str, other: &str) -> bool {
@@ -9,6 +11,18 @@ pub(super) fn differ(one: &str, other: &str) -> bool {
         (Form::Numeric(_), Form::Other) | (Form::Other, Form::Numeric(_)) => false,
         (Form::Clock(_), Form::Other) | (Form::Other, Form::Clock(_)) => false,
         _ => one != other,
+    }
+}
+
+/// Whether a column spells values of a made type otherwise than they come: the same amount with
+/// more digits is another text, and `t` is no number.
+pub(super) fn spell_apart(made: &Type, column: &Type) -> bool {
+    match (made, column) {
+        (Type::Decimal { scale: made, .. }, Type::Decimal { scale, .. }) => {
+            scale.is_some() && made != scale
+        }
+        (Type::Bool, Type::Int { .. }) => true,
+        _ => false,
     }
 }
 
