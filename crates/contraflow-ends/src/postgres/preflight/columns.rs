@@ -38,8 +38,8 @@ fn check_own(table: &Table, column: &Column) -> Option<Problem> {
     }
     if column.numbered_from_afar {
         let message = format!(
-            "column `{name}` of table `{of}` takes numbers from a sequence that it does not own: the \
-             other end will not know which were given out"
+            "column `{name}` of table `{of}` takes numbers from a sequence that it does not own: \
+             the other end will not know which were given out"
         );
         let hint = "`alter sequence .. owned by` the column at both ends, or see to it yourself.";
         return Some(Problem::warning(Code::COLUMN_UNSUPPORTED, message).hint(hint));
