@@ -155,7 +155,7 @@ pub trait Feed: Send {
     fn head(&mut self) -> Result<(Position, u64)>;
 }
 
-/// One bounded key range of a pair, in the end's own order of keys.
+/// One key range of a pair that was read and is carried, in the end's own order of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The pair.
@@ -171,7 +171,7 @@ pub struct Range {
 /// Rows, and which events they already show.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// The key through which the rows reach when they end before their range does.
+    /// The key through which the rows reach when others may follow.
     pub cut: Option<Key>,
     /// Keys and rows in the end's order.
     pub rows: Vec<(Key, Image)>,
@@ -185,25 +185,28 @@ pub struct Chunk {
 
 /// Bulk reading in key order.
 pub trait Scan: Send {
-    /// The range of about `rows` rows that follows `after`; its boundary is taken from the end.
+    /// Reads the rows that follow a key, or the first ones. `received` is what the feed had handed
+    /// out when the read was asked for: all of it is visible in the chunk (`since` is at or after
+    /// it).
     ///
     /// # Errors
-    /// When the end cannot be reached.
-    fn range(
+    /// When the end cannot be reached. Never fewer rows than there are without a `cut`.
+    fn read(
         &mut self,
         pair: PairId,
-        ordinal: u64,
         after: Option<&Key>,
-        rows: u64,
-    ) -> Result<Range>;
+        most: Most,
+        received: &Position,
+    ) -> Result<Chunk>;
+}
 
-    /// Reads a range, and cuts it when its rows exceed `bytes_max`. `received` is what the feed had
-    /// handed out when the read was asked for: all of it is visible in the chunk (`since` is at or
-    /// after it).
-    ///
-    /// # Errors
-    /// When the end cannot be reached. Never a part of the range without saying so.
-    fn read(&mut self, range: &Range, bytes_max: u64, received: &Position) -> Result<Chunk>;
+/// How much one read takes at most: one row at least, however large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Rows.
+    pub rows: u64,
+    /// Their bytes, about.
+    pub bytes: u64,
 }
 
 /// Rows by key, with the same promise about visibility as [`Scan::read`].

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
-use contraflow_core::end::Range;
+use contraflow_core::end::{Most, Range};
 use contraflow_core::error::Result;
 use contraflow_core::probe::Point;
 use contraflow_core::record::{PairId, Record};
@@ -105,14 +105,20 @@ pub fn read(
             hand.given_back.try_iter().for_each(drop);
             let began = context.clock.elapsed();
             let window = windows.open();
-            let mut range = scan.range(*pair, ordinal, after.as_ref(), size.rows())?;
-            let mut chunk = scan.read(&range, BYTES_MAX, &window.received)?;
-            if let Some(cut) = chunk.cut.take() {
-                range.through = Some(cut);
-            }
+            let most = Most {
+                rows: size.rows(),
+                bytes: BYTES_MAX,
+            };
+            let mut chunk = scan.read(*pair, after.as_ref(), most, &window.received)?;
             context.probe.at(Point::CHUNK_READ)?;
             let count = chunk.rows.len() as u64;
-            let next = range.through.clone();
+            let next = chunk.cut.take();
+            let range = Range {
+                pair: *pair,
+                ordinal,
+                after,
+                through: next.clone(),
+            };
             let rows = Prepared::map(context, direction, chunk, Carried::Range(range));
             if hand.out.send(Ok(Read { window, rows })).is_err() {
                 return Ok(());

@@ -19,6 +19,7 @@ use contraflow_core::record::{
 };
 use contraflow_core::side::Direction;
 
+use crate::ahead::Ahead;
 use crate::backfill::Size;
 use crate::context::Context;
 use crate::windows::{Window, Windows};
@@ -46,6 +47,15 @@ pub struct Flow {
     letters: Letters,
     /// Rows that were carried: whoever made them frees them faster.
     spent: Vec<Record>,
+}
+
+/// How a flow reads its feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// A thread of its own reads ahead.
+    Ahead,
+    /// A batch is received when it is about to be applied: nothing happens between two steps.
+    Stepwise,
 }
 
 /// What a flow knows of its letters, so that it looks at them only when something may be due.
@@ -250,13 +260,16 @@ impl Flow {
     ///
     /// # Errors
     /// When a face is missing, the lease is refused or the feed has lost its place.
-    pub fn start(context: &Arc<Context>, direction: Direction) -> Result<Flow> {
+    pub fn start(context: &Arc<Context>, direction: Direction, pace: Pace) -> Result<Flow> {
         let source = context.side(direction.source());
         let mut apply = context.side(direction.target()).apply()?;
         let (lease, resume) = apply.claim(LaneId(0), direction)?;
         let mut feed = source.feed()?;
         feed.open(&resume.position.map_or(Start::Earliest, Start::After))?;
         let applied = feed.received();
+        if pace == Pace::Ahead {
+            feed = Box::new(Ahead::start(&format!("feed-{direction}"), feed)?);
+        }
         Ok(Flow {
             context: Arc::clone(context),
             direction,

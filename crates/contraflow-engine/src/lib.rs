@@ -6,6 +6,7 @@
 //! * [`runner`]: reads requests, decides, performs effects; the only driver of phases.
 //! * [`worker`]: claims a lane and runs the flow in its own thread.
 //! * [`flow`]: *the* loop: feed, map, apply, confirm.
+//! * `ahead`: reads the flow's feed in a thread of its own; `standby`: looks at the mirror's.
 //! * [`windows`]: which keys changed while a row was being read.
 //! * [`backfill`]: history, range by range.
 //! * [`compare`]: both ends through the mapping, digests narrowed to keys.
@@ -17,7 +18,9 @@ pub mod context;
 pub mod runner;
 pub mod worker;
 
+mod ahead;
 pub mod flow;
+mod standby;
 pub mod windows;
 
 pub mod backfill;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Letter, Start};
+use contraflow_core::end::{Letter, Most, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
 use contraflow_core::lease::Epoch;
@@ -35,7 +35,10 @@ const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// How often is looked whether it has settled.
 const SETTLE: Duration = Duration::from_millis(5);
 /// Rows on which the laws of the mapping are tried.
-const LAW_ROWS: u64 = 200;
+const LAW_ROWS: Most = Most {
+    rows: 200,
+    bytes: 1 << 20,
+};
 
 /// A turn under way.
 pub struct Turn {
@@ -337,8 +340,7 @@ fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidenc
     let (mut broken, mut sample) = (0, 0);
     for pair in context.pair_ids() {
         let mut scan = context.side(direction.source()).scan()?;
-        let range = scan.range(pair, 0, None, LAW_ROWS)?;
-        let chunk = scan.read(&range, 1 << 20, &Position::new([]))?;
+        let chunk = scan.read(pair, None, LAW_ROWS, &Position::new([]))?;
         let rows: Vec<Image> = chunk.rows.into_iter().map(|(_, image)| image).collect();
         sample += rows.len() as u64;
         let samples: [&[Image]; 2] = match direction {

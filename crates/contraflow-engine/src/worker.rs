@@ -5,17 +5,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use contraflow_core::code::Code;
-use contraflow_core::end::{Feed, Start};
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::lease::LaneId;
 use contraflow_core::position::Position;
-use contraflow_core::record::{Key, Origin, PairId, Record};
+use contraflow_core::record::{Key, PairId, Record};
 use contraflow_core::side::Direction;
 
 use crate::backfill::{self, Read, Size};
 use crate::context::Context;
-use crate::flow::{Flow, Stepped, Totals};
+use crate::flow::{Flow, Pace, Stepped, Totals};
+use crate::standby::Standby;
 use crate::tasks::{Stop, TaskSet};
 use crate::windows::Windows;
 
@@ -23,10 +21,8 @@ use crate::windows::Windows;
 const READ_AHEAD: usize = 2;
 /// How long an idle flow waits before it asks the feed again.
 const IDLE: Duration = Duration::from_millis(2);
-/// How often lag and the mirror's own feed are looked at.
+/// How often lag is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// For how long at most one such look takes.
-const LOOK_MAX: Duration = Duration::from_millis(25);
 /// The first and the longest pause before a passing fault is tried again.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -203,8 +199,8 @@ fn carry(
     stop: &Stop,
     progressed: &mut bool,
 ) -> Result<()> {
-    let mut flow = Flow::start(context, direction)?;
-    let mut standby = Standby::open(context, direction)?;
+    let mut flow = Flow::start(context, direction, Pace::Ahead)?;
+    let standby = Standby::start(context, direction)?;
     let size = Arc::new(Size::default());
     let mut copy = Copy::start(context, &flow, history, &size)?;
     shared.publish(|status| {
@@ -245,11 +241,11 @@ fn carry(
             }
             Stepped::Recarried | Stepped::Followed | Stepped::Idle => {}
         }
+        standby.is_silent()?;
         let now = context.clock.elapsed();
         let mut lag = None;
         if looked.is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY) {
             lag = Some(flow.lag()?);
-            standby.look(context)?;
             looked = Some(now);
         }
         shared.publish(|status| {
@@ -363,56 +359,5 @@ impl Copy {
     /// Waits a moment when there is no reader whose rows would be waited for.
     fn rest(&self, stop: &Stop) {
         if self.reads.is_none() && stop.wait(IDLE) {}
-    }
-}
-
-/// The mirror's own feed: it must stay silent but for our echo.
-struct Standby {
-    feed: Box<dyn Feed>,
-    direction: Direction,
-}
-
-impl Standby {
-    fn open(context: &Context, direction: Direction) -> Result<Standby> {
-        let mut feed = context.side(direction.target()).feed()?;
-        let opposite = direction.opposite();
-        let checkpoint = context
-            .side(direction.source())
-            .apply()?
-            .checkpoint(LaneId(0), opposite)?;
-        feed.open(&checkpoint.map_or(Start::Earliest, Start::NotBefore))?;
-        Ok(Standby { feed, direction })
-    }
-
-    /// Looks at what has come since, for a moment at most: after a copy much echo waits here.
-    fn look(&mut self, context: &Context) -> Result<()> {
-        let until = context.clock.elapsed() + LOOK_MAX;
-        while self.look_at_batch(context)? && context.clock.elapsed() < until {}
-        Ok(())
-    }
-
-    /// Says whether there was a batch.
-    fn look_at_batch(&mut self, context: &Context) -> Result<bool> {
-        let before = self.feed.received();
-        let batch = self.feed.next(1_000)?;
-        let echo = Origin::Flow(self.direction);
-        let rogue = batch
-            .events
-            .iter()
-            .filter(|event| event.origin != echo)
-            .count();
-        if rogue > 0 {
-            let side = self.direction.target();
-            let message = format!("{rogue} writes on the {side} end are not ours");
-            return Err(Error::new(Kind::Hold, Code::ROGUE_WRITE, message)
-                .at(side)
-                .detail(format!(
-                    "`{}` is the mirror; its guard was removed or bypassed.",
-                    context.side(side).end.address()
-                ))
-                .hint("Stop that writer, then `contraflow verify` and `contraflow repair`."));
-        }
-        self.feed.confirm(&batch.through)?;
-        Ok(batch.through != before)
     }
 }

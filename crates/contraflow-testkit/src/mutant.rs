@@ -7,8 +7,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contraflow_core::end::{
-    Applied, Apply, Chunk, End, Feed, Guarantee, Inspected, Letter, Lookup, Progress, Range,
-    Resume, Role, Scan, Start, StoredLetter, Structure, Switch,
+    Applied, Apply, Chunk, End, Feed, Guarantee, Inspected, Letter, Lookup, Most, Progress, Resume,
+    Role, Scan, Start, StoredLetter, Structure, Switch,
 };
 use contraflow_core::error::{Problem, Result};
 use contraflow_core::lease::{Epoch, LaneId, Lease};
@@ -256,19 +256,15 @@ impl<F> Reads<F> {
 }
 
 impl Scan for Reads<Box<dyn Scan>> {
-    fn range(
+    fn read(
         &mut self,
         pair: PairId,
-        ordinal: u64,
         after: Option<&Key>,
-        rows: u64,
-    ) -> Result<Range> {
-        self.face.range(pair, ordinal, after, rows)
-    }
-
-    fn read(&mut self, range: &Range, bytes_max: u64, received: &Position) -> Result<Chunk> {
+        most: Most,
+        received: &Position,
+    ) -> Result<Chunk> {
         Reads::read(self, received, |face, received| {
-            face.read(range, bytes_max, received)
+            face.read(pair, after, most, received)
         })
     }
 }

@@ -306,11 +306,14 @@ impl Layout {
         super::codec::decode(text, &self.types[place], self.native[place])
     }
 
+    /// A column as it is.
+    pub(super) fn bare(&self, place: usize, prefix: &str) -> String {
+        format!("{prefix}{}", quote(&self.columns[place].name))
+    }
+
     /// A column of a table or of a row, in the spelling of its output function.
     pub(super) fn shown(&self, place: usize, prefix: &str) -> String {
-        let column = &self.columns[place];
-        let name = format!("{prefix}{}", quote(&column.name));
-        self.spelled(place, &name)
+        self.spelled(place, &self.bare(place, prefix))
     }
 
     /// An expression of a column's type, in the spelling of its output function.

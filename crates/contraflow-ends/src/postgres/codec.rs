@@ -76,7 +76,7 @@ pub(super) fn encode<'v>(value: &'v Value, ty: &Type) -> Result<Option<Cow<'v, s
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unfit;
 
-fn hex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("\\x")?.as_bytes();
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let pair = |pair: &[u8]| match pair {

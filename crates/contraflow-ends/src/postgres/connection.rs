@@ -11,7 +11,7 @@ use postgres::{Client, Config, NoTls};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After so long without an answer to what was sent, a connection counts as lost: a firewall that
 /// swallows packets must not stop a change for hours.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Settings that decide how values are spelled. The feed and every query use the same.
 pub(super) const SPELLING: &str = "-c TimeZone=UTC -c DateStyle=ISO,MDY -c IntervalStyle=postgres \
@@ -19,10 +19,10 @@ pub(super) const SPELLING: &str = "-c TimeZone=UTC -c DateStyle=ISO,MDY -c Inter
 
 /// Settings of every session that reads or writes rows. A process that was stopped inside a
 /// transaction, or whose machine is gone, must not keep its locks for ever.
-const SESSION: &str = "-c row_security=off -c synchronous_commit=on -c statement_timeout=0 \
-     -c lock_timeout=0 -c idle_in_transaction_session_timeout=60s -c tcp_keepalives_idle=30 \
-     -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c client_min_messages=error \
-     -c standard_conforming_strings=on";
+pub(super) const SESSION: &str = "-c row_security=off -c synchronous_commit=on \
+     -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=60s \
+     -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 \
+     -c client_min_messages=error -c standard_conforming_strings=on";
 
 /// A server and database, or a URL that nobody can read: then every use of it says so.
 #[derive(Clone)]

@@ -23,7 +23,7 @@ use super::folded::{By, Folded};
 use super::names::{SCHEMA, TableName};
 use super::pgoutput::{self, Message, Relation, Tuple};
 use super::place::{Place, lsn_text};
-use super::wire::Wire;
+use super::wire::{Purpose, Wire};
 use super::{Context, bookkeeping, connection, slot, visible};
 
 /// Bytes of changes after which a batch ends.
@@ -130,7 +130,7 @@ impl LogFeed {
         if received < confirmed {
             return Err(slot::lost(&context, "has passed what was received"));
         }
-        let mut wire = Wire::connect(&self.context.target)?;
+        let mut wire = Wire::connect(&self.context.target, Purpose::Feed)?;
         wire.start(&slot, "0/0")?;
         self.wire = Some(wire);
         Ok(())

@@ -6,13 +6,26 @@ use contraflow_core::value::Value;
 use postgres::types::ToSql;
 
 use super::catalog::Layout;
-use super::codec::encode;
+use super::codec::{encode, hex};
+use super::connection::failure;
 use super::names::{Names, literal};
+use super::wire::{self, malformed};
 
-/// The select list of a table under the alias `t`: every column as text, then the complement.
-pub(super) fn select(layout: &Layout, names: &Names, pair: u16, beside: bool) -> String {
+/// What a row and a value take besides their bytes.
+const ROW_BYTES: u64 = 8;
+const VALUE_BYTES: u64 = 8;
+
+/// The select list of a table under the alias `t`: every column as `show` has it, then the
+/// complement.
+pub(super) fn select(
+    layout: &Layout,
+    names: &Names,
+    pair: u16,
+    beside: bool,
+    show: impl Fn(&Layout, usize, &str) -> String,
+) -> String {
     let columns: Vec<String> = (0..layout.columns.len())
-        .map(|place| layout.shown(place, "t."))
+        .map(|place| show(layout, place, "t."))
         .collect();
     let mut sql = format!("select {}", columns.join(", "));
     if beside {
@@ -37,22 +50,43 @@ pub(super) fn key_array(layout: &Layout, prefix: &str) -> String {
     format!("array[{}]", parts.collect::<Vec<_>>().join(", "))
 }
 
-/// A row of [`select`], and its size in bytes, about.
-pub(super) fn image(row: &postgres::Row, layout: &Layout, beside: bool) -> Result<(Image, u64)> {
-    let mut bytes = 8;
+/// A row of [`select`] with [`Layout::shown`], and its size in bytes, about.
+pub(super) fn shown(row: &postgres::Row, layout: &Layout, beside: bool) -> Result<(Image, u64)> {
+    let mut bytes = ROW_BYTES;
     let mut values = Vec::with_capacity(layout.columns.len());
     for place in 0..layout.columns.len() {
-        let text: Option<&str> = row.try_get(place).map_err(super::connection::failure)?;
-        bytes += 8 + text.map_or(0, str::len) as u64;
+        let text: Option<&str> = row.try_get(place).map_err(failure)?;
+        bytes += VALUE_BYTES + text.map_or(0, str::len) as u64;
         values.push(text.map_or(Value::Null, |text| layout.value(place, text)));
     }
     let document: Option<Vec<u8>> = if beside {
-        row.try_get(layout.columns.len())
-            .map_err(super::connection::failure)?
+        row.try_get(layout.columns.len()).map_err(failure)?
     } else {
         None
     };
     let complement = Complement(document.unwrap_or_default());
+    let row = Row(values);
+    Ok((Image { row, complement }, bytes))
+}
+
+/// A row of [`select`] with [`Layout::bare`] as it came, and its size in bytes, about.
+pub(super) fn image(row: &[u8], layout: &Layout) -> Result<(Image, u64)> {
+    let mut bytes = ROW_BYTES;
+    let width = layout.columns.len();
+    let mut values = Vec::with_capacity(width);
+    let mut complement = Complement::default();
+    for (place, text) in wire::fields(row)?.enumerate() {
+        let text = text?;
+        if place < width {
+            bytes += VALUE_BYTES + text.map_or(0, str::len) as u64;
+            values.push(text.map_or(Value::Null, |text| layout.value(place, text)));
+        } else if let Some(document) = text {
+            complement = Complement(hex(document).ok_or_else(malformed)?);
+        }
+    }
+    if values.len() != width {
+        return Err(malformed());
+    }
     let row = Row(values);
     Ok((Image { row, complement }, bytes))
 }

@@ -6,21 +6,22 @@
 
 use std::collections::HashMap;
 
-use contraflow_core::end::{Chunk, Lookup, Range, Scan};
+use contraflow_core::end::{Chunk, Lookup, Most, Scan};
 use contraflow_core::error::Result;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Image, Key, PairId};
-use postgres::types::ToSql;
-use postgres::{Client, Statement};
+use postgres::Client;
 
 use super::catalog::Layout;
 use super::connection::failure;
 use super::place::{Place, parse_lsn};
+use super::wire::{Found, Purpose, Wire};
 use super::{Context, bookkeeping, connection, rows, visible};
 
-/// Rows of the first page of a read: one, because nobody knows how large they are.
-const PAGE_FIRST: i32 = 1;
-const PAGE_MAX: i32 = 4_096;
+/// By how much a page may grow beyond the one before it.
+const GROWTH: u64 = 4;
+/// The largest limit that the server can count to.
+const LIMIT_MAX: u64 = i64::MAX as u64;
 
 pub(super) struct KeyScan {
     context: Context,
@@ -32,7 +33,10 @@ struct Session {
     /// Before this number a transaction may be older than the slot; `None` without a slot.
     slot_from: Option<u64>,
     layouts: HashMap<PairId, Layout>,
-    statements: HashMap<String, Statement>,
+    /// Where rows are read, while there is no query that was given up.
+    wire: Option<Wire>,
+    /// Bytes of a row, as the last read has seen them.
+    weights: HashMap<PairId, u64>,
 }
 
 impl Session {
@@ -43,15 +47,6 @@ impl Session {
         let layout = Layout::of(&mut self.client, context.role.table(pair))?;
         self.layouts.insert(pair, layout.clone());
         Ok(layout)
-    }
-
-    fn prepared(&mut self, sql: &str) -> Result<Statement> {
-        if let Some(statement) = self.statements.get(sql) {
-            return Ok(statement.clone());
-        }
-        let statement = self.client.prepare(sql).map_err(failure)?;
-        self.statements.insert(sql.to_owned(), statement.clone());
-        Ok(statement)
     }
 }
 
@@ -74,7 +69,8 @@ impl KeyScan {
                 client,
                 slot_from: row.and_then(|row| row.slot).map(|slot| slot.from),
                 layouts: HashMap::new(),
-                statements: HashMap::new(),
+                wire: None,
+                weights: HashMap::new(),
             });
         }
         Ok(self.session.as_mut().expect("opened above"))
@@ -136,54 +132,15 @@ fn written(client: &mut Client) -> Result<Place> {
 }
 
 impl Scan for KeyScan {
-    fn range(
+    fn read(
         &mut self,
         pair: PairId,
-        ordinal: u64,
         after: Option<&Key>,
-        count: u64,
-    ) -> Result<Range> {
-        let context = self.context.clone();
-        let session = self.session()?;
-        let layout = session.layout(&context, pair)?;
-        let keys = layout.key_list("t.");
-        let bound = match after {
-            Some(_) => format!(" where ({keys}) > ({})", given(&layout, 1)),
-            None => String::new(),
-        };
-        let shown: Vec<String> = layout.key.iter().map(|&i| layout.shown(i, "t.")).collect();
-        let sql = format!(
-            "select {} from {} t{bound} order by {keys} limit 1 offset {}",
-            shown.join(", "),
-            layout.name.quoted(),
-            count.saturating_sub(1),
-        );
-        let statement = session.prepared(&sql)?;
-        let texts = bounds(&layout, [after, None]);
-        let found = session
-            .client
-            .query_opt(&statement, &scalars(&texts))
-            .map_err(failure)?;
-        let through = found.map(|row| {
-            let value = |(n, &place): (usize, &usize)| {
-                let text: Option<&str> = row.get(n);
-                text.map_or(contraflow_core::value::Value::Null, |text| {
-                    layout.value(place, text)
-                })
-            };
-            Key(layout.key.iter().enumerate().map(value).collect())
-        });
-        Ok(Range {
-            pair,
-            ordinal,
-            after: after.cloned(),
-            through,
-        })
-    }
-
-    fn read(&mut self, range: &Range, bytes_max: u64, received: &Position) -> Result<Chunk> {
+        most: Most,
+        received: &Position,
+    ) -> Result<Chunk> {
         let ((rows, bytes, cut), since, until) = self.between(received, |session, context| {
-            read(session, context, range, bytes_max)
+            read(session, context, pair, after, most)
         })?;
         Ok(Chunk {
             cut,
@@ -197,75 +154,116 @@ impl Scan for KeyScan {
 
 type Rows = (Vec<(Key, Image)>, u64, Option<Key>);
 
-fn read(session: &mut Session, context: &Context, range: &Range, bytes_max: u64) -> Result<Rows> {
-    let layout = session.layout(context, range.pair)?;
+fn read(
+    session: &mut Session,
+    context: &Context,
+    pair: PairId,
+    after: Option<&Key>,
+    most: Most,
+) -> Result<Rows> {
+    let layout = session.layout(context, pair)?;
     let beside = session.slot_from.is_some()
-        && bookkeeping::has_complements(&mut session.client, &context.names, range.pair.0)?;
+        && bookkeeping::has_complements(&mut session.client, &context.names, pair.0)?;
     let keys = layout.key_list("t.");
-    let mut conditions = Vec::new();
-    let mut next = 1;
-    for (key, operator) in [(&range.after, ">"), (&range.through, "<=")] {
-        if key.is_some() {
-            conditions.push(format!("({keys}) {operator} ({})", given(&layout, next)));
-            next += layout.key.len();
-        }
+    let mut sql = rows::select(&layout, &context.names, pair.0, beside, Layout::bare);
+    if after.is_some() {
+        sql.push_str(&format!(" where ({keys}) > ({})", given(&layout)));
     }
-    let mut sql = rows::select(&layout, &context.names, range.pair.0, beside);
-    if !conditions.is_empty() {
-        sql.push_str(&format!(" where {}", conditions.join(" and ")));
-    }
-    sql.push_str(&format!(" order by {keys}"));
-    let statement = session.prepared(&sql)?;
-    let texts = bounds(&layout, [range.after.as_ref(), range.through.as_ref()]);
-    let mut tx = session
-        .client
-        .build_transaction()
-        .isolation_level(postgres::IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .map_err(failure)?;
-    let portal = tx.bind(&statement, &scalars(&texts)).map_err(failure)?;
-    let (mut images, mut bytes, mut page) = (Vec::new(), 0, PAGE_FIRST);
+    // One more than is taken: whether others follow.
+    let limit = most.rows.saturating_add(1).min(LIMIT_MAX);
+    sql.push_str(&format!(" order by {keys} limit {limit}"));
+    let texts = after.and_then(|key| rows::key_texts(&layout, key));
+    let mut page = Page::new(limit, most, session.weights.get(&pair).copied());
+    let mut wire = match session.wire.take() {
+        Some(wire) => wire,
+        None => Wire::connect(&context.target, Purpose::Scan)?,
+    };
+    wire.select(&sql, &texts.unwrap_or_default(), page.rows)?;
+    let (mut images, mut bytes, mut cut) = (Vec::new(), 0, None);
     loop {
-        let found = tx.query_portal(&portal, page).map_err(failure)?;
-        let last = i32::try_from(found.len()).is_ok_and(|count| count < page);
-        for row in &found {
-            let (image, size) = rows::image(row, &layout, beside)?;
-            bytes += size;
-            if bytes > bytes_max && !images.is_empty() {
-                let cut = images.last().map(|(key, _): &(Key, Image)| key.clone());
-                return Ok((images, bytes, cut));
+        match wire.found()? {
+            Found::Row(row) => {
+                let (image, size) = rows::image(row, &layout)?;
+                bytes += size;
+                page.take();
+                let full = images.len() as u64 >= most.rows || bytes > most.bytes;
+                if full && !images.is_empty() {
+                    cut = images.last().map(|(key, _): &(Key, Image)| key.clone());
+                    break;
+                }
+                images.push((rows::key_of(&layout, &image.row), image));
             }
-            images.push((rows::key_of(&layout, &image.row), image));
+            Found::Page if page.is_enough(bytes, most) => {
+                cut = images.last().map(|(key, _): &(Key, Image)| key.clone());
+                break;
+            }
+            Found::Page => wire.more(page.next(bytes, most))?,
+            Found::End => break,
         }
-        if last {
-            return Ok((images, bytes, None));
-        }
-        // So many more as fit, by what the rows have weighed so far.
-        let fitting = (bytes_max - bytes.min(bytes_max)) * images.len() as u64 / bytes.max(1) + 1;
-        let fitting = i32::try_from(fitting).unwrap_or(PAGE_MAX);
-        page = fitting.min(page * 4).clamp(1, PAGE_MAX);
+    }
+    if let Some(weight) = bytes.checked_div(images.len() as u64) {
+        session.weights.insert(pair, weight);
+    }
+    // Rows that were asked for and are not wanted may be huge: the server is spared sending them.
+    if cut.is_none() || page.left <= 0 {
+        wire.finish()?;
+        session.wire = Some(wire);
+    }
+    Ok((images, bytes, cut))
+}
+
+/// How many rows are asked for at once: as many as fit, by what rows have weighed so far.
+struct Page {
+    rows: i32,
+    /// Rows of it that have not come yet.
+    left: i32,
+    /// Rows that have come, of all pages, and that may.
+    taken: u64,
+    limit: u64,
+}
+
+impl Page {
+    /// The first: one row when nobody knows how large they are.
+    fn new(limit: u64, most: Most, weight: Option<u64>) -> Page {
+        let mut page = Page {
+            rows: 0,
+            left: 0,
+            taken: 0,
+            limit,
+        };
+        page.ask(weight.map_or(1, |weight| most.bytes / weight.max(1)));
+        page
+    }
+
+    fn ask(&mut self, rows: u64) {
+        let rows = rows.min(self.limit - self.taken).max(1);
+        self.rows = i32::try_from(rows).unwrap_or(i32::MAX);
+        self.left = self.rows;
+    }
+
+    fn take(&mut self) {
+        self.taken += 1;
+        self.left -= 1;
+    }
+
+    fn next(&mut self, bytes: u64, most: Most) -> i32 {
+        let weight = bytes / self.taken.max(1);
+        let fitting = most.bytes.saturating_sub(bytes) / weight.max(1);
+        self.ask(fitting.min(u64::from(self.rows.unsigned_abs()) * GROWTH));
+        self.rows
+    }
+
+    /// What is left is not worth another page.
+    fn is_enough(&self, bytes: u64, most: Most) -> bool {
+        bytes >= most.bytes - most.bytes / 8
     }
 }
 
-/// `($n::text)::type, ..` for the key.
-fn given(layout: &Layout, first: usize) -> String {
-    let one = |(n, &place): (usize, &usize)| layout.read(place, &format!("${}::text", first + n));
+/// `($1::text)::type, ..` for the key.
+fn given(layout: &Layout) -> String {
+    let one = |(n, &place): (usize, &usize)| layout.read(place, &format!("${}::text", n + 1));
     let all: Vec<String> = layout.key.iter().enumerate().map(one).collect();
     all.join(", ")
-}
-
-/// The texts of the keys that are there.
-fn bounds(layout: &Layout, keys: [Option<&Key>; 2]) -> Vec<String> {
-    let texts = |key: &Key| rows::key_texts(layout, key).unwrap_or_default();
-    keys.into_iter().flatten().flat_map(texts).collect()
-}
-
-fn scalars(texts: &[String]) -> Vec<&(dyn ToSql + Sync)> {
-    texts
-        .iter()
-        .map(|text| text as &(dyn ToSql + Sync))
-        .collect()
 }
 
 impl Lookup for KeyScan {
@@ -306,7 +304,7 @@ pub(super) fn get(
     let beside = bookkeeping::row(client, &context.names)?.is_some()
         && bookkeeping::has_complements(client, &context.names, pair.0)?;
     let width = layout.key.len();
-    let list = rows::select(layout, &context.names, pair.0, beside);
+    let list = rows::select(layout, &context.names, pair.0, beside, Layout::shown);
     let ordinal = width + 1;
     let arrays: Vec<String> = (1..=width).map(|n| format!("${n}::text[]")).collect();
     let names: Vec<String> = (0..width).map(|n| format!("k{n}")).collect();
@@ -324,7 +322,7 @@ pub(super) fn get(
     let found = client.query(&sql, &params).map_err(failure)?;
     let (mut images, mut bytes) = (Vec::with_capacity(found.len()), 0);
     for row in &found {
-        let (image, size) = rows::image(row, layout, beside)?;
+        let (image, size) = rows::shown(row, layout, beside)?;
         bytes += size;
         let place: i64 = row.get(layout.columns.len() + usize::from(beside));
         let key = asked[usize::try_from(place).unwrap_or(0)].clone();

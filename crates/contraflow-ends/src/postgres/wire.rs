@@ -1,22 +1,25 @@
-//! A replication connection: start-up, sign-in, `START_REPLICATION` and the messages inside it.
+//! A connection of our own: start-up, sign-in, and what is asked of the server then.
 //!
-//! The released drivers have no replication mode. This one blocks, belongs to one thread, and
-//! knows no more of the protocol than a feed needs.
+//! The released drivers have no replication mode, and read no rows in the spelling of their types.
+//! This one blocks, belongs to one thread, and knows no more of the protocol than a feed and a
+//! scan need.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-#[cfg(unix)]
-use std::os::unix::net::UnixStream;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use postgres::Config;
-use postgres::config::Host;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 
-use super::connection::{SPELLING, Target, lost, of_state};
+use super::connection::{SESSION, SPELLING, Target, lost, of_state};
+
+mod rows;
+mod socket;
+
+pub(super) use rows::{Found, fields};
+use socket::Socket;
 
 /// Version 3.0 of the protocol.
 const PROTOCOL: i32 = 196_608;
@@ -27,7 +30,16 @@ const READ_BYTES: usize = 1 << 16;
 /// The largest message we believe in: a row of PostgreSQL is smaller than 1 GiB.
 const MESSAGE_MAX: usize = 1 << 31;
 
-/// A replication connection.
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The log, as a walsender sends it.
+    Feed,
+    /// Rows.
+    Scan,
+}
+
+/// A connection.
 pub(super) struct Wire {
     socket: Socket,
     buffer: Vec<u8>,
@@ -37,24 +49,18 @@ pub(super) struct Wire {
     waits: Duration,
 }
 
-enum Socket {
-    Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(UnixStream),
-}
-
 impl Wire {
-    /// Connects and signs in to a database as a walsender client.
-    pub(super) fn connect(target: &Target) -> Result<Wire> {
+    /// Connects and signs in to a database.
+    pub(super) fn connect(target: &Target, purpose: Purpose) -> Result<Wire> {
         let config = target.config()?;
         let mut wire = Wire {
-            socket: open(config)?,
+            socket: Socket::open(config, ANSWER_MAX)?,
             buffer: Vec::new(),
             from: 0,
             waits: Duration::ZERO,
         };
         wire.wait_at_most(ANSWER_MAX)?;
-        wire.start_up(config)?;
+        wire.start_up(config, purpose)?;
         wire.sign_in(config)?;
         loop {
             let (tag, body) = wire.answer()?;
@@ -116,16 +122,20 @@ impl Wire {
         self.send(b'd', &body)
     }
 
-    fn start_up(&mut self, config: &Config) -> Result<()> {
+    fn start_up(&mut self, config: &Config, purpose: Purpose) -> Result<()> {
         let mut body = PROTOCOL.to_be_bytes().to_vec();
         let own = config.get_options().unwrap_or_default();
+        let (replication, name, session) = match purpose {
+            Purpose::Feed => ("database", "contraflow feed", ""),
+            Purpose::Scan => ("false", "contraflow scan", SESSION),
+        };
         let parameters = [
             ("user", config.get_user().unwrap_or("postgres")),
             ("database", config.get_dbname().unwrap_or("postgres")),
-            ("replication", "database"),
+            ("replication", replication),
             ("client_encoding", "UTF8"),
-            ("application_name", "contraflow feed"),
-            ("options", &format!("{own} {SPELLING}")),
+            ("application_name", name),
+            ("options", &format!("{own} {SPELLING} {session}")),
         ];
         for (name, value) in parameters {
             for text in [name, value] {
@@ -241,11 +251,7 @@ impl Wire {
         }
         let old = self.buffer.len();
         self.buffer.resize(old + READ_BYTES, 0);
-        let read = match &mut self.socket {
-            Socket::Tcp(socket) => socket.read(&mut self.buffer[old..]),
-            #[cfg(unix)]
-            Socket::Unix(socket) => socket.read(&mut self.buffer[old..]),
-        };
+        let read = self.socket.read(&mut self.buffer[old..]);
         let count = match &read {
             Ok(count) => *count,
             Err(_) => 0,
@@ -271,11 +277,7 @@ impl Wire {
     }
 
     fn write(&mut self, packet: &[u8]) -> Result<()> {
-        let written = match &mut self.socket {
-            Socket::Tcp(socket) => socket.write_all(packet),
-            #[cfg(unix)]
-            Socket::Unix(socket) => socket.write_all(packet),
-        };
+        let written = self.socket.write_all(packet);
         written.map_err(|error| lost(&error.to_string()))
     }
 
@@ -286,47 +288,8 @@ impl Wire {
             return Ok(());
         }
         self.waits = wait;
-        let set = match &self.socket {
-            Socket::Tcp(socket) => socket.set_read_timeout(Some(wait)),
-            #[cfg(unix)]
-            Socket::Unix(socket) => socket.set_read_timeout(Some(wait)),
-        };
+        let set = self.socket.set_read_timeout(wait);
         set.map_err(|error| lost(&error.to_string()))
-    }
-}
-
-fn open(config: &Config) -> Result<Socket> {
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    let timeout = config.get_connect_timeout().copied().unwrap_or(ANSWER_MAX);
-    let failed = |error: std::io::Error| lost(&error.to_string());
-    match config.get_hosts().first() {
-        #[cfg(unix)]
-        Some(Host::Unix(folder)) => {
-            let socket = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}")));
-            let socket = socket.map_err(failed)?;
-            socket.set_write_timeout(Some(ANSWER_MAX)).map_err(failed)?;
-            Ok(Socket::Unix(socket))
-        }
-        host => {
-            let name = match host {
-                Some(Host::Tcp(name)) => name.as_str(),
-                _ => "localhost",
-            };
-            use std::net::ToSocketAddrs;
-            let addresses = (name, port).to_socket_addrs().map_err(failed)?;
-            let mut last = None;
-            for address in addresses {
-                match TcpStream::connect_timeout(&address, timeout) {
-                    Ok(socket) => {
-                        socket.set_nodelay(true).map_err(failed)?;
-                        socket.set_write_timeout(Some(ANSWER_MAX)).map_err(failed)?;
-                        return Ok(Socket::Tcp(socket));
-                    }
-                    Err(error) => last = Some(error),
-                }
-            }
-            Err(last.map_or_else(|| lost("the host has no address"), failed))
-        }
     }
 }
 
@@ -341,6 +304,6 @@ fn refusal(body: &[u8]) -> Error {
     of_state(&field(b'C'), &field(b'M'))
 }
 
-fn malformed() -> Error {
+pub(super) fn malformed() -> Error {
     lost("the server sent something that is no message of its protocol")
 }

@@ -3,7 +3,7 @@
 //! The journal's sequence and the rows come from one read transaction, so a chunk's `since` and
 //! `until` are the same exact position.
 
-use contraflow_core::end::{Chunk, Lookup, Range, Scan, Table};
+use contraflow_core::end::{Chunk, Lookup, Most, Scan};
 use contraflow_core::error::Result;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Complement, Image, Key, PairId};
@@ -51,47 +51,15 @@ impl KeyScan {
 }
 
 impl Scan for KeyScan {
-    fn range(
+    fn read(
         &mut self,
         pair: PairId,
-        ordinal: u64,
         after: Option<&Key>,
-        count: u64,
-    ) -> Result<Range> {
-        self.open()?;
-        let db = self.db.as_ref().expect("opened above");
-        let table = self.context.role.table(pair);
-        let keys = rows::key_list(table, "");
-        let width = table.shape.key.len();
-        let bound = match after {
-            Some(_) => format!(" where ({keys}) > ({})", rows::marks(1, width)),
-            None => String::new(),
-        };
-        let sql = format!(
-            "select {keys} from {}{bound} order by {keys} limit 1 offset {}",
-            quote(&table.name),
-            count.saturating_sub(1),
-        );
-        let mut statement = db.prepare_cached(&sql).map_err(failure)?;
-        if let Some(key) = after {
-            rows::bind_key(&mut statement, 1, table, key)?;
-        }
-        let mut found = statement.raw_query();
-        let through = match found.next().map_err(failure)? {
-            Some(row) => Some(boundary(row, table)?),
-            None => None,
-        };
-        Ok(Range {
-            pair,
-            ordinal,
-            after: after.cloned(),
-            through,
-        })
-    }
-
-    fn read(&mut self, range: &Range, bytes_max: u64, _received: &Position) -> Result<Chunk> {
+        most: Most,
+        _received: &Position,
+    ) -> Result<Chunk> {
         let ((rows, bytes, cut), at) =
-            self.snapshot(|tx, context| read(tx, context, range, bytes_max))?;
+            self.snapshot(|tx, context| read(tx, context, pair, after, most))?;
         Ok(Chunk {
             cut,
             rows,
@@ -102,49 +70,36 @@ impl Scan for KeyScan {
     }
 }
 
-fn boundary(row: &rusqlite::Row<'_>, table: &Table) -> Result<Key> {
-    let mut key = Vec::with_capacity(table.shape.key.len());
-    for (i, &place) in table.shape.key.iter().enumerate() {
-        let cell = row.get_ref(i).map_err(failure)?;
-        let native = table.native.get(place) == Some(&true);
-        key.push(rows::value(cell, &table.shape.fields[place].ty, native));
-    }
-    Ok(Key(key))
-}
-
 type Rows = (Vec<(Key, Image)>, u64, Option<Key>);
 
-fn read(tx: &Transaction<'_>, context: &Context, range: &Range, bytes_max: u64) -> Result<Rows> {
-    let table = context.role.table(range.pair);
+fn read(
+    tx: &Transaction<'_>,
+    context: &Context,
+    pair: PairId,
+    after: Option<&Key>,
+    most: Most,
+) -> Result<Rows> {
+    let table = context.role.table(pair);
     let keys = rows::key_list(table, "");
-    let width = table.shape.key.len();
-    let mut bounds = Vec::new();
-    if range.after.is_some() {
-        bounds.push(format!("({keys}) > ({})", rows::marks(1, width)));
-    }
-    if range.through.is_some() {
-        bounds.push(format!("({keys}) <= ({})", rows::marks(1 + width, width)));
-    }
-    let bounds = if bounds.is_empty() {
-        "1".to_owned()
-    } else {
-        bounds.join(" and ")
+    let bound = match after {
+        Some(_) => format!(
+            " where ({keys}) > ({})",
+            rows::marks(1, table.shape.key.len())
+        ),
+        None => String::new(),
     };
     let sql = format!(
-        "select {} from {} where {bounds} order by {keys}",
+        "select {} from {}{bound} order by {keys}",
         rows::column_list(table, ""),
         quote(&table.name),
     );
-    if range.after.is_none() && rows::has_null_keys(tx, table)? {
-        return Err(feed::null_key(context, range.pair));
+    if after.is_none() && rows::has_null_keys(tx, table)? {
+        return Err(feed::null_key(context, pair));
     }
-    let beside = rows::has_complements(tx, &context.names, range.pair)?;
+    let beside = rows::has_complements(tx, &context.names, pair)?;
     let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
-    if let Some(key) = &range.after {
+    if let Some(key) = after {
         rows::bind_key(&mut statement, 1, table, key)?;
-    }
-    if let Some(key) = &range.through {
-        rows::bind_key(&mut statement, 1 + width, table, key)?;
     }
     let mut found = statement.raw_query();
     let (mut images, mut bytes) = (Vec::new(), 0);
@@ -152,12 +107,13 @@ fn read(tx: &Transaction<'_>, context: &Context, range: &Range, bytes_max: u64) 
         let (row, size) = rows::read_row(row, table)?;
         let key = rows::key_of(table, &row);
         let complement = if beside {
-            rows::complement(tx, &context.names, table, range.pair, &key)?
+            rows::complement(tx, &context.names, table, pair, &key)?
         } else {
             Complement::default()
         };
         bytes += size;
-        if bytes > bytes_max && !images.is_empty() {
+        let full = images.len() as u64 >= most.rows || bytes > most.bytes;
+        if full && !images.is_empty() {
             let cut = images.last().map(|(key, _): &(Key, Image)| key.clone());
             return Ok((images, bytes, cut));
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contraflow_core::end::{Apply, End, Feed, Progress, Range, Role, Scan, Start, Switch};
+use contraflow_core::end::{Apply, End, Feed, Most, Progress, Range, Role, Scan, Start, Switch};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Change, Event, Image, Key, PairId, Record};
@@ -15,7 +15,12 @@ use super::server::{Database, Server, database};
 
 pub(super) const PAIR: PairId = PairId(0);
 /// All rows of the table.
-pub(super) const WHOLE: Range = Range {
+pub(super) const WHOLE: Most = Most {
+    rows: 1_000_000,
+    bytes: 64 << 20,
+};
+/// All of it, carried as one range.
+const ALL: Range = Range {
     pair: PAIR,
     ordinal: 0,
     after: None,
@@ -97,7 +102,7 @@ impl Carried {
     /// Writes rows as the flow does with a range of history.
     pub(super) fn load(&self, rows: Vec<(Key, Image)>) -> u64 {
         let seen = Position::new([]);
-        let range = &WHOLE;
+        let range = &ALL;
         let rows = rows.into_iter().map(|(key, image)| (key, Some(image)));
         self.write(rows.collect(), &Progress::Chunk { range, seen: &seen })
     }

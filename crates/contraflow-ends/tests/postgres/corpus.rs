@@ -3,7 +3,7 @@
 use contraflow_core::position::Position;
 use contraflow_core::side::Side;
 
-use super::carried::{Carried, WHOLE, events};
+use super::carried::{Carried, PAIR, WHOLE, events};
 
 const TABLE: &str = "
 create type mood as enum ('sad', 'so so', 'it''s fine');
@@ -52,7 +52,7 @@ fn the_corpus_survives_the_copy() {
     let new = Carried::new(TABLE, Side::New);
     let chunk = old
         .scan()
-        .read(&WHOLE, 1 << 20, &Position::new([]))
+        .read(PAIR, None, WHOLE, &Position::new([]))
         .unwrap();
     assert_eq!(new.load(chunk.rows), 0);
     assert_eq!(everything(&new), everything(&old));
@@ -65,7 +65,10 @@ fn the_corpus_survives_the_stream_and_shows_what_a_query_shows() {
     let mut feed = old.feed();
     old.database.run(&inserts());
     let streamed = events(feed.as_mut(), ROWS.len());
-    let chunk = old.scan().read(&WHOLE, 1 << 20, &feed.received()).unwrap();
+    let chunk = old
+        .scan()
+        .read(PAIR, None, WHOLE, &feed.received())
+        .unwrap();
     for (event, (key, image)) in streamed.iter().zip(&chunk.rows) {
         assert_eq!((&event.key, event.image.as_ref()), (key, Some(image)));
     }
@@ -87,7 +90,7 @@ fn a_row_that_does_not_fit_is_a_letter_and_nothing_is_cut() {
     );
     let chunk = old
         .scan()
-        .read(&WHOLE, 1 << 20, &Position::new([]))
+        .read(PAIR, None, WHOLE, &Position::new([]))
         .unwrap();
     assert_eq!(new.load(chunk.rows), 1);
     let found = new.database.one("select count(*) || ' ' || max(v) from t");
@@ -105,7 +108,7 @@ fn a_range_meets_rows_of_the_feed_and_one_that_is_refused() {
     );
     let table = "create table t (id int primary key, v text)";
     let rows = || {
-        let chunk = old.scan().read(&WHOLE, 64 << 20, &Position::new([]));
+        let chunk = old.scan().read(PAIR, None, WHOLE, &Position::new([]));
         chunk.unwrap().rows
     };
     for check in ["true", "id <> 19000"] {

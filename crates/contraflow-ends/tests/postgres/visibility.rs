@@ -9,7 +9,7 @@ use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 use contraflow_engine::tasks::{Stop, TaskSet};
 
-use super::carried::{Carried, WHOLE, events};
+use super::carried::{Carried, PAIR, WHOLE, events};
 use super::server::Server;
 
 /// Commits wait for a standby that never comes, until this is dropped. Not those of our own
@@ -48,7 +48,7 @@ fn reader(mut scan: Box<dyn Scan>, received: &Position, tasks: &mut TaskSet) -> 
     let (out, read) = channel();
     let received = received.clone();
     let reads = move |_: &Stop| {
-        let chunk = scan.read(&WHOLE, 1 << 20, &received).unwrap();
+        let chunk = scan.read(PAIR, None, WHOLE, &received).unwrap();
         out.send(chunk).unwrap();
     };
     tasks.spawn("reader", reads).unwrap();
@@ -75,7 +75,7 @@ fn a_read_waits_for_what_the_log_has_shown() {
     let new = Value::Text("NEW".to_owned());
     assert_eq!(event.image.unwrap().row.0[1], new);
     // The negative control: the textbook's way carries the old row after the new one.
-    let naive = scan.read(&WHOLE, 1 << 20, &Position::new([])).unwrap();
+    let naive = scan.read(PAIR, None, WHOLE, &Position::new([])).unwrap();
     assert_eq!(naive.rows[0].1.row.0[1], Value::Text("v0".to_owned()));
     let read = reader(scan, &feed.received(), &mut tasks);
     still_waits(&read, "it read at once");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::end::{
-    Apply, End, Feed, Progress, Role, Start, Step, Structure, Switch, Table,
+    Apply, End, Feed, Most, Progress, Role, Start, Step, Structure, Switch, Table,
 };
 use contraflow_core::error::{Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
@@ -18,6 +18,12 @@ use contraflow_core::value::Value;
 use crate::one_table::one_table;
 
 use super::files::File;
+
+/// More than any table here has.
+const MOST: Most = Most {
+    rows: 10,
+    bytes: 1 << 20,
+};
 
 const PAIR: PairId = PairId(0);
 pub(super) const LONG: Duration = Duration::from_secs(600);
@@ -260,8 +266,7 @@ fn a_pruned_journal_keeps_its_place() {
     again.open(&Start::After(batch.through.clone())).unwrap();
     assert_eq!(again.head().unwrap(), (batch.through.clone(), 0));
     let mut scan = old.end().scan(&old.role).unwrap();
-    let range = scan.range(PAIR, 0, None, 10).unwrap();
-    let chunk = scan.read(&range, 1 << 20, &batch.through).unwrap();
+    let chunk = scan.read(PAIR, None, MOST, &batch.through).unwrap();
     assert_eq!(
         (chunk.since, chunk.until),
         (batch.through.clone(), batch.through)
@@ -392,7 +397,6 @@ fn a_shape_that_changes_mid_flight_holds() {
         let new = Carried::new(script, &["id"], Side::New);
         let mut feed = old.feed();
         let mut scan = old.end().scan(&old.role).unwrap();
-        let range = scan.range(PAIR, 0, None, 10).unwrap();
         old.run("create index harmless on t (id, u)");
         old.run("insert into t values (2, 1)");
         assert_eq!(
@@ -409,7 +413,7 @@ fn a_shape_that_changes_mid_flight_holds() {
             );
         };
         held(feed.next(10).unwrap_err());
-        held(scan.read(&range, 1 << 20, &place(0)).unwrap_err());
+        held(scan.read(PAIR, None, MOST, &place(0)).unwrap_err());
         let mut apply = new.apply();
         let (mut lease, _) = apply.claim(LaneId(0), Direction::Forward).unwrap();
         new.run(alteration);

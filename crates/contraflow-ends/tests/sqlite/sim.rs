@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use contraflow_core::end::{End, Range, Role, Table};
+use contraflow_core::end::{End, Most, Role, Table};
 use contraflow_core::lease::LaneId;
 use contraflow_core::position::Position;
 use contraflow_core::probe::{Probe, Silent};
@@ -83,11 +83,9 @@ impl Store for Stored {
                 created: false,
             }],
         });
-        let whole = Range {
-            pair: PairId(0),
-            ordinal: 0,
-            after: None,
-            through: None,
+        let most = Most {
+            rows: u64::MAX,
+            bytes: u64::MAX,
         };
         let end = self.end(Arc::new(SimClock::default()), Arc::new(Silent));
         let exists = "select exists (select 1 from sqlite_schema where name like '_contraflow_%')";
@@ -95,7 +93,7 @@ impl Store for Stored {
             return self.file().plain_rows(table, &self.shape);
         }
         let mut scan = end.scan(&role).unwrap();
-        scan.read(&whole, u64::MAX, &Position::new([]))
+        scan.read(PairId(0), None, most, &Position::new([]))
             .unwrap()
             .rows
     }

@@ -1,16 +1,17 @@
 //! Reading a whole pair, range by range.
 
-use contraflow_core::end::{Chunk, Scan};
+use contraflow_core::end::{Chunk, Most, Scan};
 use contraflow_core::error::Result;
 use contraflow_core::position::Position;
 use contraflow_core::record::PairId;
 
 use crate::tasks::Stop;
 
-/// Rows per scanned range.
-const ROWS: u64 = 4_000;
-/// Bytes after which a scanned range is cut.
-const BYTES: u64 = 4 << 20;
+/// What one read takes.
+const MOST: Most = Most {
+    rows: 4_000,
+    bytes: 4 << 20,
+};
 
 /// The place of a read that nobody waits for in the feed.
 pub(super) fn nowhere() -> Position {
@@ -25,18 +26,16 @@ pub(super) fn walk(
     stop: &Stop,
     mut each: impl FnMut(Chunk) -> Result<()>,
 ) -> Result<()> {
-    let (mut after, mut ordinal) = (None, 0);
+    let mut after = None;
     loop {
         if stop.asked() {
             return Err(stopped());
         }
-        let range = scan.range(pair, ordinal, after.as_ref(), ROWS)?;
-        let mut chunk = scan.read(&range, BYTES, received)?;
-        let next = chunk.cut.take().or(range.through);
+        let mut chunk = scan.read(pair, after.as_ref(), MOST, received)?;
+        let next = chunk.cut.take();
         each(chunk)?;
         let Some(next) = next else { return Ok(()) };
         after = Some(next);
-        ordinal += 1;
     }
 }
 

@@ -8,6 +8,7 @@ use contraflow_core::position::Position;
 use contraflow_core::record::{Change, Complement, Image, Key, Origin, Record};
 use contraflow_core::side::{Direction, Side};
 
+use super::reading::WHOLE;
 use super::{Check, Fixture, PAIR, Trial, delete, drained, key, place, put, record, replace, row};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -413,9 +414,8 @@ fn complements(fixture: &dyn Fixture) {
     revealed(&trial);
     assert_eq!(note(1), Some(Vec::new()), "deleted with its row");
     let mut scan = trial.scan();
-    let range = scan.range(PAIR, 0, None, 100).expect("a range");
     let chunk = scan
-        .read(&range, 1 << 20, &Position::new([]))
+        .read(PAIR, None, WHOLE, &Position::new([]))
         .expect("a chunk");
     let notes: Vec<_> = chunk
         .rows

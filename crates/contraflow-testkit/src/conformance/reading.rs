@@ -1,6 +1,6 @@
 //! What scans and lookups promise.
 
-use contraflow_core::end::{Range, Scan};
+use contraflow_core::end::{Most, Scan};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Key, Row};
 use contraflow_core::side::Side;
@@ -22,24 +22,31 @@ const TEXTS: &[&str] = &[
     "", " ", "'", "\"", "A", "a", "aa", "Z", "z", "é", "日", "%", "0", "00",
 ];
 
+/// More than any table here has.
+pub(super) const WHOLE: Most = Most {
+    rows: 1_000,
+    bytes: 1 << 20,
+};
+
 fn nowhere() -> Position {
     Position::new([])
 }
 
 /// Walks the whole table and says what the ranges hold, and how many there are.
 fn walk(scan: &mut dyn Scan, rows: u64, bytes: u64, at: &Position) -> (Vec<(Key, Row)>, u64) {
-    let (mut found, mut after, mut ordinal) = (Vec::new(), None, 0);
+    let (mut found, mut after, mut ranges) = (Vec::new(), None, 0);
+    let most = Most { rows, bytes };
     loop {
-        let range = scan
-            .range(PAIR, ordinal, after.as_ref(), rows)
-            .expect("a range");
-        assert_eq!((range.ordinal, &range.after), (ordinal, &after));
-        let chunk = scan.read(&range, bytes, at).expect("a chunk");
+        let chunk = scan.read(PAIR, after.as_ref(), most, at).expect("a chunk");
+        assert!(
+            chunk.rows.len() as u64 <= rows,
+            "no more than was asked for"
+        );
         found.extend(chunk.rows.into_iter().map(|(key, image)| (key, image.row)));
-        ordinal += 1;
-        assert!(ordinal < 1_000, "the ranges never end");
-        let Some(next) = chunk.cut.or(range.through) else {
-            return (found, ordinal);
+        ranges += 1;
+        assert!(ranges < 1_000, "the ranges never end");
+        let Some(next) = chunk.cut else {
+            return (found, ranges);
         };
         after = Some(next);
     }
@@ -96,26 +103,15 @@ fn empty(fixture: &dyn Fixture) {
 fn cut(fixture: &dyn Fixture) {
     let (trial, rows, received) = filled(fixture);
     let mut scan = trial.scan();
-    let range = Range {
-        pair: PAIR,
-        ordinal: 0,
-        after: None,
-        through: None,
+    let most = Most {
+        rows: 1_000,
+        bytes: 1,
     };
-    let chunk = scan.read(&range, 1, &received).expect("a chunk");
+    let chunk = scan.read(PAIR, None, most, &received).expect("a chunk");
     assert_eq!(chunk.rows.len(), 1, "one row at least, however large");
     assert_eq!(chunk.cut.as_ref(), Some(&chunk.rows[0].0));
     let (found, _) = walk(scan.as_mut(), 1_000, 1, &received);
     assert_eq!(found.len(), rows.len());
-}
-
-fn whole() -> Range {
-    Range {
-        pair: PAIR,
-        ordinal: 0,
-        after: None,
-        through: None,
-    }
 }
 
 fn shows_received(fixture: &dyn Fixture) {
@@ -125,7 +121,7 @@ fn shows_received(fixture: &dyn Fixture) {
         trial.write(&[Write::Insert(row(n, "x", None, n))]);
         drained(feed.as_mut(), 100);
         let received = feed.received();
-        let chunk = scan.read(&whole(), 1 << 20, &received).expect("a chunk");
+        let chunk = scan.read(PAIR, None, WHOLE, &received).expect("a chunk");
         assert_eq!(
             chunk.rows.len() as i64,
             n + 1,
@@ -144,7 +140,7 @@ fn nothing_after_until(fixture: &dyn Fixture) {
     let (mut feed, mut scan) = (trial.feed(), trial.scan());
     for n in 0..5 {
         trial.write(&[Write::Insert(row(n, "x", None, n))]);
-        let chunk = scan.read(&whole(), 1 << 20, &nowhere()).expect("a chunk");
+        let chunk = scan.read(PAIR, None, WHOLE, &nowhere()).expect("a chunk");
         let shown: Vec<Key> = chunk.rows.into_iter().map(|(key, _)| key).collect();
         for batch in drained(feed.as_mut(), 100) {
             for event in batch.events {

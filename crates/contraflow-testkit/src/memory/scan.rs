@@ -1,7 +1,7 @@
 //! Reads: what is visible, after a barrier for what was received.
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Chunk, Lookup, Range, Scan};
+use contraflow_core::end::{Chunk, Lookup, Most, Scan};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Key, PairId};
@@ -26,46 +26,26 @@ impl Reader {
 }
 
 impl Scan for Reader {
-    fn range(
+    fn read(
         &mut self,
         pair: PairId,
-        ordinal: u64,
         after: Option<&Key>,
-        rows: u64,
-    ) -> Result<Range> {
-        let state = self.0.memory.lock();
-        let table = self.table(&state, pair)?;
-        let from = after.map(|key| Order::of(&key.0));
-        let mut left = table
-            .visible
-            .iter()
-            .filter(|(order, _)| from.as_ref().is_none_or(|from| *order > from));
-        let nth = usize::try_from(rows.saturating_sub(1)).unwrap_or(usize::MAX);
-        let through = left.nth(nth);
-        Ok(Range {
-            pair,
-            ordinal,
-            after: after.cloned(),
-            through: through.map(|(_, image)| Key(table.shape.key_of(&image.row.0))),
-        })
-    }
-
-    fn read(&mut self, range: &Range, bytes_max: u64, received: &Position) -> Result<Chunk> {
+        most: Most,
+        received: &Position,
+    ) -> Result<Chunk> {
         let mut state = self.0.memory.lock();
         state.reveal_through(sequence(received));
         let (since, until) = state.visible_span();
-        let table = self.table(&state, range.pair)?;
-        let bound = |key: &Option<Key>| key.as_ref().map(|key| Order::of(&key.0));
-        let (after, through) = (bound(&range.after), bound(&range.through));
+        let table = self.table(&state, pair)?;
+        let after = after.map(|key| Order::of(&key.0));
         let (mut rows, mut bytes, mut cut) = (Vec::new(), 0, None);
         for (order, image) in &table.visible {
-            if after.as_ref().is_some_and(|after| order <= after)
-                || through.as_ref().is_some_and(|through| order > through)
-            {
+            if after.as_ref().is_some_and(|after| order <= after) {
                 continue;
             }
             let size = image.row.0.len() as u64 * VALUE_BYTES;
-            if bytes + size > bytes_max && !rows.is_empty() {
+            let full = rows.len() as u64 >= most.rows || bytes + size > most.bytes;
+            if full && !rows.is_empty() {
                 cut = rows.last().map(|(key, _): &(Key, _)| key.clone());
                 break;
             }

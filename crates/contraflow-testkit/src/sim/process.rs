@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Chunk, Range, Scan, Start};
+use contraflow_core::end::{Chunk, Most, Range, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Ownership, ownership};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Key, PairId};
 use contraflow_core::side::{Direction, Side};
 use contraflow_engine::context::Context;
-use contraflow_engine::flow::{Carried, Flow, Prepared, Stepped, Totals};
+use contraflow_engine::flow::{Carried, Flow, Pace, Prepared, Stepped, Totals};
 use contraflow_engine::turn;
 use contraflow_engine::windows::Window;
 
@@ -95,7 +95,7 @@ impl Process {
             let code = Code::OWNERSHIP_AMBIGUOUS;
             return Err(Error::new(Kind::Ambiguous, code, message));
         };
-        let flow = Flow::start(&self.context, by.direction())?;
+        let flow = Flow::start(&self.context, by.direction(), Pace::Stepwise)?;
         self.reads.clear();
         self.cursor = Cursor::default();
         if by == Side::New {
@@ -146,12 +146,18 @@ impl Process {
         }
         let window = flow.windows().open();
         let mut scan = self.context.old.scan()?;
-        let (after, ordinal) = (self.cursor.after.as_ref(), self.cursor.ordinal);
-        let mut range = scan.range(PAIR, ordinal, after, rows)?;
-        let mut chunk = Scan::read(scan.as_mut(), &range, BYTES_MAX, &window.received)?;
-        if let Some(cut) = chunk.cut.take() {
-            range.through = Some(cut);
-        }
+        let most = Most {
+            rows,
+            bytes: BYTES_MAX,
+        };
+        let after = self.cursor.after.clone();
+        let mut chunk = scan.read(PAIR, after.as_ref(), most, &window.received)?;
+        let range = Range {
+            pair: PAIR,
+            ordinal: self.cursor.ordinal,
+            after,
+            through: chunk.cut.take(),
+        };
         self.cursor.go_on(&range);
         self.reads.push_back((window, chunk, range));
         Ok(true)

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use contraflow_core::end::Most;
 use contraflow_core::error::Problem;
 use contraflow_core::mapping::{LawReport, check_laws};
 use contraflow_core::position::Position;
@@ -15,7 +16,10 @@ use crate::output::Output;
 use crate::session::Session;
 
 /// Real rows that the laws are tried on, per table.
-const ROWS: u64 = 1_000;
+const MOST: Most = Most {
+    rows: 1_000,
+    bytes: 4 << 20,
+};
 
 /// Check a change file, its mapping and both ends. Touches nothing.
 #[derive(clap::Args, Debug)]
@@ -106,9 +110,8 @@ fn real_rows(session: &Session, side: Side, pair: contraflow_core::record::PairI
         if side == Side::New && structure.standing()?.is_none() {
             return Ok(Vec::new());
         }
-        let mut lookup = bound.scan()?;
-        let range = lookup.range(pair, 0, None, ROWS)?;
-        let chunk = lookup.read(&range, 4 << 20, &Position::new([]))?;
+        let mut scan = bound.scan()?;
+        let chunk = scan.read(pair, None, MOST, &Position::new([]))?;
         contraflow_core::error::Result::Ok(chunk.rows.into_iter().map(|(_, row)| row).collect())
     };
     read().unwrap_or_default()

@@ -176,7 +176,13 @@ fn spell(text: Option<&str>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\\N");
         return;
     };
-    for &byte in text.as_bytes() {
+    let bytes = text.as_bytes();
+    let special = |byte: &u8| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r');
+    // Without a way out of the loop, many bytes are looked at in one step.
+    if !bytes.iter().fold(false, |any, byte| any | special(byte)) {
+        return out.extend_from_slice(bytes);
+    }
+    for &byte in bytes {
         match byte {
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\t' => out.extend_from_slice(b"\\t"),

@@ -1,0 +1,138 @@
+//! Rows of a query, page by page, each column in the spelling of its type's own output function:
+//! the same bytes as in the log.
+
+use std::str;
+
+use contraflow_core::error::{Error, Result};
+
+use super::{ANSWER_MAX, Wire, malformed, refusal};
+
+/// What comes next of a query.
+pub(in crate::postgres) enum Found<'b> {
+    /// A row; [`fields`] takes it apart.
+    Row(&'b [u8]),
+    /// As many rows as were asked for.
+    Page,
+    /// There are no more rows.
+    End,
+}
+
+impl Wire {
+    /// Begins a query whose parameters are texts, and asks for its first page.
+    ///
+    /// # Errors
+    /// When the connection is lost. What the server says against it comes with the first row.
+    pub(in crate::postgres) fn select(
+        &mut self,
+        sql: &str,
+        params: &[String],
+        rows: i32,
+    ) -> Result<()> {
+        let mut packet = Vec::with_capacity(sql.len() + 64);
+        // The statement and the portal without a name, parameters of whatever type they are.
+        message(&mut packet, b'P', |body| {
+            body.push(0);
+            body.extend_from_slice(sql.as_bytes());
+            body.extend_from_slice(&[0, 0, 0]);
+        })?;
+        message(&mut packet, b'B', |body| {
+            body.extend_from_slice(&[0, 0, 0, 0]);
+            let count = u16::try_from(params.len()).unwrap_or(u16::MAX);
+            body.extend_from_slice(&count.to_be_bytes());
+            for text in params {
+                let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+                body.extend_from_slice(&length.to_be_bytes());
+                body.extend_from_slice(text.as_bytes());
+            }
+            // Every column as text.
+            body.extend_from_slice(&[0, 0]);
+        })?;
+        page(&mut packet, rows)?;
+        self.write(&packet)
+    }
+
+    /// Asks for the next page.
+    pub(in crate::postgres) fn more(&mut self, rows: i32) -> Result<()> {
+        let mut packet = Vec::new();
+        page(&mut packet, rows)?;
+        self.write(&packet)
+    }
+
+    /// The next of what was asked for. Waits for it as long as the connection lives.
+    ///
+    /// # Errors
+    /// What the server says against the query; the connection is of no use then.
+    pub(in crate::postgres) fn found(&mut self) -> Result<Found<'_>> {
+        loop {
+            let Some((tag, start, end)) = self.frame()? else {
+                self.fill(ANSWER_MAX)?;
+                continue;
+            };
+            self.from = end;
+            match tag {
+                b'D' => return Ok(Found::Row(&self.buffer[start..end])),
+                b's' => return Ok(Found::Page),
+                b'C' => return Ok(Found::End),
+                b'E' => return Err(refusal(&self.buffer[start..end])),
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends the query. What was asked for must have come.
+    pub(in crate::postgres) fn finish(&mut self) -> Result<()> {
+        self.send(b'S', &[])?;
+        loop {
+            match self.answer()? {
+                (b'Z', _) => return Ok(()),
+                (b'E', body) => return Err(refusal(&body)),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn message(packet: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    packet.push(tag);
+    let start = packet.len();
+    packet.extend_from_slice(&[0; 4]);
+    fill(packet);
+    let length = u32::try_from(packet.len() - start).map_err(|_| malformed())?;
+    packet[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// Asks for rows, and to be told of them at once.
+fn page(packet: &mut Vec<u8>, rows: i32) -> Result<()> {
+    message(packet, b'E', |body| {
+        body.push(0);
+        body.extend_from_slice(&rows.to_be_bytes());
+    })?;
+    message(packet, b'H', |_| {})
+}
+
+/// The columns of a row.
+///
+/// # Errors
+/// When the row is none.
+pub(in crate::postgres) fn fields(
+    row: &[u8],
+) -> Result<impl Iterator<Item = Result<Option<&str>>>> {
+    let (count, mut rest) = row.split_first_chunk().ok_or_else(malformed)?;
+    let count = u16::from_be_bytes(*count);
+    let mut field = move || {
+        let (length, after) = rest.split_first_chunk()?;
+        let (field, after) = match i32::from_be_bytes(*length) {
+            -1 => (None, after),
+            length => {
+                let length = usize::try_from(length).ok()?;
+                let (text, after) = after.split_at_checked(length)?;
+                (Some(str::from_utf8(text).ok()?), after)
+            }
+        };
+        rest = after;
+        Some(field)
+    };
+    let fields = (0..count).map(move |_| field().ok_or_else(malformed));
+    Ok(fields.map(|field: std::result::Result<_, Error>| field))
+}

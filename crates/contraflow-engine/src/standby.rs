@@ -1,0 +1,97 @@
+//! The mirror's own feed: it must stay silent but for our echo, and the end must not keep its log
+//! for us.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::end::{Feed, Start};
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::LaneId;
+use contraflow_core::record::Origin;
+use contraflow_core::side::Direction;
+
+use crate::context::Context;
+use crate::tasks::{Stop, TaskSet};
+
+/// How often a silent feed is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Events per look: enough to keep up with a copy.
+const EVENTS_MAX: usize = 4_000;
+
+/// Somebody who looks at the mirror's feed, in a thread of its own, until this is dropped.
+pub(crate) struct Standby {
+    faults: Receiver<Error>,
+    _looker: TaskSet,
+}
+
+impl Standby {
+    /// Begins behind what the opposite flow has carried and an earlier look has seen.
+    ///
+    /// # Errors
+    /// When the feed has lost its place, or the system has no thread left.
+    pub(crate) fn start(context: &Arc<Context>, direction: Direction) -> Result<Standby> {
+        let mut feed = context.side(direction.target()).feed()?;
+        let opposite = direction.opposite();
+        let checkpoint = context
+            .side(direction.source())
+            .apply()?
+            .checkpoint(LaneId(0), opposite)?;
+        feed.open(&checkpoint.map_or(Start::Earliest, Start::NotBefore))?;
+        let (out, faults) = sync_channel(1);
+        let mut looker = TaskSet::new(Stop::default());
+        let context = Arc::clone(context);
+        looker.spawn("standby", move |stop| {
+            if let Err(error) = look(&context, direction, feed.as_mut(), stop) {
+                // The flow may be gone.
+                drop(out.send(error));
+            }
+        })?;
+        Ok(Standby {
+            faults,
+            _looker: looker,
+        })
+    }
+
+    /// Says what was found.
+    ///
+    /// # Errors
+    /// A hold when somebody else writes the mirror; whatever went wrong with the feed.
+    pub(crate) fn is_silent(&self) -> Result<()> {
+        self.faults.try_recv().map_or(Ok(()), Err)
+    }
+}
+
+fn look(context: &Context, direction: Direction, feed: &mut dyn Feed, stop: &Stop) -> Result<()> {
+    let echo = Origin::Flow(direction);
+    while !stop.asked() {
+        let before = feed.received();
+        let batch = feed.next(EVENTS_MAX)?;
+        let rogue = batch
+            .events
+            .iter()
+            .filter(|event| event.origin != echo)
+            .count();
+        if rogue > 0 {
+            return Err(written(context, direction, rogue));
+        }
+        feed.confirm(&batch.through)?;
+        if batch.through == before && stop.wait(LOOK_EVERY) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn written(context: &Context, direction: Direction, rogue: usize) -> Error {
+    let side = direction.target();
+    let message = format!("{rogue} writes on the {side} end are not ours");
+    Error::new(Kind::Hold, Code::ROGUE_WRITE, message)
+        .at(side)
+        .detail(format!(
+            "`{}` is the mirror; its guard was removed or bypassed.",
+            context.side(side).end.address()
+        ))
+        .hint("Stop that writer, then `contraflow verify` and `contraflow repair`.")
+}
