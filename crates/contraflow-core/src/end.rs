@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Error, Result};
 use crate::lease::{Epoch, LaneId, Lease, Standing};
 use crate::position::Position;
+use crate::preflight::Looked;
 use crate::record::{Batch, Image, Key, PairId, Record};
 use crate::shape::Shape;
 use crate::side::{Direction, Side};
@@ -76,11 +77,11 @@ pub trait End: Send + Sync {
     /// When the end cannot be reached.
     fn inspect(&self, table: &str, key: &[String]) -> Result<Option<Inspected>>;
 
-    /// Everything that stands in the way of the role, all at once, without side effects.
+    /// Looks at everything that could stand in the way of the role, without side effects.
     ///
     /// # Errors
     /// When the end cannot be reached at all.
-    fn check(&self, role: &Role) -> Result<Vec<Problem>>;
+    fn check(&self, role: &Role) -> Result<Vec<Looked>>;
 
     /// Whether a feed at `at` has passed `goal`.
     fn reached(&self, at: &Position, goal: &Position) -> bool;

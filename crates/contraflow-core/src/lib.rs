@@ -36,6 +36,7 @@ pub mod error;
 pub mod lease;
 
 pub mod end;
+pub mod preflight;
 
 pub mod phase;
 

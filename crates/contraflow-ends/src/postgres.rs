@@ -39,8 +39,9 @@ use std::sync::{Arc, Mutex};
 
 use contraflow_core::clock::Clock;
 use contraflow_core::end::{Apply, End, Feed, Inspected, Lookup, Role, Scan, Structure, Switch};
-use contraflow_core::error::{Problem, Result};
+use contraflow_core::error::Result;
 use contraflow_core::position::Position;
+use contraflow_core::preflight::Looked;
 use contraflow_core::probe::Probe;
 
 /// A database of a PostgreSQL server as an end.
@@ -107,7 +108,7 @@ impl End for Postgres {
         inspect::table(&mut connection::connect(&self.target)?, table, key)
     }
 
-    fn check(&self, role: &Role) -> Result<Vec<Problem>> {
+    fn check(&self, role: &Role) -> Result<Vec<Looked>> {
         preflight::check(&self.target, role)
     }
 

@@ -25,8 +25,9 @@ use std::sync::Arc;
 
 use contraflow_core::clock::Clock;
 use contraflow_core::end::{Apply, End, Feed, Inspected, Lookup, Role, Scan, Structure, Switch};
-use contraflow_core::error::{Problem, Result};
+use contraflow_core::error::Result;
 use contraflow_core::position::Position;
+use contraflow_core::preflight::Looked;
 use contraflow_core::probe::Probe;
 
 pub use connection::{create_folder, failure};
@@ -83,7 +84,7 @@ impl End for Sqlite {
         inspect::table(&connection::reader(&self.path)?, table, key)
     }
 
-    fn check(&self, role: &Role) -> Result<Vec<Problem>> {
+    fn check(&self, role: &Role) -> Result<Vec<Looked>> {
         preflight::check(&self.path, role)
     }
 

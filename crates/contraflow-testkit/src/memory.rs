@@ -19,9 +19,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contraflow_core::clock::Clock;
 use contraflow_core::end::{Apply, End, Feed, Inspected, Lookup, Role, Scan, Structure, Switch};
-use contraflow_core::error::{Problem, Result};
+use contraflow_core::error::Result;
 use contraflow_core::lease::LaneId;
 use contraflow_core::position::Position;
+use contraflow_core::preflight::Looked;
 use contraflow_core::probe::Probe;
 use contraflow_core::record::{Image, Key};
 use contraflow_core::shape::Shape;
@@ -171,7 +172,7 @@ impl End for Memory {
         Ok(self.lock().inspect(table, key))
     }
 
-    fn check(&self, role: &Role) -> Result<Vec<Problem>> {
+    fn check(&self, role: &Role) -> Result<Vec<Looked>> {
         Ok(structure::check(&self.lock(), role))
     }
 

@@ -10,9 +10,10 @@ use contraflow_core::end::{
     Applied, Apply, Chunk, End, Feed, Guarantee, Inspected, Letter, Lookup, Most, Progress, Resume,
     Role, Scan, Start, StoredLetter, Structure, Switch,
 };
-use contraflow_core::error::{Problem, Result};
+use contraflow_core::error::Result;
 use contraflow_core::lease::{Epoch, LaneId, Lease};
 use contraflow_core::position::Position;
+use contraflow_core::preflight::Looked;
 use contraflow_core::record::{Batch, Key, PairId, Record};
 use contraflow_core::side::Direction;
 
@@ -97,7 +98,7 @@ impl End for Watched {
         self.inner.inspect(table, key)
     }
 
-    fn check(&self, role: &Role) -> Result<Vec<Problem>> {
+    fn check(&self, role: &Role) -> Result<Vec<Looked>> {
         self.inner.check(role)
     }
 

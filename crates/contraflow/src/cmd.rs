@@ -8,6 +8,8 @@ pub mod explain;
 
 pub mod check;
 
+pub mod doctor;
+
 pub mod plan;
 
 pub mod run;

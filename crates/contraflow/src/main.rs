@@ -29,6 +29,7 @@ struct Cli {
 enum Verb {
     Init(cmd::init::Args),
     Check(cmd::check::Args),
+    Doctor(cmd::doctor::Args),
     Plan(cmd::plan::Args),
     Run(cmd::run::Args),
     Status(cmd::status::Args),
@@ -72,6 +73,7 @@ fn run(verb: &Verb, out: &mut Output) -> anyhow::Result<Exit> {
     match verb {
         Verb::Init(args) => cmd::init::run(args, out),
         Verb::Check(args) => cmd::check::run(args, out),
+        Verb::Doctor(args) => cmd::doctor::run(args, out),
         Verb::Plan(args) => cmd::plan::run(args, out),
         Verb::Run(args) => cmd::run::run(args, out),
         Verb::Status(args) => cmd::status::run(args, out),

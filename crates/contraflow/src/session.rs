@@ -10,6 +10,7 @@ use contraflow_core::error::{Error, Kind, Problem, Severity};
 use contraflow_core::ledger::{Ledger, Saved};
 use contraflow_core::mapping::{OpSpec, parse};
 use contraflow_core::phase::{Phase, State};
+use contraflow_core::preflight::Looked;
 use contraflow_core::side::Side;
 use contraflow_ends::ledger::SqliteLedger;
 use contraflow_engine::context::Context;
@@ -28,6 +29,14 @@ pub struct Session {
     pub ledger_path: PathBuf,
     /// Things worth knowing that refuse nothing.
     pub warnings: Vec<Problem>,
+}
+
+/// What was looked at, at each end that could be reached, and every problem of the change.
+pub struct Examined {
+    /// By end.
+    pub looked: Vec<(Side, Vec<Looked>)>,
+    /// Those of what was looked at, and those of the file and the mapping.
+    pub problems: Vec<Problem>,
 }
 
 /// Why a verb cannot have the session that it needs.
@@ -125,7 +134,27 @@ impl Session {
         })
     }
 
+    /// Looks at everything that could stand in the way of a change, whatever is found on the way.
+    #[must_use]
+    pub fn examine(file: &ChangeFile) -> Examined {
+        let mut looked = Vec::new();
+        let problems = match Session::bind_and(file, &mut looked) {
+            Ok(session) => session.warnings,
+            Err(Refusal::Problems(problems)) => problems,
+            Err(Refusal::Phase(error) | Refusal::Failed(error)) => vec![bind::of(&error)],
+        };
+        Examined { looked, problems }
+    }
+
     fn bind(file: &ChangeFile) -> Result<Session, Refusal> {
+        Session::bind_and(file, &mut Vec::new())
+    }
+
+    /// Binds, and says what was looked at whether or not that succeeds.
+    fn bind_and(
+        file: &ChangeFile,
+        looked: &mut Vec<(Side, Vec<Looked>)>,
+    ) -> Result<Session, Refusal> {
         let spec = file.spec();
         let mut problems = Vec::new();
         let parsed: Vec<Vec<OpSpec>> = spec
@@ -150,8 +179,11 @@ impl Session {
             problems.extend(warnings);
             return refuse(problems);
         }
-        let bound = bind::bind(&change, &parsed, &mut problems);
-        let (errors, more): (Vec<_>, Vec<_>) = problems
+        let mut found = bind::Found::default();
+        let bound = bind::bind(&change, &parsed, &mut found);
+        *looked = found.looked;
+        let (errors, more): (Vec<_>, Vec<_>) = found
+            .problems
             .into_iter()
             .partition(|problem| problem.severity == Severity::Error);
         warnings.extend(more);

@@ -2,6 +2,7 @@
 //! auditor in plain SQL looks at both ends.
 
 mod bank;
+mod doctor;
 
 use contraflow_core::probe::Point;
 

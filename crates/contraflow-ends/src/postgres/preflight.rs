@@ -4,6 +4,7 @@
 use contraflow_core::code::Code;
 use contraflow_core::end::{Role, Table};
 use contraflow_core::error::{Problem, Result};
+use contraflow_core::preflight::{Looked, Preflight};
 use contraflow_core::side::Side;
 use postgres::Client;
 
@@ -14,148 +15,24 @@ use super::names::{Names, TableName, quote};
 
 mod columns;
 mod rewrites;
+mod server;
 
-/// The oldest server whose `pgoutput` has messages.
-const VERSION_MIN: i32 = 140_000;
+use server::Us;
 
-pub(super) fn check(target: &Target, role: &Role) -> Result<Vec<Problem>> {
+pub(super) fn check(target: &Target, role: &Role) -> Result<Vec<Looked>> {
     let mut client = connection::connect(target)?;
     let names = Names::of(role, target.database());
-    let carried = bookkeeping::row(&mut client, &names)?.is_some();
-    let mut problems = Vec::new();
-    let us = server(&mut client, carried, &mut problems)?;
+    let row = bookkeeping::row(&mut client, &names)?;
+    let mut preflight = Preflight::default();
+    let carried = row.is_some();
+    let us = server::check(&mut client, carried, &mut preflight)?;
+    if row.is_some_and(|row| row.slot.is_some()) {
+        server::check_slot(&mut client, &names.slot, &mut preflight)?;
+    }
     for table in &role.tables {
-        check_table(&mut client, role, table, (carried, &us), &mut problems)?;
+        check_table(&mut client, role, table, (carried, &us), &mut preflight)?;
     }
-    let side = role.side;
-    Ok(problems
-        .into_iter()
-        .map(|problem| problem.at(side))
-        .collect())
-}
-
-/// What our own role may do.
-struct Us {
-    name: String,
-    /// Sessions may run as replicas: triggers and foreign keys stay quiet.
-    replica: bool,
-    bypasses: bool,
-}
-
-fn server(client: &mut Client, carried: bool, problems: &mut Vec<Problem>) -> Result<Us> {
-    let row = client
-        .query_one(
-            "select current_setting('server_version_num')::int, current_setting('wal_level'),
-               (select count(*) from pg_replication_slots)
-                 < current_setting('max_replication_slots')::int,
-               (select count(*) from pg_stat_replication)
-                 < current_setting('max_wal_senders')::int,
-               r.rolreplication or r.rolsuper, r.rolsuper, r.rolname::text,
-               has_database_privilege(current_database(), 'create'), current_database()::text,
-               r.rolbypassrls or r.rolsuper, pg_is_in_recovery(),
-               current_setting('synchronous_standby_names'),
-               current_setting('max_slot_wal_keep_size')
-             from pg_roles r where r.rolname = current_user",
-            &[],
-        )
-        .map_err(failure)?;
-    settings(&row, carried, problems);
-    let us: String = row.get(6);
-    let superuser: bool = row.get(5);
-    let replica = superuser || may_be_replica(client, row.get(0))?;
-    if row.get::<_, &str>(12) == "-1" && !carried {
-        let message = "`max_slot_wal_keep_size` is -1: while a change is held or nobody runs it, \
-                       the server keeps its log until the disk is full";
-        problems.push(Problem::warning(Code::END_SETTING, message).hint(
-            "Set it to what the disk can spare: beyond it the change is lost and not the server.",
-        ));
-    }
-    Ok(Us {
-        name: us,
-        replica,
-        bypasses: row.get(9),
-    })
-}
-
-/// What the answer of [`server`] says about the server.
-fn settings(row: &postgres::Row, carried: bool, problems: &mut Vec<Problem>) {
-    let us: String = row.get(6);
-    let mut needs = |fine: bool, code: Code, message: String, fix: String| {
-        if !fine {
-            problems.push(Problem::error(code, message).hint(fix));
-        }
-    };
-    let version: i32 = row.get(0);
-    needs(
-        version >= VERSION_MIN,
-        Code::END_SETTING,
-        format!("the server is PostgreSQL {}", version / 10_000),
-        "PostgreSQL 14 or newer can be followed.".to_owned(),
-    );
-    let level: String = row.get(1);
-    needs(
-        level == "logical",
-        Code::END_SETTING,
-        format!("`wal_level` is `{level}`: the log does not say what was written"),
-        "`alter system set wal_level = logical`, then restart the server.".to_owned(),
-    );
-    needs(
-        carried || row.get(2),
-        Code::END_SETTING,
-        "no replication slot is free".to_owned(),
-        "Raise `max_replication_slots` and restart the server, or drop a slot nobody uses."
-            .to_owned(),
-    );
-    needs(
-        carried || row.get(3),
-        Code::END_SETTING,
-        "no walsender is free".to_owned(),
-        "Raise `max_wal_senders` and restart the server.".to_owned(),
-    );
-    needs(
-        row.get(4),
-        Code::END_SETTING,
-        format!("role `{us}` may not replicate"),
-        format!("`alter role {} replication`", quote(&us)),
-    );
-    let database: String = row.get(8);
-    needs(
-        carried || row.get(7),
-        Code::END_READ_ONLY,
-        format!("role `{us}` may not create the schema `contraflow` and a publication"),
-        format!(
-            "`grant create on database {} to {}`",
-            quote(&database),
-            quote(&us)
-        ),
-    );
-    let standbys: String = row.get(11);
-    needs(
-        !standbys.contains('*') && !standbys.contains("contraflow"),
-        Code::END_SETTING,
-        "`synchronous_standby_names` takes our feed for a standby: commits would wait for us"
-            .to_owned(),
-        "Name the standbys in `synchronous_standby_names`, without `*`.".to_owned(),
-    );
-    needs(
-        !row.get::<_, bool>(10),
-        Code::END_READ_ONLY,
-        "the server is a standby".to_owned(),
-        "Name the primary in the URL.".to_owned(),
-    );
-}
-
-fn may_be_replica(client: &mut Client, version: i32) -> Result<bool> {
-    if version < 150_000 {
-        return Ok(false);
-    }
-    client
-        .query_one(
-            "select has_parameter_privilege('session_replication_role', 'set')",
-            &[],
-        )
-        .map(|row| row.get(0))
-        .map_err(failure)
+    Ok(preflight.at(role.side))
 }
 
 fn check_table(
@@ -163,26 +40,54 @@ fn check_table(
     role: &Role,
     table: &Table,
     (carried, us): (bool, &Us),
-    problems: &mut Vec<Problem>,
+    preflight: &mut Preflight,
 ) -> Result<()> {
     let name = TableName::parse(&table.name);
+    let what = |aspect: &str| format!("table {}: {aspect}", table.name);
     let Some(found) = catalog::relation(client, &name)? else {
-        if !table.created {
+        let missing = || {
             let message = format!("there is no table `{}`", table.name);
-            problems.push(Problem::error(Code::TABLE_MISSING, message));
+            Problem::error(Code::TABLE_MISSING, message)
+        };
+        if !table.created {
+            preflight.note(what("is there"), Some(missing()));
+            return Ok(());
         }
-        return Ok(());
+        return preflight.look(what("can be made by the change"), |problems| {
+            check_schema(client, &name, us, problems)
+        });
     };
     let indexes = catalog::unique_indexes(client, found.oid)?;
-    check_key(table, &indexes, problems);
-    check_children(client, table, found.oid, problems)?;
-    check_identity(client, table, (&found, &indexes), problems)?;
-    check_storage(table, &found, us, problems);
-    check_rights(client, table, &found, us, problems)?;
-    check_triggers(client, role, table, (&found, us), problems)?;
-    check_references(client, role, table, found.oid, problems)?;
-    columns::check(client, table, found.oid, problems)?;
-    if role.side == Side::New && !carried {
+    preflight.look(what("unique key"), |problems| {
+        check_key(table, &indexes, problems);
+        Ok(())
+    })?;
+    preflight.look(what("one table by itself"), |problems| {
+        check_children(client, table, found.oid, problems)
+    })?;
+    preflight.look(what("replica identity"), |problems| {
+        check_identity(client, table, (&found, &indexes), problems)
+    })?;
+    preflight.look(what("in the log, every row in sight"), |problems| {
+        check_storage(table, &found, us, problems);
+        Ok(())
+    })?;
+    preflight.look(what("ours to publish and guard"), |problems| {
+        check_rights(client, table, &found, us, problems)
+    })?;
+    preflight.look(what("triggers"), |problems| {
+        check_triggers(client, role, table, (&found, us), problems)
+    })?;
+    preflight.look(what("foreign keys"), |problems| {
+        check_references(client, role, table, found.oid, problems)
+    })?;
+    preflight.look(what("columns"), |problems| {
+        columns::check(client, table, found.oid, problems)
+    })?;
+    if role.side == Side::Old || carried {
+        return Ok(());
+    }
+    preflight.look(what("empty"), |problems| {
         let sql = format!("select exists (select from {})", name.quoted());
         if client.query_one(&sql, &[]).map_err(failure)?.get(0) {
             let message = format!("the new table `{}` holds rows already", table.name);
@@ -191,7 +96,38 @@ fn check_table(
                     .hint("Empty it, or name another table: what it holds is not ours to judge."),
             );
         }
-    }
+        Ok(())
+    })
+}
+
+/// The schema of a table that the change makes.
+fn check_schema(
+    client: &mut Client,
+    name: &TableName,
+    us: &Us,
+    problems: &mut Vec<Problem>,
+) -> Result<()> {
+    let sql = "select has_schema_privilege(oid, 'create') from pg_namespace where nspname = $1";
+    let found = client.query_opt(sql, &[&name.schema]).map_err(failure)?;
+    let (message, fix) = match found.map(|row| row.get(0)) {
+        Some(true) => return Ok(()),
+        Some(false) => (
+            format!(
+                "role `{}` may not create tables in schema `{}`",
+                us.name, name.schema
+            ),
+            format!(
+                "`grant create on schema {} to {}`",
+                quote(&name.schema),
+                quote(&us.name)
+            ),
+        ),
+        None => (
+            format!("there is no schema `{}`", name.schema),
+            format!("`create schema {}`", quote(&name.schema)),
+        ),
+    };
+    problems.push(Problem::error(Code::END_READ_ONLY, message).hint(fix));
     Ok(())
 }
 

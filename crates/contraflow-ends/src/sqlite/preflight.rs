@@ -5,6 +5,7 @@ use std::path::Path;
 use contraflow_core::code::Code;
 use contraflow_core::end::{Role, Table};
 use contraflow_core::error::{Problem, Result};
+use contraflow_core::preflight::{Looked, Preflight};
 use contraflow_core::shape::Type;
 use contraflow_core::side::Side;
 use rusqlite::Connection;
@@ -13,33 +14,40 @@ use super::connection::failure;
 use super::names::{Names, quote};
 use super::{connection, inspect, rows};
 
-/// The oldest SQLite that understands upserts, which our own statements use.
-pub(super) fn check(path: &Path, role: &Role) -> Result<Vec<Problem>> {
-    let mut problems = Vec::new();
+pub(super) fn check(path: &Path, role: &Role) -> Result<Vec<Looked>> {
+    let mut preflight = Preflight::default();
     if path.exists() {
-        writable(path, role, &mut problems);
+        preflight.look("the file can be written", |problems| {
+            writable(path, role, problems);
+            Ok(())
+        })?;
         let db = connection::reader(path)?;
-        journal_mode(&db, role, &mut problems)?;
-        check_encoding(&db, &mut problems)?;
+        preflight.look("journal mode", |problems| journal_mode(&db, role, problems))?;
+        preflight.look("encoding", |problems| check_encoding(&db, problems))?;
         let carried = carries(&db, &Names::of(role))?;
         for table in &role.tables {
-            check_table(&db, role, table, carried, &mut problems)?;
+            check_table(&db, role, table, carried, &mut preflight)?;
         }
-    } else if role.side == Side::Old {
+    } else {
+        preflight.note(format!("file {}", path.display()), absent(path, role));
+    }
+    Ok(preflight.at(role.side))
+}
+
+/// The old file must be there; the new one is made where its folder is.
+fn absent(path: &Path, role: &Role) -> Option<Problem> {
+    let folder = path.parent();
+    let folder = folder.is_none_or(|it| it.as_os_str().is_empty() || it.is_dir());
+    if role.side == Side::Old {
         let message = format!("there is no file `{}`", path.display());
-        problems.push(Problem::error(Code::END_UNREACHABLE, message));
-    } else if !path
-        .parent()
-        .is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir())
-    {
+        Some(Problem::error(Code::END_UNREACHABLE, message))
+    } else if !folder {
         let message = format!("there is no folder for `{}`", path.display());
         let hint = "Make the folder: the new file is created in it.";
-        problems.push(Problem::error(Code::END_UNREACHABLE, message).hint(hint));
+        Some(Problem::error(Code::END_UNREACHABLE, message).hint(hint))
+    } else {
+        None
     }
-    Ok(problems
-        .into_iter()
-        .map(|problem| problem.at(role.side))
-        .collect())
 }
 
 fn carries(db: &Connection, names: &Names) -> Result<bool> {
@@ -92,24 +100,42 @@ fn check_table(
     role: &Role,
     table: &Table,
     carried: bool,
-    problems: &mut Vec<Problem>,
+    preflight: &mut Preflight,
 ) -> Result<()> {
+    let what = |aspect: &str| format!("table {}: {aspect}", table.name);
     if inspect::table_sql(db, &table.name)?.is_none() {
-        if !table.created {
+        let missing = || {
             let message = format!("there is no table `{}`", table.name);
-            problems.push(Problem::error(Code::TABLE_MISSING, message));
-        }
+            Problem::error(Code::TABLE_MISSING, message)
+        };
+        let will = what("is made by the change");
+        preflight.note(will, (!table.created).then(missing));
         return Ok(());
     }
-    check_key(db, table, problems)?;
+    preflight.look(what("unique key"), |problems| {
+        check_key(db, table, problems)
+    })?;
     if !carried {
-        check_key_values(db, table, problems)?;
-        check_affinity(db, table, problems)?;
+        preflight.look(what("values of the key"), |problems| {
+            check_key_values(db, table, problems)
+        })?;
+        preflight.look(what("affinities"), |problems| {
+            check_affinity(db, table, problems)
+        })?;
     }
-    check_indexes(db, table, problems)?;
-    check_triggers(db, role, table, problems)?;
-    check_columns(db, table, problems)?;
-    if role.side == Side::New && !carried {
+    preflight.look(what("indexes"), |problems| {
+        check_indexes(db, table, problems)
+    })?;
+    preflight.look(what("triggers"), |problems| {
+        check_triggers(db, role, table, problems)
+    })?;
+    preflight.look(what("columns"), |problems| {
+        check_columns(db, table, problems)
+    })?;
+    if role.side == Side::Old || carried {
+        return Ok(());
+    }
+    preflight.look(what("empty"), |problems| {
         let sql = format!("select exists (select 1 from {})", quote(&table.name));
         if db
             .query_row(&sql, [], |row| row.get::<_, bool>(0))
@@ -121,8 +147,8 @@ fn check_table(
                     .hint("Empty it, or name another table: what it holds is not ours to judge."),
             );
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn check_key(db: &Connection, table: &Table, problems: &mut Vec<Problem>) -> Result<()> {

@@ -6,6 +6,7 @@ use contraflow_core::code::Code;
 use contraflow_core::end::{Feed, Start};
 use contraflow_core::error::{Error, Kind};
 use contraflow_core::lease::Epoch;
+use contraflow_core::preflight::problems;
 use contraflow_core::record::Op;
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
@@ -230,7 +231,8 @@ fn tables_that_cannot_be_carried_whole_are_refused() {
     let refused = |script: &str| -> String {
         let database = database(script);
         let end = database.end();
-        let problems = end.check(&one_table(&*end, &["id"], Side::Old)).unwrap();
+        let looked = end.check(&one_table(&*end, &["id"], Side::Old)).unwrap();
+        let problems = problems(&looked);
         let said = problems.iter().map(|problem| format!("{problem:?}"));
         said.collect::<Vec<_>>().join("\n")
     };

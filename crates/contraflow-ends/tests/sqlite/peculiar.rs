@@ -10,6 +10,7 @@ use contraflow_core::end::{
 use contraflow_core::error::{Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
 use contraflow_core::position::Position;
+use contraflow_core::preflight::problems;
 use contraflow_core::probe::Silent;
 use contraflow_core::record::{Change, Image, Key, PairId, Record, Row};
 use contraflow_core::side::{Direction, Side};
@@ -375,7 +376,7 @@ fn a_foreign_trigger_is_found_before_anything_is_written() {
             created: false,
         }],
     };
-    let problems = end.check(&role).unwrap();
+    let problems = problems(&end.check(&role).unwrap());
     assert!(
         problems
             .iter()

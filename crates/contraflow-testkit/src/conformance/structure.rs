@@ -5,6 +5,7 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::end::Remove;
 use contraflow_core::lease::Standing;
+use contraflow_core::preflight::problems;
 use contraflow_core::side::Side;
 
 use super::{
@@ -136,9 +137,10 @@ fn inspect(fixture: &dyn Fixture) {
 fn check(fixture: &dyn Fixture) {
     let subject = fixture.fresh(Side::Old);
     let mut wanted = role(Side::Old).as_ref().clone();
-    assert_eq!(subject.end().check(&wanted).expect("an answer").len(), 0);
+    let found = |wanted: &_| problems(&subject.end().check(wanted).expect("an answer"));
+    assert_eq!(found(&wanted), []);
     wanted.tables[0].name = "nothing".to_owned();
-    let problems = subject.end().check(&wanted).expect("an answer");
+    let problems = found(&wanted);
     assert!(
         problems
             .iter()

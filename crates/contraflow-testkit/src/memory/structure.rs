@@ -7,6 +7,7 @@ use contraflow_core::code::Code;
 use contraflow_core::end::{Demands, Remove, Role, Step, Structure, User};
 use contraflow_core::error::{Error, Kind, Problem, Result};
 use contraflow_core::lease::Standing;
+use contraflow_core::preflight::{Looked, Preflight};
 use contraflow_core::probe::Point;
 use contraflow_core::record::{Complement, PairId};
 
@@ -15,16 +16,17 @@ use super::state::{Book, State};
 
 pub(super) struct Tables(pub(super) Face);
 
-pub(super) fn check(state: &State, role: &Role) -> Vec<Problem> {
-    let missing = |name: &str| {
-        let message = format!("there is no table `{name}`");
-        Problem::error(Code::TABLE_MISSING, message).at(role.side)
-    };
-    role.tables
-        .iter()
-        .filter(|table| !table.created && !state.tables.contains_key(&table.name))
-        .map(|table| missing(&table.name))
-        .collect()
+pub(super) fn check(state: &State, role: &Role) -> Vec<Looked> {
+    let mut preflight = Preflight::default();
+    for table in &role.tables {
+        let missing = !table.created && !state.tables.contains_key(&table.name);
+        let problem = missing.then(|| {
+            let message = format!("there is no table `{}`", table.name);
+            Problem::error(Code::TABLE_MISSING, message)
+        });
+        preflight.note(format!("table {}", table.name), problem);
+    }
+    preflight.at(role.side)
 }
 
 impl Structure for Tables {

@@ -13,6 +13,7 @@ use contraflow_core::error::{Problem, Severity};
 use contraflow_core::lease::Standing;
 use contraflow_core::mapping::{Mapping, OpSpec};
 use contraflow_core::phase::Mode;
+use contraflow_core::preflight::{self, Looked};
 use contraflow_core::probe::Probe;
 use contraflow_core::shape::Shape;
 use contraflow_core::side::Side;
@@ -43,12 +44,17 @@ pub(super) fn ends(change: &Change) -> Context {
     world.context(change, Vec::new(), old, new)
 }
 
+/// What was found while a change was bound.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) problems: Vec<Problem>,
+    /// What was looked at, at each end that could be reached.
+    pub(super) looked: Vec<(Side, Vec<Looked>)>,
+}
+
 /// Binds a change: shapes, mappings, roles and preflight, all problems at once.
-pub(super) fn bind(
-    change: &Change,
-    parsed: &[Vec<OpSpec>],
-    problems: &mut Vec<Problem>,
-) -> Option<Context> {
+pub(super) fn bind(change: &Change, parsed: &[Vec<OpSpec>], found: &mut Found) -> Option<Context> {
+    let Found { problems, looked } = found;
     let world = World::default();
     let (old, new) = (world.open(change, Side::Old), world.open(change, Side::New));
     let readable = [(Side::Old, &old), (Side::New, &new)].map(|(side, end)| {
@@ -85,17 +91,24 @@ pub(super) fn bind(
             history,
         });
     }
-    if pairs.len() != change.pairs().len() {
-        return None;
-    }
     let [old_tables, new_tables] = tables;
     let old = bound(change, Side::Old, old, old_tables);
     let new = bound(change, Side::New, new, new_tables);
     for bound in [&old, &new] {
+        let side = bound.role.side;
         match bound.end.check(&bound.role) {
-            Ok(found) => problems.extend(found.into_iter().filter(|found| stands(change, found))),
-            Err(error) => problems.push(of(&error).at(bound.role.side)),
+            Ok(mut found) => {
+                for looked in &mut found {
+                    looked.problems.retain(|problem| stands(change, problem));
+                }
+                problems.extend(preflight::problems(&found));
+                looked.push((side, found));
+            }
+            Err(error) => problems.push(of(&error).at(side)),
         }
+    }
+    if pairs.len() != change.pairs().len() {
+        return None;
     }
     let context = world.context(change, pairs, old, new);
     begun_with_another(&context, problems);
@@ -374,7 +387,7 @@ fn tables(
     )
 }
 
-fn of(error: &contraflow_core::error::Error) -> Problem {
+pub(super) fn of(error: &contraflow_core::error::Error) -> Problem {
     let problem = Problem::error(error.code, error.to_string());
     match error.hint.as_deref().or(error.detail.as_deref()) {
         Some(hint) => problem.hint(hint),
