@@ -36,7 +36,8 @@ pub(super) fn check(client: &mut Client, carried: bool, preflight: &mut Prefligh
             &[],
         )
         .map_err(failure)?;
-    settings(&row, carried, preflight);
+    settings(&row, preflight);
+    capacity(&row, carried, preflight);
     rights(&row, carried, preflight);
     let superuser: bool = row.get(7);
     let replica = superuser || may_be_replica(client, row.get(0))?;
@@ -57,7 +58,7 @@ fn needs(
     preflight.note(what, (!fine).then(problem));
 }
 
-fn settings(row: &postgres::Row, carried: bool, preflight: &mut Preflight) {
+fn settings(row: &postgres::Row, preflight: &mut Preflight) {
     let (version, shown): (i32, &str) = (row.get(0), row.get(15));
     let wrong = |message: String| Problem::error(Code::END_SETTING, message);
     needs(
@@ -90,6 +91,23 @@ fn settings(row: &postgres::Row, carried: bool, preflight: &mut Preflight) {
             .hint("`alter system set wal_level = logical`, then restart the server.")
         },
     );
+    let standbys: &str = row.get(13);
+    needs(
+        preflight,
+        format!("synchronous_standby_names: '{standbys}'"),
+        !standbys.contains('*') && !standbys.contains("contraflow"),
+        || {
+            let message = "`synchronous_standby_names` takes our feed for a standby: commits \
+                           would wait for us";
+            wrong(message.to_owned())
+                .hint("Name the standbys in `synchronous_standby_names`, without `*`.")
+        },
+    );
+}
+
+/// What there must be enough of.
+fn capacity(row: &postgres::Row, carried: bool, preflight: &mut Preflight) {
+    let wrong = |message: &str| Problem::error(Code::END_SETTING, message);
     let taken = |used: usize| (row.get::<_, i64>(used), row.get::<_, i64>(used + 1));
     let (used, all) = taken(2);
     needs(
@@ -97,7 +115,7 @@ fn settings(row: &postgres::Row, carried: bool, preflight: &mut Preflight) {
         format!("max_replication_slots: {used} of {all} taken"),
         carried || used < all,
         || {
-            wrong("no replication slot is free".to_owned()).hint(
+            wrong("no replication slot is free").hint(
                 "Raise `max_replication_slots` and restart the server, or drop a slot nobody uses.",
             )
         },
@@ -107,10 +125,7 @@ fn settings(row: &postgres::Row, carried: bool, preflight: &mut Preflight) {
         preflight,
         format!("max_wal_senders: {used} of {all} taken"),
         carried || used < all,
-        || {
-            wrong("no walsender is free".to_owned())
-                .hint("Raise `max_wal_senders` and restart the server.")
-        },
+        || wrong("no walsender is free").hint("Raise `max_wal_senders` and restart the server."),
     );
     let keeps: &str = row.get(14);
     needs(
@@ -124,18 +139,6 @@ fn settings(row: &postgres::Row, carried: bool, preflight: &mut Preflight) {
                 "Set it to what the disk can spare: beyond it the change is lost and not the \
                  server.",
             )
-        },
-    );
-    let standbys: &str = row.get(13);
-    needs(
-        preflight,
-        format!("synchronous_standby_names: '{standbys}'"),
-        !standbys.contains('*') && !standbys.contains("contraflow"),
-        || {
-            let message = "`synchronous_standby_names` takes our feed for a standby: commits \
-                           would wait for us";
-            wrong(message.to_owned())
-                .hint("Name the standbys in `synchronous_standby_names`, without `*`.")
         },
     );
 }
