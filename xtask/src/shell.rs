@@ -34,6 +34,17 @@ pub(crate) fn cargo(args: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
+/// A program that keeps to some of the machine's cores, where that is wanted.
+#[cfg(feature = "bench")]
+pub(crate) fn on(cores: Option<&str>, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let Some(cores) = cores else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("taskset");
+    command.args(["-c", cores]).arg(program);
+    command
+}
+
 /// Runs a command to its end, showing what it writes. Says whether it succeeded.
 pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     let status = command.status().context("cannot start cargo")?;

@@ -51,15 +51,15 @@ enum Ask {
 }
 
 impl Ahead {
-    /// Reads an open feed from where it is.
+    /// Reads an open feed from where it is, at first in batches of at most so many events.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub(crate) fn start(name: &str, feed: Box<dyn Feed>) -> Result<Ahead> {
+    pub(crate) fn start(name: &str, feed: Box<dyn Feed>, events_max: usize) -> Result<Ahead> {
         let (out, batches) = sync_channel(BATCHES);
         let (asks, asked) = channel();
         let shared = Arc::new(Shared {
-            events_max: AtomicUsize::new(1),
+            events_max: AtomicUsize::new(events_max),
             waiting: AtomicU64::new(0),
         });
         let received = feed.received();

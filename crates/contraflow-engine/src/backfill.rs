@@ -1,8 +1,9 @@
-//! History, range by range: reads ahead of the flow, which carries.
+//! History, range by range: readers ahead of the flow, which carries.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use contraflow_core::end::{Most, Range};
@@ -36,12 +37,61 @@ pub struct Read {
     pub rows: Prepared,
 }
 
-/// Where rows are handed over, and where they come back when they were carried.
-pub struct Hand<'h> {
-    /// To the flow.
-    pub out: &'h SyncSender<Result<Read>>,
-    /// From the flow, to be freed by the thread that allocated them.
-    pub given_back: &'h Receiver<Vec<Record>>,
+/// What the readers of a copy share: each takes the next pair that nobody has taken.
+pub struct Work {
+    pairs: Mutex<VecDeque<(PairId, Option<Range>)>>,
+    /// How many rows the next range of a pair should have.
+    size: Arc<Size>,
+    /// When the rows read so far are due, under a limit of rows per second.
+    due: Mutex<Duration>,
+    /// Rows that were carried, to be freed by a thread that allocates the like.
+    given_back: Mutex<Receiver<Vec<Record>>>,
+}
+
+impl Work {
+    /// The pairs that are left, each with the last range of it that was carried.
+    #[must_use]
+    pub fn new(
+        pairs: Vec<(PairId, Option<Range>)>,
+        size: Arc<Size>,
+        given_back: Receiver<Vec<Record>>,
+    ) -> Work {
+        Work {
+            pairs: Mutex::new(pairs.into()),
+            size,
+            due: Mutex::new(Duration::ZERO),
+            given_back: Mutex::new(given_back),
+        }
+    }
+
+    fn next_pair(&self) -> Option<(PairId, Option<Range>)> {
+        locked(&self.pairs).pop_front()
+    }
+
+    fn free(&self) {
+        if let Ok(given_back) = self.given_back.try_lock() {
+            given_back.try_iter().for_each(drop);
+        }
+    }
+
+    /// Waits until more rows are due. Says whether somebody asked to stop.
+    fn pace(&self, context: &Context, rows: u64, stop: &Stop) -> bool {
+        let Some(limit) = context.limits.backfill_rows_per_s else {
+            return stop.asked();
+        };
+        let took = Duration::from_micros(rows * 1_000_000 / limit.max(1));
+        let now = context.clock.elapsed();
+        let due = {
+            let mut due = locked(&self.due);
+            *due = (*due).max(now) + took;
+            *due
+        };
+        stop.wait(due.saturating_sub(now))
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many rows the next range should have: found by measuring.
@@ -75,7 +125,7 @@ impl Size {
     }
 }
 
-/// Reads what is left of all pairs and hands it over; blocks while the flow is behind.
+/// Reads pairs that are left and hands them over; blocks while the flow is behind.
 ///
 /// # Errors
 /// When the source cannot be read. What was handed over stands.
@@ -83,52 +133,40 @@ pub fn read(
     context: &Context,
     direction: Direction,
     windows: &Arc<Windows>,
-    resumed: &[(PairId, Option<Range>)],
-    size: &Size,
-    hand: &Hand<'_>,
+    work: &Work,
+    out: &SyncSender<Result<Read>>,
     stop: &Stop,
 ) -> Result<()> {
     let mut scan = context.side(direction.source()).scan()?;
-    for (pair, last) in resumed {
-        if !context.pair(*pair).history.copies() {
-            continue;
-        }
+    while let Some((pair, last)) = work.next_pair() {
         let (mut after, mut ordinal) = match last {
             None => (None, 0),
-            Some(Range { through: None, .. }) => continue,
-            Some(range) => (range.through.clone(), range.ordinal + 1),
+            Some(range) => (range.through, range.ordinal + 1),
         };
         loop {
             if stop.asked() {
                 return Ok(());
             }
-            hand.given_back.try_iter().for_each(drop);
-            let began = context.clock.elapsed();
+            work.free();
             let window = windows.open();
             let most = Most {
-                rows: size.rows(),
+                rows: work.size.rows(),
                 bytes: BYTES_MAX,
             };
-            let mut chunk = scan.read(*pair, after.as_ref(), most, &window.received)?;
+            let mut chunk = scan.read(pair, after.as_ref(), most, &window.received)?;
             context.probe.at(Point::CHUNK_READ)?;
             let count = chunk.rows.len() as u64;
             let next = chunk.cut.take();
             let range = Range {
-                pair: *pair,
+                pair,
                 ordinal,
                 after,
                 through: next.clone(),
             };
             let rows = Prepared::map(context, direction, chunk, Carried::Range(range));
-            if hand.out.send(Ok(Read { window, rows })).is_err() {
+            let gone = out.send(Ok(Read { window, rows })).is_err();
+            if gone || work.pace(context, count, stop) {
                 return Ok(());
-            }
-            if let Some(limit) = context.limits.backfill_rows_per_s {
-                let due = Duration::from_micros(count * 1_000_000 / limit.max(1));
-                let spent = context.clock.elapsed().saturating_sub(began);
-                if stop.wait(due.saturating_sub(spent)) {
-                    return Ok(());
-                }
             }
             let Some(next) = next else { break };
             after = Some(next);

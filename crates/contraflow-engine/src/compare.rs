@@ -7,7 +7,7 @@
 //! narrowed: the keys of all other buckets are read again one set at a time, the mirror only after
 //! the flow has passed what the source showed. "Could not compare" is neither equal nor different.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,22 +32,15 @@ pub use finding::{Comparison, Finding, Kind};
 use walk::{nowhere, walk};
 
 mod finding;
+mod look;
 mod walk;
 
 /// Buckets of a pass: 6 MiB of digests for both sides, about 100 rows each at 5 million rows.
 const BUCKETS: usize = 1 << 16;
 /// Keys looked at in one go, before the size of rows is known.
 const KEYS_FIRST: usize = 200;
-/// The same at most and at least. Each look waits for the flow once: more keys at a time are what
-/// keeps up with busy writers.
-const KEYS_MAX: usize = 4_000;
-const KEYS_MIN: usize = 16;
-/// Bytes of rows looked at in one go, so that huge ones do not fill the memory.
-const KEYS_BYTES: u64 = 2 << 20;
 /// Passes over a pair before rows that nobody explains are unproven.
 const PASSES: u32 = 3;
-/// Looks at a key before it counts as one that never stands still.
-const LOOKS: u32 = 20;
 /// The pause between looks while a letter is about to be tried again.
 const LETTER_PAUSE: Duration = Duration::from_millis(10);
 /// How long one look waits for the flow.
@@ -210,59 +203,6 @@ impl<'c> Comparer<'c> {
         (!set.is_empty()).then_some(set)
     }
 
-    /// Looks at keys until each is equal, or differs while nothing moves. A key that was not found
-    /// at the authority and `must_be` there is unproven.
-    fn look_often(
-        &mut self,
-        pair: PairId,
-        keys: &[Key],
-        worker: &Worker,
-        must_be: impl Fn(&Key) -> bool,
-        result: &mut Comparison,
-    ) -> Result<()> {
-        let mut open: Vec<Key> = keys.to_vec();
-        result.narrowed += open.len() as u64;
-        let mut last: HashMap<Key, (Option<Row>, Kind)> = HashMap::new();
-        for look in 0..LOOKS {
-            let Some((seen, differ)) = self.look(pair, &open, worker)? else {
-                break;
-            };
-            if look == 0 {
-                let lost = open.iter().filter(|key| !seen.contains_key(*key));
-                for key in lost.filter(|key| must_be(key)) {
-                    let (key, kind) = (key.clone(), Kind::Unproven);
-                    result.find(Finding { pair, key, kind });
-                }
-            }
-            open.clear();
-            let waiting = self.waiting(pair, &differ)?;
-            let mut found = Vec::new();
-            for (key, kind) in differ {
-                let image = seen.get(&key).cloned();
-                let earlier = last.insert(key.clone(), (image.clone(), kind.clone()));
-                // The same source row, twice, and the flow had passed both: it really differs.
-                if !waiting.contains(&key) && earlier.is_some_and(|(row, _)| row == image) {
-                    found.push((key, kind));
-                } else {
-                    open.push(key);
-                }
-            }
-            self.report(pair, found, result)?;
-            if open.is_empty() {
-                return Ok(());
-            }
-            last.retain(|key, _| open.contains(key));
-        }
-        for key in open {
-            result.find(Finding {
-                pair,
-                key,
-                kind: Kind::Unproven,
-            });
-        }
-        Ok(())
-    }
-
     /// Puts what differs into the result, except for rows that were given up knowingly: exactly
     /// those that a letter names.
     fn report(&self, pair: PairId, found: Vec<(Key, Kind)>, result: &mut Comparison) -> Result<()> {
@@ -322,105 +262,6 @@ impl<'c> Comparer<'c> {
             }
         }
         Ok(())
-    }
-
-    /// One look at a set of keys: the source rows, and those keys that differ. `None` when the
-    /// flow did not get there in time.
-    fn look(&mut self, pair: PairId, keys: &[Key], worker: &Worker) -> Result<Option<Looked>> {
-        // What the feed has shown may be at the mirror already: the source must show it too.
-        let received = worker
-            .windows()
-            .map_or_else(nowhere, |windows| windows.received());
-        let ((seen, expected, unmappable), until) = self.read_source(pair, keys, &received)?;
-        if !worker.wait_applied(self.context, &until, LOOK_WAIT) {
-            return Ok(None);
-        }
-        let differ = self.against_mirror(pair, keys, &seen, &expected, unmappable)?;
-        Ok(Some((seen, differ)))
-    }
-
-    /// Rows of the source that show everything received, as the mirror should have them.
-    fn read_source(
-        &mut self,
-        pair: PairId,
-        keys: &[Key],
-        received: &Position,
-    ) -> Result<(Source, Position)> {
-        let chunk = self.source.get(pair, keys, received)?;
-        if let Some(each) = chunk.bytes.checked_div(chunk.rows.len() as u64) {
-            let fitting = usize::try_from(KEYS_BYTES / each.max(1)).unwrap_or(KEYS_MAX);
-            self.at_once = fitting.clamp(KEYS_MIN, KEYS_MAX);
-        }
-        let (mut seen, mut expected) = (HashMap::new(), HashMap::new());
-        let mut unmappable = Vec::new();
-        for (key, image) in chunk.rows {
-            seen.insert(key.clone(), image.row.clone());
-            let may_lack = self.may_lack(pair, self.direction.source(), Some(&image.row));
-            let mut out = Vec::with_capacity(1);
-            match flow::expected(self.context, self.direction, pair, image, &mut out) {
-                Ok(()) => {
-                    expected.insert(key, out);
-                }
-                // Nobody has tried to carry it; once somebody does, there is a letter.
-                Err(_) if may_lack => {}
-                Err(error) => unmappable.push((key, Kind::Unmappable(error.to_string()))),
-            }
-        }
-        Ok(((seen, expected, unmappable), chunk.until))
-    }
-
-    fn against_mirror(
-        &mut self,
-        pair: PairId,
-        keys: &[Key],
-        seen: &HashMap<Key, Row>,
-        expected: &HashMap<Key, Vec<(Key, Row)>>,
-        mut differ: Vec<(Key, Kind)>,
-    ) -> Result<Vec<(Key, Kind)>> {
-        let mut wanted: Vec<Key> = Vec::with_capacity(keys.len());
-        for key in keys {
-            match expected.get(key) {
-                Some(rows) => wanted.extend(rows.iter().map(|(key, _)| key.clone())),
-                None => wanted.extend(self.target_key(pair, key)),
-            }
-        }
-        let chunk = self.mirror.get(pair, &wanted, &nowhere())?;
-        let mut found: HashMap<Key, Row> = chunk
-            .rows
-            .into_iter()
-            .map(|(key, image)| (key, image.row))
-            .collect();
-        for key in keys {
-            match expected.get(key) {
-                Some(rows) => {
-                    for (target, row) in rows {
-                        match found.remove(target) {
-                            None if self.may_lack(pair, self.direction.source(), seen.get(key)) => {
-                            }
-                            None => differ.push((key.clone(), Kind::Missing)),
-                            Some(theirs) => {
-                                let fields = self.fields(pair, row, &theirs);
-                                if !fields.is_empty() {
-                                    differ.push((key.clone(), Kind::Different(fields)));
-                                }
-                            }
-                        }
-                    }
-                }
-                None if seen.contains_key(key) => {}
-                None => {
-                    let extra = self
-                        .target_key(pair, key)
-                        .and_then(|key| found.remove(&key));
-                    if extra.is_some()
-                        && !self.may_lack(pair, self.direction.target(), extra.as_ref())
-                    {
-                        differ.push((key.clone(), Kind::Extra));
-                    }
-                }
-            }
-        }
-        Ok(differ)
     }
 
     /// Names of the fields that differ. A field that the mapping leaves to the storage is not
@@ -573,13 +414,6 @@ impl<'c> Comparer<'c> {
         })
     }
 }
-
-type Source = (
-    HashMap<Key, Row>,
-    HashMap<Key, Vec<(Key, Row)>>,
-    Vec<(Key, Kind)>,
-);
-type Looked = (HashMap<Key, Row>, Vec<(Key, Kind)>);
 
 fn bucket_of(key: &Key) -> usize {
     (row_digest(&key.0) % BUCKETS as u128) as usize

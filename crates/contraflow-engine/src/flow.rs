@@ -267,8 +267,10 @@ impl Flow {
         let mut feed = source.feed()?;
         feed.open(&resume.position.map_or(Start::Earliest, Start::After))?;
         let applied = feed.received();
+        let batch = Size::default();
         if pace == Pace::Ahead {
-            feed = Box::new(Ahead::start(&format!("feed-{direction}"), feed)?);
+            let name = format!("feed-{direction}");
+            feed = Box::new(Ahead::start(&name, feed, events_max(&batch))?);
         }
         Ok(Flow {
             context: Arc::clone(context),
@@ -283,7 +285,7 @@ impl Flow {
             chunks: resume.chunks,
             totals: Totals::default(),
             held: Duration::ZERO,
-            batch: Size::default(),
+            batch,
             letters: Letters {
                 changed: true,
                 hope: true,
@@ -371,8 +373,7 @@ impl Flow {
 
     /// Receives and applies one batch. Says whether there was one.
     fn follow(&mut self) -> Result<bool> {
-        let fitting = usize::try_from(self.batch.rows()).unwrap_or(EVENTS_MAX);
-        let mut batch = self.feed.next(fitting.min(EVENTS_MAX))?;
+        let mut batch = self.feed.next(events_max(&self.batch))?;
         if batch.through == self.applied {
             return Ok(false);
         }
@@ -537,6 +538,11 @@ impl Flow {
         }
         Ok(any)
     }
+}
+
+/// How many events a batch of this size has at most.
+fn events_max(batch: &Size) -> usize {
+    usize::try_from(batch.rows()).map_or(EVENTS_MAX, |rows| rows.min(EVENTS_MAX))
 }
 
 /// The record that a row should have become at the target, for comparing.

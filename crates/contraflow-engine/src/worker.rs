@@ -5,18 +5,21 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use contraflow_core::end::Range;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Key, PairId, Record};
 use contraflow_core::side::Direction;
 
-use crate::backfill::{self, Read, Size};
+use crate::backfill::{self, Read, Size, Work};
 use crate::context::Context;
 use crate::flow::{Flow, Pace, Stepped, Totals};
 use crate::standby::Standby;
 use crate::tasks::{Stop, TaskSet};
 use crate::windows::Windows;
 
+/// Pairs that are read at the same time.
+const READERS: usize = 2;
 /// Ranges read ahead of the flow.
 const READ_AHEAD: usize = 2;
 /// How long an idle flow waits before it asks the feed again.
@@ -261,59 +264,55 @@ fn carry(
     Ok(())
 }
 
-/// The reader of history, while there is one.
+/// The readers of history, while there are any.
 struct Copy {
     reads: Option<Receiver<Result<Read>>>,
-    /// Rows that were carried go back to the reader, which allocated them: freeing the memory of
+    /// Rows that were carried go back to the readers, which allocated them: freeing the memory of
     /// another thread costs several times as much, and the flow is what everybody waits for.
     spent: Option<SyncSender<Vec<Record>>>,
     pairs_left: Vec<PairId>,
     /// Joined when dropped, after `reads`: a reader that waits to hand over is woken first.
-    _reader: TaskSet,
+    _readers: TaskSet,
 }
 
 impl Copy {
     fn start(context: &Arc<Context>, flow: &Flow, history: bool, size: &Arc<Size>) -> Result<Copy> {
-        let resumed = flow.resumed_chunks().to_vec();
-        let left = |(pair, last): &(PairId, Option<contraflow_core::end::Range>)| {
-            let done = last.as_ref().is_some_and(|range| range.through.is_none())
-                || !context.pair(*pair).history.copies();
-            (!done).then_some(*pair)
+        let is_left = |(pair, last): &(PairId, Option<Range>)| {
+            let done = last.as_ref().is_some_and(|range| range.through.is_none());
+            history && !done && context.pair(*pair).history.copies()
         };
-        let pairs_left: Vec<PairId> = if history {
-            resumed.iter().filter_map(left).collect()
-        } else {
-            Vec::new()
-        };
-        let mut reader = TaskSet::new(Stop::default());
+        let mut left = flow.resumed_chunks().to_vec();
+        left.retain(is_left);
+        let pairs_left: Vec<PairId> = left.iter().map(|(pair, _)| *pair).collect();
+        let mut readers = TaskSet::new(Stop::default());
         if pairs_left.is_empty() {
             return Ok(Copy {
                 reads: None,
                 spent: None,
                 pairs_left,
-                _reader: reader,
+                _readers: readers,
             });
         }
         let (out, reads) = sync_channel(READ_AHEAD);
         let (spent, given_back) = sync_channel(READ_AHEAD);
-        let (context, direction) = (Arc::clone(context), flow.direction());
-        let (windows, size) = (Arc::clone(flow.windows()), Arc::clone(size));
-        reader.spawn("backfill", move |stop| {
-            let hand = backfill::Hand {
-                out: &out,
-                given_back: &given_back,
-            };
-            let read = backfill::read(&context, direction, &windows, &resumed, &size, &hand, stop);
-            if let Err(error) = read {
-                // The flow may have ended already; then nobody needs to know.
-                drop(out.send(Err(error)));
-            }
-        })?;
+        let work = Arc::new(Work::new(left, Arc::clone(size), given_back));
+        for n in 1..=pairs_left.len().min(READERS) {
+            let (context, direction) = (Arc::clone(context), flow.direction());
+            let (windows, work) = (Arc::clone(flow.windows()), Arc::clone(&work));
+            let out = out.clone();
+            readers.spawn(&format!("backfill-{n}"), move |stop| {
+                let read = backfill::read(&context, direction, &windows, &work, &out, stop);
+                if let Err(error) = read {
+                    // The flow may have ended already; then nobody needs to know.
+                    drop(out.send(Err(error)));
+                }
+            })?;
+        }
         Ok(Copy {
             reads: Some(reads),
             spent: Some(spent),
             pairs_left,
-            _reader: reader,
+            _readers: readers,
         })
     }
 
@@ -346,7 +345,7 @@ impl Copy {
         }
     }
 
-    fn done(&mut self, range: &contraflow_core::end::Range) {
+    fn done(&mut self, range: &Range) {
         if range.through.is_none() {
             self.pairs_left.retain(|pair| *pair != range.pair);
         }

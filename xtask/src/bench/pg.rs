@@ -7,6 +7,7 @@ pub(super) mod follow;
 pub(super) mod memory;
 pub(super) mod overhead;
 
+mod barrier;
 mod people;
 mod programs;
 mod server;

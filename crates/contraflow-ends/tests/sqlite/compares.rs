@@ -1,23 +1,28 @@
 //! What a compare must never call equal, and what it must not count twice.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::Result;
 use contraflow_core::gate::Rule;
 use contraflow_core::lease::Epoch;
 use contraflow_core::probe::Silent;
+use contraflow_core::record::{Key, PairId};
 use contraflow_core::side::{Direction, Side};
+use contraflow_core::value::Value;
 use contraflow_engine::compare::{Comparer, Comparison};
-use contraflow_engine::context::Context;
+use contraflow_engine::context::{Bound, Context};
 use contraflow_engine::tasks::Stop;
 use contraflow_engine::turn::{self, Turn};
 use contraflow_engine::worker::Worker;
+use contraflow_testkit::mutant::Watched;
 
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::files::File;
-use super::load::{OPERATIONS, context, context_mapped, expanded, started, until};
+use super::load::{OPERATIONS, context, context_mapped, context_with, expanded, started, until};
 
 const OLD: &str = "create table people (id integer primary key, name text not null,
     tag text unique, n integer not null);
@@ -110,6 +115,47 @@ fn a_flow_that_was_started_anew_fails_the_turn() {
     assert!(drained.to_string().contains("anew"), "{drained}");
     let compared = turn.compare(&context, &worker).unwrap_err();
     assert!(compared.to_string().contains("anew"), "{compared}");
+}
+
+/// An end at which something happens after each read of rows.
+fn watched(bound: Bound, between: impl Fn() + Send + Sync + 'static) -> Bound {
+    let watched = Watched::new(bound.end, None, Arc::new(|_, _| None));
+    Bound {
+        end: Arc::new(watched.between(Arc::new(between))),
+        role: bound.role,
+    }
+}
+
+#[test]
+fn a_key_that_comes_and_goes_is_not_called_different() {
+    let (old, new) = (File::new(OLD), File::new(NEW));
+    let plain = context(&old, &new);
+    let worker = copied(&plain);
+    // Whenever the source is read it lacks the row, and whenever the mirror is read it has it.
+    let turns = |sql: &'static str, wanted: i64| {
+        let sides = Mutex::new([&old, &new].map(|file| Connection::open(&file.path).unwrap()));
+        move || {
+            let sides = sides.lock().unwrap();
+            sides[0].busy_timeout(Duration::from_secs(10)).unwrap();
+            sides[0].execute_batch(sql).unwrap();
+            let there = "select count(*) from contacts where id = 7";
+            let count = || sides[1].query_row(there, [], |row| row.get::<_, i64>(0));
+            while count().unwrap() != wanted {}
+        }
+    };
+    let mut looked = Arc::into_inner(context_with(&old, &new, Arc::new(Silent))).unwrap();
+    looked.old = watched(
+        looked.old,
+        turns("insert into people values (7, 'x', null, 7)", 1),
+    );
+    looked.new = watched(looked.new, turns("delete from people where id = 7", 0));
+    let mut comparer = Comparer::open(&looked, Direction::Forward).unwrap();
+    let mut result = Comparison::default();
+    let key = [Key(vec![Value::Int(7)])];
+    comparer
+        .keys(PairId(0), &key, &worker, &mut result)
+        .unwrap();
+    assert_eq!((result.diverged, result.unproven), (0, 1));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What the application loses: transactions per second of `pgbench` at the old end while history
-//! is copied and while it is followed, beside the same without us.
+//! is copied and while it is followed, beside the same without us. The application and its server
+//! have cores of their own, as on a machine of their own.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use super::barrier;
 use super::people::{OLD_TABLE, Reshape};
 use super::programs;
 use super::stage::{OLD, Stage};
@@ -24,18 +26,20 @@ struct Tps {
 
 /// Transactions per second.
 pub(in crate::bench) fn measure(plan: Plan) -> Result<Vec<Measure>> {
-    let stage = Stage::raise(Reshape::Rename)?;
+    let stage = Stage::raise_apart(Reshape::Rename)?;
     loosen(&stage)?;
     alone(&stage)?;
     let pairs = pairs(plan, || carried(&stage), || alone(&stage))?;
     ensure!(!pairs.is_empty(), "nothing was measured");
-    Ok(vec![
+    let mut measures = vec![
         figure("pg-overhead.tps", "tps", &pairs, |tps| {
             f64::midpoint(tps.copy, tps.follow)
         }),
         figure("pg-overhead.copy", "tps", &pairs, |tps| tps.copy),
         figure("pg-overhead.follow", "tps", &pairs, |tps| tps.follow),
-    ])
+    ];
+    measures.extend(barrier::measure(&stage, plan, || window(&stage).map(drop))?);
+    Ok(measures)
 }
 
 /// Leaves room in every page, as a table in use has it. Where updates fill a dense table, the

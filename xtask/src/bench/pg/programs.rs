@@ -149,7 +149,7 @@ pub(super) fn pgbench(stage: &Stage, clients: u32, time: Duration) -> Result<f64
             stage.rows()
         ),
     )?;
-    let mut command = program("pgbench");
+    let mut command = shell::on(stage.near(), program("pgbench").get_program());
     command.args(["-n", "-M", "prepared", "-j", "2"]);
     command.args(["-c", &clients.to_string()]);
     command.args(["-T", &time.as_secs().to_string()]);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use postgres::{Client, NoTls};
@@ -24,12 +24,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server in a folder of its own within this one.
-    pub(super) fn start(folder: &Path) -> Result<Server> {
+    /// Starts a server in a folder of its own within this one, on these cores.
+    pub(super) fn start(folder: &Path, cores: Option<&str>) -> Result<Server> {
+        fs::create_dir_all(folder)?;
         // The server runs as a user of its own, who must get in.
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
         let folder = folder.join("server");
-        let mut script = Command::new("bash")
+        let mut script = shell::on(cores, "bash")
             .arg(shell::root()?.join("scripts/postgres"))
             .arg(&folder)
             .arg(PORT)

@@ -41,6 +41,9 @@ pub(super) struct Copied {
 /// A server on which ours and the peer run in turns.
 pub(super) struct Stage {
     server: Server,
+    /// Where the new end lies, when it is not beside the old one.
+    far: Option<Server>,
+    cores: Cores,
     program: PathBuf,
     reshape: Reshape,
     rows: u64,
@@ -48,16 +51,45 @@ pub(super) struct Stage {
     folder: TempDir,
 }
 
+/// Cores of the application and the old end, and of the new end and our program.
+#[derive(Default)]
+struct Cores {
+    near: Option<String>,
+    far: Option<String>,
+}
+
 impl Stage {
     /// Starts the server, makes the old table and the change, and runs nothing yet.
     pub(super) fn raise(reshape: Reshape) -> Result<Stage> {
+        Stage::of(reshape, Cores::default())
+    }
+
+    /// The same, with the new end in a server of its own and our program beside that one: as on
+    /// two machines, of which the application and its server have one half of the cores each.
+    pub(super) fn raise_apart(reshape: Reshape) -> Result<Stage> {
+        let all = std::thread::available_parallelism()?.get();
+        ensure!(all > 1, "two machines need two cores");
+        let cores = Cores {
+            near: Some(format!("0-{}", all / 2 - 1)),
+            far: Some(format!("{}-{}", all / 2, all - 1)),
+        };
+        Stage::of(reshape, cores)
+    }
+
+    fn of(reshape: Reshape, cores: Cores) -> Result<Stage> {
         let rows = rows_or(ROWS)?;
         ensure!(rows > 1, "a table of one row measures nothing");
         let program = build()?;
         let folder = TempDir::with_prefix("contraflow-bench-")?;
-        let server = Server::start(folder.path())?;
+        let server = Server::start(&folder.path().join("near"), cores.near.as_deref())?;
+        let far = cores
+            .far
+            .as_deref()
+            .map(|far| Server::start(&folder.path().join("far"), Some(far)));
         let stage = Stage {
             server,
+            far: far.transpose()?,
+            cores,
             program,
             reshape,
             rows,
@@ -67,7 +99,7 @@ impl Stage {
         let version: String = admin.query_one("show server_version", &[])?.get(0);
         shell::note(&format!("PostgreSQL {version}, {rows} rows"));
         for database in [OLD, NEW, PEER] {
-            admin.batch_execute(&format!("create database {database}"))?;
+            stage.empty(database)?;
         }
         let mut old = stage.connect(OLD)?;
         old.batch_execute(&people::create(OLD_TABLE))?;
@@ -102,7 +134,8 @@ impl Stage {
 
     /// Starts our program on the change.
     pub(super) fn start(&self) -> Result<Run> {
-        Run::start(&self.program, self.folder(), CHANGE)
+        let cores = self.cores.far.as_deref();
+        Run::start_on(cores, &self.program, self.folder(), CHANGE)
     }
 
     /// Runs a verb of our program to its end.
@@ -120,7 +153,7 @@ impl Stage {
 
     /// Makes a database anew.
     pub(super) fn empty(&self, database: &str) -> Result<()> {
-        let mut admin = self.connect(ADMIN)?;
+        let mut admin = self.server_of(database).connect(ADMIN)?;
         admin.batch_execute(&format!("drop database if exists {database} with (force)"))?;
         admin.batch_execute(&format!("create database {database}"))?;
         Ok(())
@@ -128,16 +161,29 @@ impl Stage {
 
     /// Writes what earlier runs have left to write, so that nobody pays for another's pages.
     pub(super) fn settle(&self) -> Result<()> {
-        self.connect(ADMIN)?.batch_execute("checkpoint")?;
+        for server in std::iter::once(&self.server).chain(&self.far) {
+            server.connect(ADMIN)?.batch_execute("checkpoint")?;
+        }
         Ok(())
     }
 
     pub(super) fn url(&self, database: &str) -> String {
-        self.server.url(database)
+        self.server_of(database).url(database)
+    }
+
+    /// Where a database lies.
+    fn server_of(&self, database: &str) -> &Server {
+        let far = self.far.as_ref().filter(|_| database == NEW);
+        far.unwrap_or(&self.server)
+    }
+
+    /// Where the application runs.
+    pub(super) fn near(&self) -> Option<&str> {
+        self.cores.near.as_deref()
     }
 
     pub(super) fn connect(&self, database: &str) -> Result<Client> {
-        self.server.connect(database)
+        self.server_of(database).connect(database)
     }
 
     pub(super) fn folder(&self) -> &Path {

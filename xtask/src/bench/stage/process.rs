@@ -83,8 +83,18 @@ pub(in crate::bench) struct Run {
 impl Run {
     /// Starts the program in the folder of a change of this name.
     pub(in crate::bench) fn start(program: &Path, folder: &Path, change: &str) -> Result<Run> {
+        Run::start_on(None, program, folder, change)
+    }
+
+    /// The same on these cores.
+    pub(in crate::bench) fn start_on(
+        cores: Option<&str>,
+        program: &Path,
+        folder: &Path,
+        change: &str,
+    ) -> Result<Run> {
         let said = fs::File::create(folder.join("run.log"))?;
-        let child = Command::new(program)
+        let child = shell::on(cores, program)
             .arg("run")
             .current_dir(folder)
             .stdin(Stdio::null())
