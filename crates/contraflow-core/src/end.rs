@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::lease::{Epoch, LaneId, Lease, Standing};
 use crate::position::Position;
@@ -186,19 +187,63 @@ pub struct Chunk {
 
 /// Bulk reading in key order.
 pub trait Scan: Send {
-    /// Reads the rows that follow a key, or the first ones. `received` is what the feed had handed
-    /// out when the read was asked for: all of it is visible in the chunk (`since` is at or after
-    /// it).
+    /// Reads the first rows of a span. `received` is what the feed had handed out when the read was
+    /// asked for: all of it is visible in the chunk (`since` is at or after it).
     ///
     /// # Errors
     /// When the end cannot be reached. Never fewer rows than there are without a `cut`.
-    fn read(
+    fn read(&mut self, span: &Span, most: Most, received: &Position) -> Result<Chunk>;
+
+    /// The digest of the first rows of a span, by these fields in this order, computed where the
+    /// rows are. Two ends of one engine that answer give the same for the same rows, whatever the
+    /// fields are called, and have their keys in the same order. `None` when the end cannot say.
+    ///
+    /// # Errors
+    /// As for [`Scan::read`], with the same promise about what is visible.
+    fn digest(
         &mut self,
-        pair: PairId,
-        after: Option<&Key>,
-        most: Most,
+        span: &Span,
+        fields: &[usize],
+        rows: u64,
         received: &Position,
-    ) -> Result<Chunk>;
+    ) -> Result<Option<Summary>> {
+        let _: (&Span, &[usize], u64, &Position) = (span, fields, rows, received);
+        Ok(None)
+    }
+}
+
+/// Rows of a pair between two keys, in the end's own order of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The pair.
+    pub pair: PairId,
+    /// Starts after this key, or at the first one.
+    pub after: Option<Key>,
+    /// Ends with this key, or with the last one there is.
+    pub through: Option<Key>,
+}
+
+impl Span {
+    /// All rows of a pair.
+    #[must_use]
+    pub fn whole(pair: PairId) -> Span {
+        Span {
+            pair,
+            after: None,
+            through: None,
+        }
+    }
+}
+
+/// What an end says of rows without handing them out.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The key through which the rows reach when others of the span may follow.
+    pub cut: Option<Key>,
+    /// Their digest.
+    pub digest: Digest,
+    /// No event after here is visible in it.
+    pub until: Position,
 }
 
 /// How much one read takes at most: one row at least, however large.

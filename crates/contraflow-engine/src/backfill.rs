@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use contraflow_core::end::{Most, Range};
+use contraflow_core::end::{Most, Range, Span};
 use contraflow_core::error::Result;
 use contraflow_core::probe::Point;
 use contraflow_core::record::{PairId, Record};
@@ -153,14 +153,19 @@ pub fn read(
                 rows: work.size.rows(),
                 bytes: BYTES_MAX,
             };
-            let mut chunk = scan.read(pair, after.as_ref(), most, &window.received)?;
+            let span = Span {
+                pair,
+                after,
+                through: None,
+            };
+            let mut chunk = scan.read(&span, most, &window.received)?;
             context.probe.at(Point::CHUNK_READ)?;
             let count = chunk.rows.len() as u64;
             let next = chunk.cut.take();
             let range = Range {
                 pair,
                 ordinal,
-                after,
+                after: span.after,
                 through: next.clone(),
             };
             let rows = Prepared::map(context, direction, chunk, Carried::Range(range));

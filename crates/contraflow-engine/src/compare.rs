@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use contraflow_core::change::history::Reach;
 use contraflow_core::digest::{Digest, row_digest};
-use contraflow_core::end::{Lookup, Scan};
+use contraflow_core::end::{Lookup, Scan, Span};
 use contraflow_core::error::Result;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Key, PairId, Row};
@@ -29,10 +29,12 @@ use crate::worker::Worker;
 
 pub use finding::{Comparison, Finding, Kind};
 
+use spans::Spans;
 use walk::{nowhere, walk};
 
 mod finding;
 mod look;
+mod spans;
 mod walk;
 
 /// Buckets of a pass: 6 MiB of digests for both sides, about 100 rows each at 5 million rows.
@@ -135,12 +137,21 @@ impl<'c> Comparer<'c> {
         let mut ours = vec![Digest::default(); BUCKETS];
         let mut theirs = vec![Digest::default(); BUCKETS];
         let mut suspects = vec![false; BUCKETS];
-        let received = windows.received();
-        let read_to =
-            self.digest_source(pair, &received, &mut ours, &mut suspects, result, stop)?;
-        self.digest_mirror(pair, &mut theirs, stop)?;
-        if let Some(read_to) = read_to
-            && !worker.wait_applied(self.context, &read_to, LOOK_WAIT)
+        let mut spans = Spans::whole(pair);
+        if windows.touched_since(window).is_some() {
+            spans = self.differing(pair, &windows.received(), result, stop)?;
+        }
+        for [span, _] in &spans.differ {
+            let received = windows.received();
+            let read_to =
+                self.digest_source(span, &received, &mut ours, &mut suspects, result, stop)?;
+            spans.read_to = read_to.or(spans.read_to);
+        }
+        for [_, span] in &spans.differ {
+            self.digest_mirror(span, &mut theirs, stop)?;
+        }
+        if let Some(read_to) = &spans.read_to
+            && !worker.wait_applied(self.context, read_to, LOOK_WAIT)
         {
             result.unproven += 1;
             return Ok(true);
@@ -158,21 +169,30 @@ impl<'c> Comparer<'c> {
             None => {
                 explained = true;
                 suspects.fill(true);
+                spans = Spans::whole(pair);
             }
             Some(touched) => {
-                for (_, key) in touched.iter().filter(|(touched, _)| *touched == pair) {
+                let mine = touched.into_iter().filter(|(touched, _)| *touched == pair);
+                let mine: Vec<Key> = mine.map(|(_, key)| key).collect();
+                for key in &mine {
                     explained = true;
                     match self.target_key(pair, key) {
                         Some(key) => suspects[bucket_of(&key)] = true,
                         None => suspects.fill(true),
                     }
                 }
+                if !spans.is_whole() {
+                    // Those in spans that agree are found nowhere else.
+                    self.keys(pair, &mine, worker, result)?;
+                }
             }
         }
         if suspects.contains(&true) {
             let found = |result: &Comparison| result.diverged + result.unproven + result.given_up;
             let before = found(result);
-            self.narrow(pair, &suspects, worker, (windows, window), result, stop)?;
+            for span in &spans.differ {
+                self.narrow(span, &suspects, worker, (windows, window), result, stop)?;
+            }
             explained |= found(result) > before;
         }
         Ok(explained)
@@ -297,7 +317,7 @@ impl<'c> Comparer<'c> {
 
     fn digest_source(
         &mut self,
-        pair: PairId,
+        span: &Span,
         received: &Position,
         buckets: &mut [Digest],
         suspects: &mut [bool],
@@ -307,9 +327,10 @@ impl<'c> Comparer<'c> {
         let (context, direction) = (self.context, self.direction);
         let mut read_to = None;
         let mut out = Vec::with_capacity(1);
+        let pair = span.pair;
         let history = &context.pair(pair).history;
         let forward = direction.source() == Side::Old;
-        walk(self.source_scan.as_mut(), pair, received, stop, |chunk| {
+        walk(self.source_scan.as_mut(), span, received, stop, |chunk| {
             for (key, image) in chunk.rows {
                 // The few that the mirror has all the same make their bucket differ.
                 if forward && history.may_lack(&image.row) {
@@ -334,10 +355,10 @@ impl<'c> Comparer<'c> {
         Ok(read_to)
     }
 
-    fn digest_mirror(&mut self, pair: PairId, buckets: &mut [Digest], stop: &Stop) -> Result<()> {
-        let history = &self.context.pair(pair).history;
+    fn digest_mirror(&mut self, span: &Span, buckets: &mut [Digest], stop: &Stop) -> Result<()> {
+        let history = &self.context.pair(span.pair).history;
         let backward = self.direction.target() == Side::Old;
-        walk(self.mirror_scan.as_mut(), pair, &nowhere(), stop, |chunk| {
+        walk(self.mirror_scan.as_mut(), span, &nowhere(), stop, |chunk| {
             for (key, image) in chunk.rows {
                 if backward && history.may_lack(&image.row) {
                     continue;
@@ -351,18 +372,19 @@ impl<'c> Comparer<'c> {
     /// Looks at the keys of suspect buckets one set at a time, from both sides.
     fn narrow(
         &mut self,
-        pair: PairId,
+        [ours, theirs]: &[Span; 2],
         suspects: &[bool],
         worker: &Worker,
         (windows, window): (&Arc<Windows>, &Window),
         result: &mut Comparison,
         stop: &Stop,
     ) -> Result<()> {
+        let pair = ours.pair;
         let mapping = &self.context.pair(pair).mapping;
         let direction = self.direction;
         let suspect = |key: &Key| suspects[bucket_of(key)];
         let mut scan = self.context.side(direction.source()).scan()?;
-        walk(scan.as_mut(), pair, &windows.received(), stop, |chunk| {
+        walk(scan.as_mut(), ours, &windows.received(), stop, |chunk| {
             let mut keys: Vec<Key> = chunk.rows.into_iter().map(|(key, _)| key).collect();
             keys.retain(|key| {
                 mapping
@@ -380,7 +402,7 @@ impl<'c> Comparer<'c> {
             Ok(())
         })?;
         let mut scan = self.context.side(direction.target()).scan()?;
-        walk(scan.as_mut(), pair, &nowhere(), stop, |chunk| {
+        walk(scan.as_mut(), theirs, &nowhere(), stop, |chunk| {
             let mut keys = Vec::new();
             for (theirs, _) in chunk.rows {
                 if !suspect(&theirs) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Letter, Most, Start};
+use contraflow_core::end::{Letter, Most, Span, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
 use contraflow_core::lease::Epoch;
@@ -339,7 +339,7 @@ fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidenc
     let (mut broken, mut sample) = (0, 0);
     for pair in context.pair_ids() {
         let mut scan = context.side(direction.source()).scan()?;
-        let chunk = scan.read(pair, None, LAW_ROWS, &Position::new([]))?;
+        let chunk = scan.read(&Span::whole(pair), LAW_ROWS, &Position::new([]))?;
         let rows: Vec<Image> = chunk.rows.into_iter().map(|(_, image)| image).collect();
         sample += rows.len() as u64;
         let samples: [&[Image]; 2] = match direction {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contraflow_core::end::{
     Applied, Apply, Chunk, End, Feed, Guarantee, Inspected, Letter, Lookup, Most, Progress, Resume,
-    Role, Scan, Start, StoredLetter, Structure, Switch,
+    Role, Scan, Span, Start, StoredLetter, Structure, Summary, Switch,
 };
 use contraflow_core::error::Result;
 use contraflow_core::lease::{Epoch, LaneId, Lease};
@@ -257,16 +257,20 @@ impl<F> Reads<F> {
 }
 
 impl Scan for Reads<Box<dyn Scan>> {
-    fn read(
-        &mut self,
-        pair: PairId,
-        after: Option<&Key>,
-        most: Most,
-        received: &Position,
-    ) -> Result<Chunk> {
+    fn read(&mut self, span: &Span, most: Most, received: &Position) -> Result<Chunk> {
         Reads::read(self, received, |face, received| {
-            face.read(pair, after, most, received)
+            face.read(span, most, received)
         })
+    }
+
+    fn digest(
+        &mut self,
+        span: &Span,
+        fields: &[usize],
+        rows: u64,
+        received: &Position,
+    ) -> Result<Option<Summary>> {
+        self.face.digest(span, fields, rows, received)
     }
 }
 

@@ -301,6 +301,28 @@ impl Layout {
         })
     }
 
+    /// Whether keys have the same order in every database: theirs must not depend on a locale.
+    pub(super) fn orders_alike(&self) -> bool {
+        const FIXED: [&str; 10] = [
+            "smallint",
+            "integer",
+            "bigint",
+            "numeric",
+            "uuid",
+            "date",
+            "boolean",
+            "bytea",
+            "timestamp without time zone",
+            "timestamp with time zone",
+        ];
+        const BYTES: [&str; 2] = ["pg_catalog.\"C\"", "pg_catalog.\"POSIX\""];
+        let fixed = |column: &Column| {
+            let collation = column.collation.as_deref();
+            FIXED.contains(&column.base.as_str()) || collation.is_some_and(|it| BYTES.contains(&it))
+        };
+        self.key.iter().all(|&i| fixed(&self.columns[i]))
+    }
+
     /// A column's text as a value.
     pub(super) fn value(&self, place: usize, text: &str) -> contraflow_core::value::Value {
         super::codec::decode(text, &self.types[place], self.native[place])

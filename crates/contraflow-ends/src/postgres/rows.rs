@@ -140,7 +140,15 @@ pub(super) fn same_key(layout: &Layout) -> String {
     parts.join(" and ")
 }
 
-/// Parameters that are all texts.
+/// One text for each parameter.
+pub(super) fn scalars(texts: &[String]) -> Vec<&(dyn ToSql + Sync)> {
+    texts
+        .iter()
+        .map(|text| text as &(dyn ToSql + Sync))
+        .collect()
+}
+
+/// Parameters that are all arrays of texts.
 pub(super) fn params<'p>(texts: &'p [Vec<String>]) -> Vec<&'p (dyn ToSql + Sync)> {
     texts
         .iter()

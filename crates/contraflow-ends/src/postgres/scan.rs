@@ -6,16 +6,18 @@
 
 use std::collections::HashMap;
 
-use contraflow_core::end::{Chunk, Lookup, Most, Scan};
+use contraflow_core::digest::Digest;
+use contraflow_core::end::{Chunk, Lookup, Most, Scan, Span, Summary};
 use contraflow_core::error::Result;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Image, Key, PairId};
+use contraflow_core::value::Value;
 use postgres::Client;
 
 use super::catalog::Layout;
 use super::connection::failure;
 use super::place::{Place, parse_lsn};
-use super::wire::{Found, Purpose, Wire};
+use super::wire::{Found, Purpose, Wire, malformed};
 use super::{Context, bookkeeping, connection, rows, visible};
 
 /// By how much a page may grow beyond the one before it.
@@ -132,15 +134,9 @@ fn written(client: &mut Client) -> Result<Place> {
 }
 
 impl Scan for KeyScan {
-    fn read(
-        &mut self,
-        pair: PairId,
-        after: Option<&Key>,
-        most: Most,
-        received: &Position,
-    ) -> Result<Chunk> {
+    fn read(&mut self, span: &Span, most: Most, received: &Position) -> Result<Chunk> {
         let ((rows, bytes, cut), since, until) = self.between(received, |session, context| {
-            read(session, context, pair, after, most)
+            read(session, context, span, most)
         })?;
         Ok(Chunk {
             cut,
@@ -150,35 +146,101 @@ impl Scan for KeyScan {
             bytes,
         })
     }
+
+    fn digest(
+        &mut self,
+        span: &Span,
+        fields: &[usize],
+        rows: u64,
+        received: &Position,
+    ) -> Result<Option<Summary>> {
+        let (found, _, until) = self.between(received, |session, context| {
+            summarize(session, context, span, fields, rows)
+        })?;
+        Ok(found.map(|(digest, cut)| Summary { cut, digest, until }))
+    }
+}
+
+/// The digest of rows, and the key through which they reach when others may follow.
+fn summarize(
+    session: &mut Session,
+    context: &Context,
+    span: &Span,
+    fields: &[usize],
+    rows: u64,
+) -> Result<Option<(Digest, Option<Key>)>> {
+    let layout = session.layout(context, span.pair)?;
+    if !layout.orders_alike() {
+        return Ok(None);
+    }
+    let mut span = span.clone();
+    let cut = boundary(&mut session.client, &layout, &span, rows)?;
+    span.through = cut.clone().or(span.through);
+    let list: Vec<String> = fields.iter().map(|&i| layout.bare(i, "t.")).collect();
+    let sql = format!(
+        "select count(*), coalesce(sum(hashtextextended(r.r, 0)), 0)::text,
+           coalesce(bit_xor(hashtextextended(r.r, 1)), 0)
+         from (select row({})::text as r from {} t{}) r",
+        list.join(", "),
+        layout.name.quoted(),
+        bounds(&layout, &span),
+    );
+    let texts = bound_texts(&layout, &span);
+    let row = session.client.query_one(&sql, &rows::scalars(&texts));
+    let row = row.map_err(failure)?;
+    let sum: i128 = row.get::<_, &str>(1).parse().map_err(|_| malformed())?;
+    let digest = Digest {
+        count: u64::try_from(row.get::<_, i64>(0)).unwrap_or(0),
+        sum: sum.cast_unsigned(),
+        xor: u128::from(row.get::<_, i64>(2).cast_unsigned()),
+    };
+    Ok(Some((digest, cut)))
+}
+
+/// The key of the row so many rows into a span; `None` when it has fewer.
+fn boundary(client: &mut Client, layout: &Layout, span: &Span, rows: u64) -> Result<Option<Key>> {
+    let shown: Vec<String> = layout.key.iter().map(|&i| layout.shown(i, "t.")).collect();
+    let sql = format!(
+        "select {} from {} t{} order by {} limit 1 offset {}",
+        shown.join(", "),
+        layout.name.quoted(),
+        bounds(layout, span),
+        layout.key_list("t."),
+        rows.saturating_sub(1).min(LIMIT_MAX),
+    );
+    let texts = bound_texts(layout, span);
+    let found = client
+        .query_opt(&sql, &rows::scalars(&texts))
+        .map_err(failure)?;
+    Ok(found.map(|row| {
+        let value = |(n, &place): (usize, &usize)| {
+            let text: Option<&str> = row.get(n);
+            text.map_or(Value::Null, |text| layout.value(place, text))
+        };
+        Key(layout.key.iter().enumerate().map(value).collect())
+    }))
 }
 
 type Rows = (Vec<(Key, Image)>, u64, Option<Key>);
 
-fn read(
-    session: &mut Session,
-    context: &Context,
-    pair: PairId,
-    after: Option<&Key>,
-    most: Most,
-) -> Result<Rows> {
+fn read(session: &mut Session, context: &Context, span: &Span, most: Most) -> Result<Rows> {
+    let pair = span.pair;
     let layout = session.layout(context, pair)?;
     let beside = session.slot_from.is_some()
         && bookkeeping::has_complements(&mut session.client, &context.names, pair.0)?;
     let keys = layout.key_list("t.");
     let mut sql = rows::select(&layout, &context.names, pair.0, beside, Layout::bare);
-    if after.is_some() {
-        sql.push_str(&format!(" where ({keys}) > ({})", given(&layout)));
-    }
+    sql.push_str(&bounds(&layout, span));
     // One more than is taken: whether others follow.
     let limit = most.rows.saturating_add(1).min(LIMIT_MAX);
     sql.push_str(&format!(" order by {keys} limit {limit}"));
-    let texts = after.and_then(|key| rows::key_texts(&layout, key));
+    let texts = bound_texts(&layout, span);
     let mut page = Page::new(limit, most, session.weights.get(&pair).copied());
     let mut wire = match session.wire.take() {
         Some(wire) => wire,
         None => Wire::connect(&context.target, Purpose::Scan)?,
     };
-    wire.select(&sql, &texts.unwrap_or_default(), page.rows)?;
+    wire.select(&sql, &texts, page.rows)?;
     let (mut images, mut bytes, mut cut) = (Vec::new(), 0, None);
     loop {
         match wire.found()? {
@@ -259,11 +321,36 @@ impl Page {
     }
 }
 
-/// `($1::text)::type, ..` for the key.
-fn given(layout: &Layout) -> String {
-    let one = |(n, &place): (usize, &usize)| layout.read(place, &format!("${}::text", n + 1));
+/// ` where (key) > (..) and (key) <= (..)`, as far as the span has bounds.
+fn bounds(layout: &Layout, span: &Span) -> String {
+    let keys = layout.key_list("t.");
+    let mut sql = String::new();
+    let mut next = 1;
+    for (key, operator) in [(&span.after, ">"), (&span.through, "<=")] {
+        if key.is_some() {
+            let word = if next == 1 { "where" } else { "and" };
+            sql.push_str(&format!(
+                " {word} ({keys}) {operator} ({})",
+                given(layout, next)
+            ));
+            next += layout.key.len();
+        }
+    }
+    sql
+}
+
+/// `($n::text)::type, ..` for the key.
+fn given(layout: &Layout, first: usize) -> String {
+    let one = |(n, &place): (usize, &usize)| layout.read(place, &format!("${}::text", first + n));
     let all: Vec<String> = layout.key.iter().enumerate().map(one).collect();
     all.join(", ")
+}
+
+/// The texts that [`bounds`] asks for.
+fn bound_texts(layout: &Layout, span: &Span) -> Vec<String> {
+    let keys = [&span.after, &span.through].into_iter().flatten();
+    let texts = |key: &Key| rows::key_texts(layout, key).unwrap_or_default();
+    keys.flat_map(texts).collect()
 }
 
 impl Lookup for KeyScan {

@@ -3,7 +3,7 @@
 //! The journal's sequence and the rows come from one read transaction, so a chunk's `since` and
 //! `until` are the same exact position.
 
-use contraflow_core::end::{Chunk, Lookup, Most, Scan};
+use contraflow_core::end::{Chunk, Lookup, Most, Scan, Span};
 use contraflow_core::error::Result;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Complement, Image, Key, PairId};
@@ -51,15 +51,9 @@ impl KeyScan {
 }
 
 impl Scan for KeyScan {
-    fn read(
-        &mut self,
-        pair: PairId,
-        after: Option<&Key>,
-        most: Most,
-        _received: &Position,
-    ) -> Result<Chunk> {
+    fn read(&mut self, span: &Span, most: Most, _received: &Position) -> Result<Chunk> {
         let ((rows, bytes, cut), at) =
-            self.snapshot(|tx, context| read(tx, context, pair, after, most))?;
+            self.snapshot(|tx, context| read(tx, context, span, most))?;
         Ok(Chunk {
             cut,
             rows,
@@ -72,34 +66,37 @@ impl Scan for KeyScan {
 
 type Rows = (Vec<(Key, Image)>, u64, Option<Key>);
 
-fn read(
-    tx: &Transaction<'_>,
-    context: &Context,
-    pair: PairId,
-    after: Option<&Key>,
-    most: Most,
-) -> Result<Rows> {
+fn read(tx: &Transaction<'_>, context: &Context, span: &Span, most: Most) -> Result<Rows> {
+    let pair = span.pair;
     let table = context.role.table(pair);
     let keys = rows::key_list(table, "");
-    let bound = match after {
-        Some(_) => format!(
-            " where ({keys}) > ({})",
-            rows::marks(1, table.shape.key.len())
-        ),
-        None => String::new(),
-    };
+    let width = table.shape.key.len();
+    let mut bounds = Vec::new();
+    if span.after.is_some() {
+        bounds.push(format!("({keys}) > ({})", rows::marks(1, width)));
+    }
+    if span.through.is_some() {
+        bounds.push(format!("({keys}) <= ({})", rows::marks(1 + width, width)));
+    }
+    if bounds.is_empty() {
+        bounds.push("1".to_owned());
+    }
     let sql = format!(
-        "select {} from {}{bound} order by {keys}",
+        "select {} from {} where {} order by {keys}",
         rows::column_list(table, ""),
         quote(&table.name),
+        bounds.join(" and "),
     );
-    if after.is_none() && rows::has_null_keys(tx, table)? {
+    if span.after.is_none() && rows::has_null_keys(tx, table)? {
         return Err(feed::null_key(context, pair));
     }
     let beside = rows::has_complements(tx, &context.names, pair)?;
     let mut statement = tx.prepare_cached(&sql).map_err(failure)?;
-    if let Some(key) = after {
+    if let Some(key) = &span.after {
         rows::bind_key(&mut statement, 1, table, key)?;
+    }
+    if let Some(key) = &span.through {
+        rows::bind_key(&mut statement, 1 + width, table, key)?;
     }
     let mut found = statement.raw_query();
     let (mut images, mut bytes) = (Vec::new(), 0);

@@ -1,5 +1,6 @@
 //! Every type at its edges, through the copy and through the stream, byte by byte.
 
+use contraflow_core::end::Span;
 use contraflow_core::position::Position;
 use contraflow_core::side::Side;
 
@@ -52,7 +53,7 @@ fn the_corpus_survives_the_copy() {
     let new = Carried::new(TABLE, Side::New);
     let chunk = old
         .scan()
-        .read(PAIR, None, WHOLE, &Position::new([]))
+        .read(&Span::whole(PAIR), WHOLE, &Position::new([]))
         .unwrap();
     assert_eq!(new.load(chunk.rows), 0);
     assert_eq!(everything(&new), everything(&old));
@@ -67,7 +68,7 @@ fn the_corpus_survives_the_stream_and_shows_what_a_query_shows() {
     let streamed = events(feed.as_mut(), ROWS.len());
     let chunk = old
         .scan()
-        .read(PAIR, None, WHOLE, &feed.received())
+        .read(&Span::whole(PAIR), WHOLE, &feed.received())
         .unwrap();
     for (event, (key, image)) in streamed.iter().zip(&chunk.rows) {
         assert_eq!((&event.key, event.image.as_ref()), (key, Some(image)));
@@ -90,7 +91,7 @@ fn a_row_that_does_not_fit_is_a_letter_and_nothing_is_cut() {
     );
     let chunk = old
         .scan()
-        .read(PAIR, None, WHOLE, &Position::new([]))
+        .read(&Span::whole(PAIR), WHOLE, &Position::new([]))
         .unwrap();
     assert_eq!(new.load(chunk.rows), 1);
     let found = new.database.one("select count(*) || ' ' || max(v) from t");
@@ -108,7 +109,9 @@ fn a_range_meets_rows_of_the_feed_and_one_that_is_refused() {
     );
     let table = "create table t (id int primary key, v text)";
     let rows = || {
-        let chunk = old.scan().read(PAIR, None, WHOLE, &Position::new([]));
+        let chunk = old
+            .scan()
+            .read(&Span::whole(PAIR), WHOLE, &Position::new([]));
         chunk.unwrap().rows
     };
     for check in ["true", "id <> 19000"] {

@@ -117,16 +117,17 @@ impl Database {
     }
 }
 
-/// Databases with the table of the suite.
-pub(super) struct Databases;
-
-/// Everything compares byte by byte in the databases of the server.
-const TABLE: &str = "create table items (a bigint not null, b text not null, tag text unique,
-    n bigint not null, primary key (a, b))";
+/// Databases with the table of the suite, and the type of the text in its key. Everything compares
+/// byte by byte in the databases of the server.
+pub(super) struct Databases(pub(super) &'static str);
 
 impl Fixture for Databases {
     fn fresh(&self, _side: Side) -> Box<dyn Subject> {
-        Box::new(database(TABLE))
+        Box::new(database(&format!(
+            "create table items (a bigint not null, b {} not null, tag text unique,
+               n bigint not null, primary key (a, b))",
+            self.0
+        )))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use contraflow_core::end::{Chunk, Scan};
+use contraflow_core::end::{Chunk, Scan, Span};
 use contraflow_core::position::Position;
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
@@ -48,7 +48,7 @@ fn reader(mut scan: Box<dyn Scan>, received: &Position, tasks: &mut TaskSet) -> 
     let (out, read) = channel();
     let received = received.clone();
     let reads = move |_: &Stop| {
-        let chunk = scan.read(PAIR, None, WHOLE, &received).unwrap();
+        let chunk = scan.read(&Span::whole(PAIR), WHOLE, &received).unwrap();
         out.send(chunk).unwrap();
     };
     tasks.spawn("reader", reads).unwrap();
@@ -75,7 +75,9 @@ fn a_read_waits_for_what_the_log_has_shown() {
     let new = Value::Text("NEW".to_owned());
     assert_eq!(event.image.unwrap().row.0[1], new);
     // The negative control: the textbook's way carries the old row after the new one.
-    let naive = scan.read(PAIR, None, WHOLE, &Position::new([])).unwrap();
+    let naive = scan
+        .read(&Span::whole(PAIR), WHOLE, &Position::new([]))
+        .unwrap();
     assert_eq!(naive.rows[0].1.row.0[1], Value::Text("v0".to_owned()));
     let read = reader(scan, &feed.received(), &mut tasks);
     still_waits(&read, "it read at once");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::end::{
-    Apply, End, Feed, Most, Progress, Role, Start, Step, Structure, Switch, Table,
+    Apply, End, Feed, Most, Progress, Role, Span, Start, Step, Structure, Switch, Table,
 };
 use contraflow_core::error::{Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
@@ -267,7 +267,7 @@ fn a_pruned_journal_keeps_its_place() {
     again.open(&Start::After(batch.through.clone())).unwrap();
     assert_eq!(again.head().unwrap(), (batch.through.clone(), 0));
     let mut scan = old.end().scan(&old.role).unwrap();
-    let chunk = scan.read(PAIR, None, MOST, &batch.through).unwrap();
+    let chunk = scan.read(&Span::whole(PAIR), MOST, &batch.through).unwrap();
     assert_eq!(
         (chunk.since, chunk.until),
         (batch.through.clone(), batch.through)
@@ -414,7 +414,7 @@ fn a_shape_that_changes_mid_flight_holds() {
             );
         };
         held(feed.next(10).unwrap_err());
-        held(scan.read(PAIR, None, MOST, &place(0)).unwrap_err());
+        held(scan.read(&Span::whole(PAIR), MOST, &place(0)).unwrap_err());
         let mut apply = new.apply();
         let (mut lease, _) = apply.claim(LaneId(0), Direction::Forward).unwrap();
         new.run(alteration);

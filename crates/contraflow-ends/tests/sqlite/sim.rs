@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use contraflow_core::end::{End, Most, Role, Table};
+use contraflow_core::end::{End, Most, Role, Span, Table};
 use contraflow_core::lease::LaneId;
 use contraflow_core::position::Position;
 use contraflow_core::probe::{Probe, Silent};
@@ -93,7 +93,7 @@ impl Store for Stored {
             return self.file().plain_rows(table, &self.shape);
         }
         let mut scan = end.scan(&role).unwrap();
-        scan.read(PairId(0), None, most, &Position::new([]))
+        scan.read(&Span::whole(PairId(0)), most, &Position::new([]))
             .unwrap()
             .rows
     }

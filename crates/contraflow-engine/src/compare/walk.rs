@@ -1,9 +1,8 @@
-//! Reading a whole pair, range by range.
+//! Reading rows range by range.
 
-use contraflow_core::end::{Chunk, Most, Scan};
+use contraflow_core::end::{Chunk, Most, Scan, Span};
 use contraflow_core::error::Result;
 use contraflow_core::position::Position;
-use contraflow_core::record::PairId;
 
 use crate::tasks::Stop;
 
@@ -18,28 +17,30 @@ pub(super) fn nowhere() -> Position {
     Position::new([])
 }
 
-/// Reads a whole pair in ranges, each of which shows everything received.
+/// Reads a span in ranges, each of which shows everything received.
 pub(super) fn walk(
     scan: &mut dyn Scan,
-    pair: PairId,
+    span: &Span,
     received: &Position,
     stop: &Stop,
     mut each: impl FnMut(Chunk) -> Result<()>,
 ) -> Result<()> {
-    let mut after = None;
+    let mut rest = span.clone();
     loop {
         if stop.asked() {
             return Err(stopped());
         }
-        let mut chunk = scan.read(pair, after.as_ref(), MOST, received)?;
+        let mut chunk = scan.read(&rest, MOST, received)?;
         let next = chunk.cut.take();
         each(chunk)?;
-        let Some(next) = next else { return Ok(()) };
-        after = Some(next);
+        if next.is_none() {
+            return Ok(());
+        }
+        rest.after = next;
     }
 }
 
-fn stopped() -> contraflow_core::error::Error {
+pub(super) fn stopped() -> contraflow_core::error::Error {
     contraflow_core::error::Error::new(
         contraflow_core::error::Kind::Transient,
         contraflow_core::code::Code::COMPARE_UNPROVEN,

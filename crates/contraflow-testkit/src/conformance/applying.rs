@@ -1,7 +1,7 @@
 //! What the only writer of rows promises.
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Apply, Letter, Progress, Range};
+use contraflow_core::end::{Apply, Letter, Progress, Range, Span};
 use contraflow_core::error::Kind;
 use contraflow_core::lease::{LaneId, Lease};
 use contraflow_core::position::Position;
@@ -415,7 +415,7 @@ fn complements(fixture: &dyn Fixture) {
     assert_eq!(note(1), Some(Vec::new()), "deleted with its row");
     let mut scan = trial.scan();
     let chunk = scan
-        .read(PAIR, None, WHOLE, &Position::new([]))
+        .read(&Span::whole(PAIR), WHOLE, &Position::new([]))
         .expect("a chunk");
     let notes: Vec<_> = chunk
         .rows

@@ -1,6 +1,7 @@
 //! What scans and lookups promise.
 
-use contraflow_core::end::{Most, Scan};
+use contraflow_core::digest::Digest;
+use contraflow_core::end::{Most, Scan, Span};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Key, Row};
 use contraflow_core::side::Side;
@@ -11,6 +12,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("ranges_tile_the_keys", tile),
     ("ranges_of_an_empty_table_end_at_once", empty),
     ("a_range_that_is_too_large_says_where_it_was_cut", cut),
+    ("digests_tile_the_keys_and_tell_rows_apart", digests),
     ("a_read_shows_everything_received", shows_received),
     ("a_read_shows_nothing_after_until", nothing_after_until),
     ("a_lookup_leaves_out_what_is_not_there", lookup),
@@ -34,10 +36,10 @@ fn nowhere() -> Position {
 
 /// Walks the whole table and says what the ranges hold, and how many there are.
 fn walk(scan: &mut dyn Scan, rows: u64, bytes: u64, at: &Position) -> (Vec<(Key, Row)>, u64) {
-    let (mut found, mut after, mut ranges) = (Vec::new(), None, 0);
+    let (mut found, mut span, mut ranges) = (Vec::new(), Span::whole(PAIR), 0);
     let most = Most { rows, bytes };
     loop {
-        let chunk = scan.read(PAIR, after.as_ref(), most, at).expect("a chunk");
+        let chunk = scan.read(&span, most, at).expect("a chunk");
         assert!(
             chunk.rows.len() as u64 <= rows,
             "no more than was asked for"
@@ -45,10 +47,10 @@ fn walk(scan: &mut dyn Scan, rows: u64, bytes: u64, at: &Position) -> (Vec<(Key,
         found.extend(chunk.rows.into_iter().map(|(key, image)| (key, image.row)));
         ranges += 1;
         assert!(ranges < 1_000, "the ranges never end");
-        let Some(next) = chunk.cut else {
+        if chunk.cut.is_none() {
             return (found, ranges);
-        };
-        after = Some(next);
+        }
+        span.after = chunk.cut;
     }
 }
 
@@ -107,11 +109,56 @@ fn cut(fixture: &dyn Fixture) {
         rows: 1_000,
         bytes: 1,
     };
-    let chunk = scan.read(PAIR, None, most, &received).expect("a chunk");
+    let chunk = scan
+        .read(&Span::whole(PAIR), most, &received)
+        .expect("a chunk");
     assert_eq!(chunk.rows.len(), 1, "one row at least, however large");
     assert_eq!(chunk.cut.as_ref(), Some(&chunk.rows[0].0));
     let (found, _) = walk(scan.as_mut(), 1_000, 1, &received);
     assert_eq!(found.len(), rows.len());
+}
+
+/// The digests of a table in spans of so many rows; `None` where the end has none.
+fn summaries(
+    scan: &mut dyn Scan,
+    fields: &[usize],
+    rows: u64,
+    at: &Position,
+) -> Option<Vec<Digest>> {
+    let (mut found, mut span) = (Vec::new(), Span::whole(PAIR));
+    loop {
+        let summary = scan.digest(&span, fields, rows, at).expect("a digest")?;
+        found.push(summary.digest);
+        if summary.cut.is_none() {
+            return Some(found);
+        }
+        span.after = summary.cut;
+        assert!(found.len() < 1_000, "the spans never end");
+    }
+}
+
+fn digests(fixture: &dyn Fixture) {
+    let (trial, rows, received) = filled(fixture);
+    let mut scan = trial.scan();
+    let all = [0, 1, 2, 3];
+    let Some(before) = summaries(scan.as_mut(), &all, 10, &received) else {
+        return;
+    };
+    let count = |digests: &[Digest]| digests.iter().map(|digest| digest.count).sum::<u64>();
+    assert_eq!(count(&before), rows.len() as u64, "every row once");
+    assert_eq!(
+        summaries(scan.as_mut(), &all, 10, &received),
+        Some(before.clone())
+    );
+    let other_order = summaries(scan.as_mut(), &[3, 1, 2, 0], 10, &received).expect("as before");
+    assert_ne!(other_order, before, "the order of the fields counts");
+    trial.write(&[Write::Update(key(3, "z"), row(3, "z", None, 2))]);
+    let mut feed = trial.feed();
+    drained(feed.as_mut(), 1_000);
+    let after = summaries(scan.as_mut(), &all, 10, &feed.received()).expect("as before");
+    assert_eq!(count(&after), rows.len() as u64);
+    let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+    assert_eq!(changed, 1, "one value of one row");
 }
 
 fn shows_received(fixture: &dyn Fixture) {
@@ -121,7 +168,9 @@ fn shows_received(fixture: &dyn Fixture) {
         trial.write(&[Write::Insert(row(n, "x", None, n))]);
         drained(feed.as_mut(), 100);
         let received = feed.received();
-        let chunk = scan.read(PAIR, None, WHOLE, &received).expect("a chunk");
+        let chunk = scan
+            .read(&Span::whole(PAIR), WHOLE, &received)
+            .expect("a chunk");
         assert_eq!(
             chunk.rows.len() as i64,
             n + 1,
@@ -140,7 +189,9 @@ fn nothing_after_until(fixture: &dyn Fixture) {
     let (mut feed, mut scan) = (trial.feed(), trial.scan());
     for n in 0..5 {
         trial.write(&[Write::Insert(row(n, "x", None, n))]);
-        let chunk = scan.read(PAIR, None, WHOLE, &nowhere()).expect("a chunk");
+        let chunk = scan
+            .read(&Span::whole(PAIR), WHOLE, &nowhere())
+            .expect("a chunk");
         let shown: Vec<Key> = chunk.rows.into_iter().map(|(key, _)| key).collect();
         for batch in drained(feed.as_mut(), 100) {
             for event in batch.events {

@@ -1,10 +1,12 @@
 //! Reads: what is visible, after a barrier for what was received.
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Chunk, Lookup, Most, Scan};
+use contraflow_core::digest::{Digest, row_digest};
+use contraflow_core::end::{Chunk, Lookup, Most, Scan, Span, Summary};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::position::Position;
-use contraflow_core::record::{Key, PairId};
+use contraflow_core::record::{Image, Key, PairId};
+use contraflow_core::value::Value;
 
 use super::order::Order;
 use super::state::{State, Table};
@@ -26,21 +28,18 @@ impl Reader {
 }
 
 impl Scan for Reader {
-    fn read(
-        &mut self,
-        pair: PairId,
-        after: Option<&Key>,
-        most: Most,
-        received: &Position,
-    ) -> Result<Chunk> {
+    fn read(&mut self, span: &Span, most: Most, received: &Position) -> Result<Chunk> {
         let mut state = self.0.memory.lock();
         state.reveal_through(sequence(received));
         let (since, until) = state.visible_span();
-        let table = self.table(&state, pair)?;
-        let after = after.map(|key| Order::of(&key.0));
+        let table = self.table(&state, span.pair)?;
+        let bound = |key: &Option<Key>| key.as_ref().map(|key| Order::of(&key.0));
+        let (after, through) = (bound(&span.after), bound(&span.through));
         let (mut rows, mut bytes, mut cut) = (Vec::new(), 0, None);
         for (order, image) in &table.visible {
-            if after.as_ref().is_some_and(|after| order <= after) {
+            if after.as_ref().is_some_and(|after| order <= after)
+                || through.as_ref().is_some_and(|through| order > through)
+            {
                 continue;
             }
             let size = image.row.0.len() as u64 * VALUE_BYTES;
@@ -59,6 +58,27 @@ impl Scan for Reader {
             until: position(until),
             bytes,
         })
+    }
+
+    fn digest(
+        &mut self,
+        span: &Span,
+        fields: &[usize],
+        rows: u64,
+        received: &Position,
+    ) -> Result<Option<Summary>> {
+        let most = Most {
+            rows,
+            bytes: u64::MAX,
+        };
+        let chunk = self.read(span, most, received)?;
+        let mut digest = Digest::default();
+        for (_, Image { row, .. }) in &chunk.rows {
+            let values: Vec<Value> = fields.iter().map(|&i| row.0[i].clone()).collect();
+            digest.add(row_digest(&values));
+        }
+        let (cut, until) = (chunk.cut, chunk.until);
+        Ok(Some(Summary { cut, digest, until }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Chunk, Most, Range, Start};
+use contraflow_core::end::{Chunk, Most, Range, Span, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Ownership, ownership};
 use contraflow_core::position::Position;
@@ -150,12 +150,15 @@ impl Process {
             rows,
             bytes: BYTES_MAX,
         };
-        let after = self.cursor.after.clone();
-        let mut chunk = scan.read(PAIR, after.as_ref(), most, &window.received)?;
+        let span = Span {
+            after: self.cursor.after.clone(),
+            ..Span::whole(PAIR)
+        };
+        let mut chunk = scan.read(&span, most, &window.received)?;
         let range = Range {
             pair: PAIR,
             ordinal: self.cursor.ordinal,
-            after,
+            after: span.after,
             through: chunk.cut.take(),
         };
         self.cursor.go_on(&range);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use contraflow_core::end::Most;
+use contraflow_core::end::{Most, Span};
 use contraflow_core::error::Problem;
 use contraflow_core::mapping::{LawReport, check_laws};
 use contraflow_core::position::Position;
@@ -111,7 +111,7 @@ fn real_rows(session: &Session, side: Side, pair: contraflow_core::record::PairI
             return Ok(Vec::new());
         }
         let mut scan = bound.scan()?;
-        let chunk = scan.read(pair, None, MOST, &Position::new([]))?;
+        let chunk = scan.read(&Span::whole(pair), MOST, &Position::new([]))?;
         contraflow_core::error::Result::Ok(chunk.rows.into_iter().map(|(_, row)| row).collect())
     };
     read().unwrap_or_default()

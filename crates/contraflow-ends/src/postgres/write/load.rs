@@ -11,7 +11,7 @@ use contraflow_core::record::{Change, Record};
 use contraflow_core::value::Value;
 use std::io::Write as _;
 
-use super::{Ready, TableWriter, failure, quote, refused};
+use super::{Ready, TableWriter, failure, quote, refused, rows};
 
 /// Bytes that are handed to the connection at a time.
 const BUFFER: usize = 64 << 10;
@@ -125,11 +125,8 @@ impl TableWriter<'_, '_> {
             ready.len(),
         );
         let bounds = [self.key_of(first), self.key_of(last)].concat();
-        let params: Vec<&(dyn postgres::types::ToSql + Sync)> = bounds
-            .iter()
-            .map(|text| text as &(dyn postgres::types::ToSql + Sync))
-            .collect();
-        let found = self.tx.query(&sql, &params).map_err(failure)?;
+        let found = self.tx.query(&sql, &rows::scalars(&bounds));
+        let found = found.map_err(failure)?;
         let key = |row: &postgres::Row| (0..width).map(|n| row.get(n)).collect();
         Ok(found.iter().map(key).collect())
     }
