@@ -19,7 +19,9 @@ fn postgres_passes_the_suite() {
 #[test]
 fn keys_in_the_order_of_their_bytes_pass_the_suite_of_reads() {
     let of_reads = |(name, _): &conformance::Check| {
-        ["read", "range", "lookup", "digests"].iter().any(|word| name.contains(word))
+        ["read", "range", "lookup", "digests"]
+            .iter()
+            .any(|word| name.contains(word))
     };
     for (_, check) in conformance::checks().into_iter().filter(of_reads) {
         check(&Databases("text collate \"C\""));

@@ -73,8 +73,11 @@ impl Ahead {
         let mut tasks = TaskSet::new(Stop::default());
         tasks.spawn(name, move |stop| {
             if let Err(error) = reader.read(stop) {
+                // Whoever waits for an answer gets none from here on, and then makes room.
+                let Reader { out, asked, .. } = reader;
+                drop(asked);
                 // Behind what was received before it. The flow may be gone.
-                drop(reader.out.send(Err(error)));
+                drop(out.send(Err(error)));
             }
         })?;
         Ok(Ahead {
@@ -210,3 +213,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,13 +174,8 @@ impl<'c> Comparer<'c> {
             Some(touched) => {
                 let mine = touched.into_iter().filter(|(touched, _)| *touched == pair);
                 let mine: Vec<Key> = mine.map(|(_, key)| key).collect();
-                for key in &mine {
-                    explained = true;
-                    match self.target_key(pair, key) {
-                        Some(key) => suspects[bucket_of(&key)] = true,
-                        None => suspects.fill(true),
-                    }
-                }
+                explained |= !mine.is_empty();
+                self.suspect(pair, &mine, &mut suspects);
                 if !spans.is_whole() {
                     // Those in spans that agree are found nowhere else.
                     self.keys(pair, &mine, worker, result)?;
@@ -196,6 +191,16 @@ impl<'c> Comparer<'c> {
             explained |= found(result) > before;
         }
         Ok(explained)
+    }
+
+    /// The buckets of keys in the authority's form are not proven equal by their digests.
+    fn suspect(&self, pair: PairId, keys: &[Key], suspects: &mut [bool]) {
+        for key in keys {
+            match self.target_key(pair, key) {
+                Some(key) => suspects[bucket_of(&key)] = true,
+                None => suspects.fill(true),
+            }
+        }
     }
 
     /// Compares single keys, in the authority's form.
