@@ -2,6 +2,7 @@
 
 mod carried;
 mod corpus;
+mod cut;
 mod held;
 mod server;
 mod visibility;

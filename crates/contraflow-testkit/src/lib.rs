@@ -7,6 +7,7 @@
 //! * [`trap`]: a probe that cuts a run off at its n-th named point.
 //! * [`memory`]: an end in memory, with separate durable and visible instants.
 //! * [`server`]: a PostgreSQL of the tests' own.
+//! * [`proxy`]: a network before it that fails when a test says so.
 //! * [`mapping`]: mappings from a few lines of text.
 //! * [`conformance`]: the promises of [`contraflow_core::end`], one named check each.
 //! * [`mutant`]: ends that break one rule each; a test that does not notice is no test.
@@ -16,6 +17,8 @@ pub mod chance;
 pub mod clock;
 pub mod trap;
 
+#[cfg(unix)]
+pub mod proxy;
 pub mod server;
 
 pub mod mapping;

@@ -18,12 +18,22 @@ impl Postgres {
     /// When it does not start; the script has said why on stderr.
     #[must_use]
     pub fn start(folder: &Path) -> Postgres {
+        Postgres::start_with(folder, &[])
+    }
+
+    /// The same with settings of its own, `name=value` each.
+    ///
+    /// # Panics
+    /// When it does not start; the script has said why on stderr.
+    #[must_use]
+    pub fn start_with(folder: &Path, settings: &[&str]) -> Postgres {
         open_to_all(folder);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
         let folder = folder.join("server");
         let mut child = Command::new(script)
             .arg(&folder)
             .args(["5432", "fsync=off", "listen_addresses="])
+            .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -39,6 +49,12 @@ impl Postgres {
             folder,
             _script: child,
         }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
     }
 
     /// How to connect to a database of it.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use contraflow_core::end::{Apply, End, Feed, Most, Progress, Range, Role, Scan, Start, Switch};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
 use contraflow_core::position::Position;
-use contraflow_core::record::{Change, Event, Image, Key, PairId, Record};
+use contraflow_core::record::{Change, Event, Image, Key, PairId, Record, Row};
 use contraflow_core::side::{Direction, Side};
+use contraflow_core::value::Value;
 use contraflow_testkit::conformance::Subject;
 
 use crate::one_table::one_table;
@@ -32,7 +33,7 @@ const LOOKS: u32 = 20_000;
 pub(super) struct Carried {
     pub(super) database: Database,
     pub(super) end: Arc<dyn End>,
-    role: Arc<Role>,
+    pub(super) role: Arc<Role>,
 }
 
 impl Carried {
@@ -119,6 +120,21 @@ impl Carried {
         let records: Vec<Record> = rows.into_iter().map(record).collect();
         let applied = apply.apply(&records, &[], progress, &mut lease).unwrap();
         applied.letters
+    }
+}
+
+/// A row of a table whose columns are a number, its key, and a text.
+pub(super) fn put(id: i64, text: &str) -> Record {
+    let key = Key(vec![Value::Int(id)]);
+    let row = Row(vec![Value::Int(id), Value::Text(text.to_owned())]);
+    Record {
+        pair: PAIR,
+        source_key: key.clone(),
+        key,
+        change: Change::Put(Image {
+            row,
+            ..Image::default()
+        }),
     }
 }
 

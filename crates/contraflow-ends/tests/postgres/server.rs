@@ -1,5 +1,6 @@
 //! A server for all tests of this binary, and a database of its own for each.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,6 +13,7 @@ use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 use contraflow_ends::postgres::Postgres;
 use contraflow_testkit::conformance::{Fixture, Refused, Subject, Write};
+use contraflow_testkit::proxy::Proxy;
 use contraflow_testkit::server;
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
@@ -28,8 +30,13 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn start() -> Server {
+        Server::start_with(&[])
+    }
+
+    /// A server with settings of its own.
+    pub(super) fn start_with(settings: &[&str]) -> Server {
         let folder = tempfile::Builder::new().prefix("cf-pg-").tempdir().unwrap();
-        let server = server::Postgres::start(folder.path());
+        let server = server::Postgres::start_with(folder.path(), settings);
         Server {
             _folder: folder,
             server,
@@ -49,6 +56,8 @@ impl Server {
         let clock = Arc::new(Real::start());
         let end = Arc::new(Postgres::new(&url, clock, Arc::new(Silent)));
         Database {
+            socket: self.server.socket(),
+            name,
             url,
             end,
             app: Mutex::new(app),
@@ -88,6 +97,8 @@ impl Clock for Real {
 
 /// A database and its application.
 pub(super) struct Database {
+    socket: PathBuf,
+    name: String,
     url: String,
     end: Arc<Postgres>,
     app: Mutex<Client>,
@@ -103,6 +114,20 @@ impl Database {
     pub(super) fn again(&self) -> Arc<Postgres> {
         let clock = Arc::new(Real::start());
         Arc::new(Postgres::new(&self.url, clock, Arc::new(Silent)))
+    }
+
+    /// A network before the server, and an end that reaches the database through it and waits for
+    /// a second where others wait for half a minute.
+    pub(super) fn afar(&self) -> (Proxy, Arc<Postgres>) {
+        let proxy = Proxy::before(&self.socket);
+        let (port, name) = (proxy.port(), &self.name);
+        let url =
+            format!("host=127.0.0.1 port={port} user=postgres dbname={name} tcp_user_timeout=1");
+        let clock = Arc::new(Real::start());
+        (
+            proxy,
+            Arc::new(Postgres::new(&url, clock, Arc::new(Silent))),
+        )
     }
 
     /// Runs a script as the application.
