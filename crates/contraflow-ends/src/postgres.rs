@@ -8,6 +8,7 @@
 mod names;
 
 mod connection;
+mod patience;
 mod pgoutput;
 mod place;
 mod visible;

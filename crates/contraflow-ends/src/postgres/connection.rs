@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
+use postgres::Client;
 use postgres::config::Host;
-use postgres::{Client, Config, NoTls};
+use tokio_postgres::Config;
+
+use super::patience;
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// After so long without an answer to what was sent, a connection counts as lost: a firewall that
-/// swallows packets must not stop a change for hours.
+/// After so long without a word from a server that owes one, it is asked whether it is there at
+/// all, unless the URL says otherwise (`tcp_user_timeout`): a firewall that swallows packets must
+/// not stop a change for hours.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Settings that decide how values are spelled. The feed and every query use the same.
@@ -47,9 +51,17 @@ impl Target {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        config.tcp_user_timeout(SILENCE_MAX);
-        config.keepalives_idle(SILENCE_MAX);
+        let said = config.get_tcp_user_timeout().copied();
+        let silence_max = said.filter(|said| !said.is_zero()).unwrap_or(SILENCE_MAX);
+        config.tcp_user_timeout(silence_max);
+        config.keepalives_idle(silence_max);
         Target(Some(config))
+    }
+
+    /// How long a server may owe an answer before anybody looks into it.
+    pub(super) fn silence_max(&self) -> Duration {
+        let said = self.0.as_ref().and_then(Config::get_tcp_user_timeout);
+        said.copied().unwrap_or(SILENCE_MAX)
     }
 
     /// What the driver takes.
@@ -89,9 +101,9 @@ impl Target {
 pub(super) fn connect(target: &Target) -> Result<Client> {
     let mut config = target.config()?.clone();
     let own = config.get_options().unwrap_or_default().to_owned();
-    config.options(&format!("{own} {SPELLING} {SESSION}"));
+    config.options(format!("{own} {SPELLING} {SESSION}"));
     config.application_name("contraflow");
-    config.connect(NoTls).map_err(failure)
+    patience::connect(&config, target.silence_max()).map_err(failure)
 }
 
 /// Translates a failure of PostgreSQL into what the operator does about it.

@@ -34,8 +34,9 @@ const WAIT: Duration = Duration::from_millis(1);
 const WAIT_INSIDE: Duration = Duration::from_millis(500);
 /// How often the server is told where we are, well within its `wal_sender_timeout`.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// How long an answer is waited for.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// An answer is waited for so many times as long as elsewhere: a server that decodes a large
+/// transaction has no time to answer.
+const SILENCES_MAX: u32 = 2;
 /// How often an idle feed asks how far the server has looked.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 /// A log in which nothing concerns us is passed over after so long or so much of it, so that the
@@ -155,9 +156,10 @@ impl LogFeed {
     /// be gone without either side knowing.
     fn is_heard(&self) -> Result<()> {
         let now = self.context.clock.elapsed();
+        let silence_max = self.context.target.silence_max() * SILENCES_MAX;
         match self.owed {
-            Some(since) if now.saturating_sub(since) > SILENCE_MAX => {
-                Err(connection::lost("the server has not answered for a minute"))
+            Some(since) if now.saturating_sub(since) > silence_max => {
+                Err(connection::lost("the server has not answered for long"))
             }
             _ => Ok(()),
         }

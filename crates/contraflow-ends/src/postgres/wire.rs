@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
-use postgres::Config;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use tokio_postgres::Config;
 
 use super::connection::{SESSION, SPELLING, Target, lost, of_state};
 

@@ -7,9 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use contraflow_core::error::{Error, Result};
-use postgres::Config;
 use postgres::config::Host;
 use socket2::{SockRef, TcpKeepalive};
+use tokio_postgres::Config;
 
 use crate::postgres::connection::{SILENCE_MAX, lost};
 
