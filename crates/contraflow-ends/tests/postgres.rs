@@ -5,6 +5,7 @@ mod corpus;
 mod cut;
 mod held;
 mod server;
+mod silent;
 mod visibility;
 
 use contraflow_testkit::conformance;

@@ -25,7 +25,7 @@ fn old() -> Carried {
 }
 
 /// Reads on until something stops it.
-fn stopped(feed: &mut dyn Feed) -> Error {
+pub(super) fn stopped(feed: &mut dyn Feed) -> Error {
     for _ in 0..20_000 {
         match feed.next(100) {
             Ok(_) => {}
