@@ -36,6 +36,7 @@ mod switch;
 
 mod preflight;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use contraflow_core::clock::Clock;
@@ -59,6 +60,8 @@ struct Shared {
     unproven: visible::Unproven,
     fence: Mutex<Option<switch::Fence>>,
     opening: Mutex<Option<switch::Opening>>,
+    /// Whom the slot waits for was told, or will be soon.
+    told: AtomicBool,
 }
 
 impl Postgres {

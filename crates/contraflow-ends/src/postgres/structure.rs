@@ -1,5 +1,6 @@
 //! Tables, bookkeeping, publication, slot and guard: what expand creates and contract takes down.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -14,8 +15,9 @@ use super::connection::failure;
 use super::names::{SCHEMA, TableName, literal};
 use super::{Context, bookkeeping, catalog, connection, slot, statements, switch, visible};
 
-/// How long a slot waits for transactions that are open before whoever waits is told.
-const SLOT_WAIT: &str = "60s";
+/// How long a slot waits for a transaction that is open before whoever waits is told, at first and
+/// from then on: one that gave up begins anew, with those that are open by then.
+const SLOT_WAITS: [&str; 2] = ["10s", "60s"];
 /// How long a lock that readers notice is waited for: they wait behind us for as long.
 const DROP_WAIT: &str = "300ms";
 /// Tries, and the longest pause between two.
@@ -130,8 +132,12 @@ impl Tables {
             // A session of ours that was killed still waits for it: it goes with the session.
             slot::free(client, &self.context)?;
         }
+        let told = self.context.shared.told.swap(true, Ordering::Relaxed);
         client
-            .batch_execute(&format!("set lock_timeout = '{SLOT_WAIT}'"))
+            .batch_execute(&format!(
+                "set lock_timeout = '{}'",
+                SLOT_WAITS[usize::from(told)]
+            ))
             .map_err(failure)?;
         let made = client.execute(
             "select pg_create_logical_replication_slot($1, 'pgoutput')
