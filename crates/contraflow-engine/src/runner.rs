@@ -318,10 +318,7 @@ impl<'w> Runner<'w> {
         if let Some(turn) = self.turn.take_if(|_| !self.state.phase.is_turn()) {
             turn.give_up();
         }
-        let reason = match &failure.detail {
-            Some(detail) => format!("{failure}. {}", detail.trim_end_matches('.')),
-            None => failure.to_string(),
-        };
+        let reason = reason(&failure);
         let text = format!("{}: {reason}", failure.code);
         let hold = Hold {
             code: Some(failure.code.0),
@@ -344,6 +341,9 @@ impl<'w> Runner<'w> {
             let again = matches!(&outcome, Err(error) if error.code == Code::END_BUSY);
             if !again || tries == TRIES || self.state.phase.is_turn() || self.stop.wait(TRY_PAUSE) {
                 break outcome;
+            }
+            if let Err(busy) = &outcome {
+                self.note("waits", &reason(busy))?;
             }
         };
         match outcome {
@@ -562,6 +562,14 @@ fn rows_estimated(context: &Context) -> u64 {
 }
 
 /// A context without pairs finishes a contract or an abort; it must not carry anything.
+/// What went wrong, in one line.
+fn reason(failure: &Error) -> String {
+    match &failure.detail {
+        Some(detail) => format!("{failure}. {}", detail.trim_end_matches('.')),
+        None => failure.to_string(),
+    }
+}
+
 fn without_pairs(state: &State) -> Error {
     let message = format!(
         "the ends say that the change is in phase {}",
