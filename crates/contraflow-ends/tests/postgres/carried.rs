@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use contraflow_core::end::{Apply, End, Feed, Most, Progress, Range, Role, Scan, Start, Switch};
+use contraflow_core::error::Result;
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Change, Event, Image, Key, PairId, Record, Row};
@@ -43,27 +44,41 @@ impl Carried {
     }
 
     /// The same on a server of its own.
-    pub(super) fn on(server: &Server, script: &str) -> Carried {
-        Carried::of(server.database(script), Side::Old)
+    pub(super) fn on(server: &Server, script: &str, side: Side) -> Carried {
+        Carried::of(server.database(script), side)
     }
 
     fn of(database: Database, side: Side) -> Carried {
+        let carried = Carried::planned(database, side);
+        carried.expand().unwrap();
+        carried
+    }
+
+    /// A change of which nothing was made yet.
+    pub(super) fn planned(database: Database, side: Side) -> Carried {
         let end = database.end();
         let role = Arc::new(one_table(&*end, &["id"], side));
-        let standing = Standing {
-            gate: match side {
+        Carried {
+            database,
+            end,
+            role,
+        }
+    }
+
+    pub(super) fn expand(&self) -> Result<()> {
+        let mut structure = self.end.structure(&self.role).unwrap();
+        structure.expand(&self.standing())
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            gate: match self.role.side {
                 Side::Old => Gate::Open,
                 Side::New => Gate::Closed,
             },
             epoch: Epoch::FIRST,
             ledger: "l".to_owned(),
             mapping: "m".to_owned(),
-        };
-        end.structure(&role).unwrap().expand(&standing).unwrap();
-        Carried {
-            database,
-            end,
-            role,
         }
     }
 

@@ -1,5 +1,6 @@
 //! A network that swallows everything and closes nothing.
 
+use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -14,10 +15,18 @@ use contraflow_testkit::proxy::{Cut, Proxy};
 
 use super::carried::{Carried, events, put};
 use super::held::stopped;
+use super::server::Server;
 
 const TABLE: &str = "create table t (id int primary key, v text)";
 /// By then an end that waits for a second has given up, and a test has failed that still waits.
 const LONG: Duration = Duration::from_secs(60);
+
+/// Sessions that are lost keep their transactions for a while, and new slots would wait for them.
+static SERVER: OnceLock<Server> = OnceLock::new();
+
+fn carried(side: Side) -> Carried {
+    Carried::on(SERVER.get_or_init(Server::start), TABLE, side)
+}
 
 /// What a call says, if it returns at all. Whatever hangs is freed by the end of its proxy.
 fn in_time<T: Send + 'static>(proxy: &Proxy, call: impl FnOnce() -> T + Send + 'static) -> T {
@@ -40,7 +49,7 @@ fn is_lost(error: &Error) -> bool {
 /// Writes a row through a network that `fails`, and says whether the row was there after all when
 /// the lane was claimed again.
 fn written(fails: impl Fn(&Proxy)) -> bool {
-    let new = Carried::new(TABLE, Side::New);
+    let new = carried(Side::New);
     let (proxy, end) = new.database.afar();
     let mut apply = end.apply(&new.role).unwrap();
     let (mut lease, _) = apply.claim(LaneId(0), Direction::Forward).unwrap();
@@ -83,7 +92,7 @@ fn an_apply_whose_session_alone_is_swallowed_does_not_hang() {
 /// Whoever waits for a lock has a server that is at work.
 #[test]
 fn an_apply_that_waits_for_a_lock_is_not_given_up() {
-    let new = Carried::new(TABLE, Side::New);
+    let new = carried(Side::New);
     let (proxy, end) = new.database.afar();
     let mut apply = end.apply(&new.role).unwrap();
     let (mut lease, _) = apply.claim(LaneId(0), Direction::Forward).unwrap();
@@ -115,7 +124,7 @@ fn an_apply_that_waits_for_a_lock_is_not_given_up() {
 
 #[test]
 fn a_feed_that_nobody_answers_opens_its_stream_again_and_misses_nothing() {
-    let old = Carried::new(TABLE, Side::Old);
+    let old = carried(Side::Old);
     let (proxy, end) = old.database.afar();
     let mut feed = end.feed(&old.role).unwrap();
     feed.open(&Start::Earliest).unwrap();

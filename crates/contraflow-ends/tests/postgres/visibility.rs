@@ -8,6 +8,7 @@ use contraflow_core::position::Position;
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 use contraflow_engine::tasks::{Stop, TaskSet};
+use postgres::Client;
 
 use super::carried::{Carried, PAIR, WHOLE, events};
 use super::server::Server;
@@ -34,6 +35,16 @@ fn standbys(old: &Carried, names: &str) {
     let sql = format!("alter system set synchronous_standby_names = '{names}'");
     admin.batch_execute(&sql).unwrap();
     admin.batch_execute("select pg_reload_conf()").unwrap();
+    // Who connects from now on must have heard of it, and so must the process that decides for all
+    // whether to wait: it hears of settings before it makes a checkpoint.
+    let heard = |mut app: Client| {
+        let row = app
+            .query_one("show synchronous_standby_names", &[])
+            .unwrap();
+        row.get::<_, &str>(0) == names
+    };
+    while !heard(old.database.connect()) {}
+    admin.batch_execute("checkpoint").unwrap();
 }
 
 fn write_new(old: &Carried, tasks: &mut TaskSet) {
@@ -44,7 +55,11 @@ fn write_new(old: &Carried, tasks: &mut TaskSet) {
 }
 
 /// Reads the table behind a place, on a thread of its own.
-fn reader(mut scan: Box<dyn Scan>, received: &Position, tasks: &mut TaskSet) -> Receiver<Chunk> {
+pub(super) fn reader(
+    mut scan: Box<dyn Scan>,
+    received: &Position,
+    tasks: &mut TaskSet,
+) -> Receiver<Chunk> {
     let (out, read) = channel();
     let received = received.clone();
     let reads = move |_: &Stop| {
@@ -65,7 +80,7 @@ fn still_waits(read: &Receiver<Chunk>, otherwise: &str) {
 fn a_read_waits_for_what_the_log_has_shown() {
     let server = Server::start();
     let script = "create table t (id int primary key, v text); insert into t values (42, 'v0')";
-    let old = Carried::on(&server, script);
+    let old = Carried::on(&server, script, Side::Old);
     let mut feed = old.feed();
     let mut scan = old.scan();
     let mut tasks = TaskSet::new(Stop::default());
@@ -110,7 +125,7 @@ fn what_was_not_proven_visible_is_received_again() {
 fn a_read_after_a_restart_waits_for_what_was_handed_out_before_it() {
     let server = Server::start();
     let script = "create table t (id int primary key, v text); insert into t values (42, 'v0')";
-    let old = Carried::on(&server, script);
+    let old = Carried::on(&server, script, Side::Old);
     let mut feed = old.feed();
     let mut tasks = TaskSet::new(Stop::default());
     let waiting = Waiting::on(&old);
