@@ -4,6 +4,7 @@ mod carried;
 mod corpus;
 mod cut;
 mod held;
+mod large;
 mod lost;
 mod server;
 mod silent;

@@ -1,13 +1,14 @@
 //! A database that carries a change of its table `t`, with the faces at hand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use contraflow_core::end::{Apply, End, Feed, Most, Progress, Range, Role, Scan, Start, Switch};
 use contraflow_core::error::Result;
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Change, Event, Image, Key, PairId, Record, Row};
-use contraflow_core::side::{Direction, Side};
+use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 use contraflow_testkit::conformance::Subject;
 
@@ -97,6 +98,15 @@ impl Carried {
         self.database.again().switch(&self.role).unwrap()
     }
 
+    /// Moves authority from this end to its twin.
+    pub(super) fn turn_to(&self, twin: &Carried) {
+        let (mut losing, limit) = (self.switch(), Duration::from_secs(60));
+        let drained = losing.fence(Epoch::FIRST, limit).unwrap();
+        let from = twin.feed().received();
+        losing.seal(Epoch::FIRST, &drained, &from).unwrap();
+        twin.switch().flip(Epoch::FIRST.next(), &[]).unwrap();
+    }
+
     pub(super) fn scan(&self) -> Box<dyn Scan> {
         self.end.scan(&self.role).unwrap()
     }
@@ -125,7 +135,8 @@ impl Carried {
 
     fn write(&self, rows: Vec<(Key, Option<Image>)>, progress: &Progress<'_>) -> u64 {
         let mut apply: Box<dyn Apply> = self.end.apply(&self.role).unwrap();
-        let (mut lease, _) = apply.claim(LaneId(0), Direction::Forward).unwrap();
+        let direction = self.role.side.other().direction();
+        let (mut lease, _) = apply.claim(LaneId(0), direction).unwrap();
         let record = |(key, image): (Key, Option<Image>)| Record {
             pair: PAIR,
             source_key: key.clone(),

@@ -110,8 +110,8 @@ fn a_slot_that_waits_says_for_whom_and_leaves_no_hole_behind_them() {
     let (out, expanded) = channel();
     let (end, role, standing) = (Arc::clone(&old.end), Arc::clone(&old.role), old.standing());
     let expand = move |_: &Stop| {
-        out.send(end.structure(&role).unwrap().expand(&standing))
-            .unwrap()
+        let done = end.structure(&role).unwrap().expand(&standing);
+        out.send(done).unwrap();
     };
     tasks.spawn("expand", expand).unwrap();
     is_waited_for(&old, process);
