@@ -95,7 +95,7 @@ pub(super) fn columns(client: &mut impl GenericClient, oid: u32) -> Result<Vec<C
                format_type(coalesce(nullif(t.typbasetype, 0), a.atttypid), -1),
                a.attnotnull or t.typnotnull,
                pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, a.attgenerated <> '',
-               case when a.attcollation <> t.typcollation
+               case when a.attcollation <> coalesce(b.typcollation, t.typcollation)
                  then (select quote_ident(cn.nspname) || '.' || quote_ident(c.collname)
                        from pg_collation c join pg_namespace cn on cn.oid = c.collnamespace
                        where c.oid = a.attcollation) end,

@@ -50,6 +50,13 @@ struct Ready<'r> {
     document: &'r [u8],
 }
 
+/// What became of rows that were written together.
+enum Upserted {
+    All,
+    /// Some met a row whose key is spelled otherwise; the savepoint must be rolled back.
+    Met,
+}
+
 impl TableWriter<'_, '_> {
     /// Deletes what records delete or replace: the values of rows that go are free for rows that
     /// come.
@@ -145,35 +152,35 @@ impl TableWriter<'_, '_> {
         refusals: &mut Vec<Refusal>,
     ) -> Result<()> {
         self.tx.batch_execute("savepoint rows").map_err(failure)?;
-        match self.upsert(given, &rows.iter().collect::<Vec<_>>()) {
-            Ok(()) => self.tx.batch_execute("release rows").map_err(failure),
-            Err(error) => {
-                let Some((code, reason)) = refused(&error) else {
-                    return Err(failure(error));
-                };
-                self.tx
-                    .batch_execute("rollback to rows; release rows")
-                    .map_err(failure)?;
-                if let [only] = rows {
-                    refusals.push(Refusal {
-                        record: only.record,
-                        code,
-                        reason,
-                    });
-                    return Ok(());
-                }
-                let (first, second) = rows.split_at(rows.len() / 2);
-                self.try_rows(given, first, refusals)?;
-                self.try_rows(given, second, refusals)
-            }
+        let (code, reason) = match self.upsert(given, &rows.iter().collect::<Vec<_>>()) {
+            Ok(Upserted::All) => return self.tx.batch_execute("release rows").map_err(failure),
+            Ok(Upserted::Met) => met_another_spelling(),
+            Err(error) => match refused(&error) {
+                Some(refused) => refused,
+                None => return Err(failure(error)),
+            },
+        };
+        self.tx
+            .batch_execute("rollback to rows; release rows")
+            .map_err(failure)?;
+        if let [only] = rows {
+            refusals.push(Refusal {
+                record: only.record,
+                code,
+                reason,
+            });
+            return Ok(());
         }
+        let (first, second) = rows.split_at(rows.len() / 2);
+        self.try_rows(given, first, refusals)?;
+        self.try_rows(given, second, refusals)
     }
 
     fn upsert(
         &mut self,
         given: &[bool],
         rows: &[&Ready<'_>],
-    ) -> std::result::Result<(), postgres::Error> {
+    ) -> std::result::Result<Upserted, postgres::Error> {
         let layout = self.layout;
         let places: Vec<usize> = (0..given.len()).filter(|&i| given[i]).collect();
         let column = |&i: &usize| quote(&layout.columns[i].name);
@@ -188,13 +195,26 @@ impl TableWriter<'_, '_> {
             .filter(|i| !layout.key.contains(i) || layout.columns[**i].collation.is_some())
             .map(|i| format!("{0} = excluded.{0}", column(i)))
             .collect();
-        let action = if sets.is_empty() {
-            "nothing".to_owned()
-        } else {
-            format!("update set {}", sets.join(", "))
+        // Where a collation takes other spellings for equal, the row under one is another row.
+        let spelled: Vec<String> = layout
+            .key
+            .iter()
+            .filter(|&&i| layout.columns[i].collation.is_some())
+            .map(|i| format!("t.{0}::text collate \"C\" = excluded.{0}::text", column(i)))
+            .collect();
+        let action = match (sets.as_slice(), spelled.as_slice()) {
+            ([], _) => "nothing".to_owned(),
+            (sets, []) => format!("update set {}", sets.join(", ")),
+            (sets, spelled) => {
+                format!(
+                    "update set {} where {}",
+                    sets.join(", "),
+                    spelled.join(" and ")
+                )
+            }
         };
         let sql = format!(
-            "insert into {} ({}) overriding system value select {} from {} \
+            "insert into {} as t ({}) overriding system value select {} from {} \
              on conflict ({}) do {action}",
             layout.name.quoted(),
             columns.join(", "),
@@ -210,8 +230,11 @@ impl TableWriter<'_, '_> {
             .iter()
             .map(|array| array as &(dyn ToSql + Sync))
             .collect();
-        self.tx.execute(&sql, &params)?;
-        self.lay_beside(rows)
+        let written = self.tx.execute(&sql, &params)?;
+        if !spelled.is_empty() && written < rows.len() as u64 {
+            return Ok(Upserted::Met);
+        }
+        self.lay_beside(rows).map(|()| Upserted::All)
     }
 
     /// Keeps what lies beside rows, and nothing of earlier ones.
@@ -316,6 +339,11 @@ impl TableWriter<'_, '_> {
     }
 }
 
+fn met_another_spelling() -> (Code, String) {
+    let reason = "the key: another row has it in another spelling";
+    (Code::UNIQUE_CONFLICT, reason.to_owned())
+}
+
 /// Whether a failure is about a row: its code and what may be said of it. Names, never values.
 fn refused(error: &postgres::Error) -> Option<(Code, String)> {
     let db = error.as_db_error()?;
@@ -330,7 +358,8 @@ fn refused(error: &postgres::Error) -> Option<(Code, String)> {
             Code::UNIQUE_CONFLICT,
             format!("{named}another row has this value"),
         )),
-        "21000" => None,
+        // The table takes two keys of one statement for equal.
+        "21000" => Some(met_another_spelling()),
         _ if state.starts_with("22") || state.starts_with("23") || state.starts_with("P0") => {
             Some((
                 Code::CONSTRAINT_VIOLATED,

@@ -11,7 +11,7 @@ use contraflow_core::record::{Change, Record};
 use contraflow_core::value::Value;
 use std::io::Write as _;
 
-use super::{Ready, TableWriter, failure, quote, refused, rows};
+use super::{Ready, TableWriter, Upserted, failure, quote, refused, rows};
 
 /// Bytes that are handed to the connection at a time.
 const BUFFER: usize = 64 << 10;
@@ -83,21 +83,21 @@ impl TableWriter<'_, '_> {
             .copy(&fresh)
             .and_then(|()| self.lay_beside(&fresh))
             .and_then(|()| match known.as_slice() {
-                [] => Ok(()),
+                [] => Ok(Upserted::All),
                 known => self.upsert(&given, known),
             });
         match done {
-            Ok(()) => {
+            Ok(Upserted::All) => {
                 self.tx.batch_execute("release load").map_err(failure)?;
-                Ok(true)
+                return Ok(true);
             }
-            Err(error) if refused(&error).is_some() => {
-                let sql = "rollback to load; release load";
-                self.tx.batch_execute(sql).map_err(failure)?;
-                Ok(false)
-            }
-            Err(error) => Err(failure(error)),
+            Ok(Upserted::Met) => {}
+            Err(error) if refused(&error).is_some() => {}
+            Err(error) => return Err(failure(error)),
         }
+        let sql = "rollback to load; release load";
+        self.tx.batch_execute(sql).map_err(failure)?;
+        Ok(false)
     }
 
     /// The keys that the table has already between the first and the last of a range. Where the
