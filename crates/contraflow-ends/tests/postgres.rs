@@ -8,6 +8,7 @@ mod large;
 mod lost;
 mod server;
 mod silent;
+mod spelled;
 mod visibility;
 
 use contraflow_testkit::conformance;
