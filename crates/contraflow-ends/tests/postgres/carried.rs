@@ -18,12 +18,12 @@ use super::server::{Database, Server, database};
 
 pub(super) const PAIR: PairId = PairId(0);
 /// All rows of the table.
-pub(super) const WHOLE: Most = Most {
+pub(super) const MOST: Most = Most {
     rows: 1_000_000,
     bytes: 64 << 20,
 };
 /// All of it, carried as one range.
-const ALL: Range = Range {
+pub(super) const WHOLE: Range = Range {
     pair: PAIR,
     ordinal: 0,
     after: None,
@@ -128,7 +128,7 @@ impl Carried {
     /// Writes rows as the flow does with a range of history.
     pub(super) fn load(&self, rows: Vec<(Key, Image)>) -> u64 {
         let seen = Position::new([]);
-        let range = &ALL;
+        let range = &WHOLE;
         let rows = rows.into_iter().map(|(key, image)| (key, Some(image)));
         self.write(rows.collect(), &Progress::Chunk { range, seen: &seen })
     }

@@ -4,7 +4,7 @@ use contraflow_core::end::Span;
 use contraflow_core::position::Position;
 use contraflow_core::side::Side;
 
-use super::carried::{Carried, PAIR, WHOLE, events};
+use super::carried::{Carried, MOST, PAIR, events};
 
 const TABLE: &str = "
 create type mood as enum ('sad', 'so so', 'it''s fine');
@@ -53,7 +53,7 @@ fn the_corpus_survives_the_copy() {
     let new = Carried::new(TABLE, Side::New);
     let chunk = old
         .scan()
-        .read(&Span::whole(PAIR), WHOLE, &Position::new([]))
+        .read(&Span::whole(PAIR), MOST, &Position::new([]))
         .unwrap();
     assert_eq!(new.load(chunk.rows), 0);
     assert_eq!(everything(&new), everything(&old));
@@ -68,7 +68,7 @@ fn the_corpus_survives_the_stream_and_shows_what_a_query_shows() {
     let streamed = events(feed.as_mut(), ROWS.len());
     let chunk = old
         .scan()
-        .read(&Span::whole(PAIR), WHOLE, &feed.received())
+        .read(&Span::whole(PAIR), MOST, &feed.received())
         .unwrap();
     for (event, (key, image)) in streamed.iter().zip(&chunk.rows) {
         assert_eq!((&event.key, event.image.as_ref()), (key, Some(image)));
@@ -91,7 +91,7 @@ fn a_row_that_does_not_fit_is_a_letter_and_nothing_is_cut() {
     );
     let chunk = old
         .scan()
-        .read(&Span::whole(PAIR), WHOLE, &Position::new([]))
+        .read(&Span::whole(PAIR), MOST, &Position::new([]))
         .unwrap();
     assert_eq!(new.load(chunk.rows), 1);
     let found = new.database.one("select count(*) || ' ' || max(v) from t");
@@ -111,7 +111,7 @@ fn a_range_meets_rows_of_the_feed_and_one_that_is_refused() {
     let rows = || {
         let chunk = old
             .scan()
-            .read(&Span::whole(PAIR), WHOLE, &Position::new([]));
+            .read(&Span::whole(PAIR), MOST, &Position::new([]));
         chunk.unwrap().rows
     };
     for check in ["true", "id <> 19000"] {

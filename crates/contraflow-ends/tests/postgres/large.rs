@@ -1,12 +1,12 @@
 //! Transactions and rows that are larger than anything should be.
 
-use contraflow_core::end::Feed;
+use contraflow_core::end::{Feed, Span};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Batch, Event, Origin};
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 
-use super::carried::{Carried, WHOLE, events};
+use super::carried::{Carried, MOST, PAIR, events};
 
 /// Rows of the transaction, and the bytes of text in each.
 const ROWS: i64 = 200_000;
@@ -91,7 +91,7 @@ fn a_huge_row_is_copied_followed_and_carried_back() {
     let new = Carried::new(HUGE, Side::New);
     let chunk = old
         .scan()
-        .read(&WHOLE, 1 << 20, &Position::new([]))
+        .read(&Span::whole(PAIR), MOST, &Position::new([]))
         .unwrap();
     assert_eq!(chunk.rows.len(), 1, "the row alone");
     assert_eq!(chunk.cut.as_ref(), Some(&chunk.rows[0].0));

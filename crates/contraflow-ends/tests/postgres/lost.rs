@@ -5,13 +5,13 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{End, Start};
+use contraflow_core::end::{End, Span, Start};
 use contraflow_core::error::{Error, Kind};
 use contraflow_core::side::Side;
 use contraflow_engine::tasks::{Stop, TaskSet};
 use postgres::Client;
 
-use super::carried::{Carried, WHOLE, events, put};
+use super::carried::{Carried, MOST, PAIR, events, put};
 use super::held::stopped;
 use super::server::Server;
 
@@ -123,7 +123,10 @@ fn a_slot_that_waits_says_for_whom_and_leaves_no_hole_behind_them() {
     let mut feed = old.feed();
     old.database.run("insert into t values (4, 'after')");
     let followed = events(feed.as_mut(), 1);
-    let chunk = old.scan().read(&WHOLE, 1 << 20, &feed.received()).unwrap();
+    let chunk = old
+        .scan()
+        .read(&Span::whole(PAIR), MOST, &feed.received())
+        .unwrap();
     let keys: Vec<_> = chunk.rows.into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, [1, 2, 3, 4].map(|id| put(id, "").key));
     let followed: Vec<_> = followed.into_iter().map(|event| event.key).collect();

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use contraflow_core::end::{Range, Scan};
+use contraflow_core::end::{Most, Scan, Span};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Image, Key};
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 
-use super::carried::{Carried, PAIR, WHOLE, events};
+use super::carried::{Carried, MOST, PAIR, events};
 
 /// Takes `A` and `a` for equal.
 const EQUATES: &str = "create collation ci (provider = icu, locale = 'und-u-ks-level2',
@@ -41,16 +41,16 @@ fn rows(carried: &Carried) -> String {
 
 /// Reads the table in ranges of one row each.
 fn ranges(scan: &mut dyn Scan) -> Vec<(Key, Image)> {
-    let (mut found, mut after) = (Vec::new(), None);
-    for ordinal in 0.. {
-        let range: Range = scan.range(PAIR, ordinal, after.as_ref(), 1).unwrap();
-        found.extend(scan.read(&range, 1 << 20, &Position::new([])).unwrap().rows);
-        after = range.through;
-        if after.is_none() {
-            break;
+    let (mut found, mut span) = (Vec::new(), Span::whole(PAIR));
+    let one = Most { rows: 1, ..MOST };
+    loop {
+        let chunk = scan.read(&span, one, &Position::new([])).unwrap();
+        found.extend(chunk.rows);
+        if chunk.cut.is_none() {
+            return found;
         }
+        span.after = chunk.cut;
     }
-    found
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn keys_that_only_the_mirror_takes_for_equal_do_not_overwrite_each_other() {
     let old = Carried::new(&filled, Side::Old);
     let all = old
         .scan()
-        .read(&WHOLE, 1 << 20, &Position::new([]))
+        .read(&Span::whole(PAIR), MOST, &Position::new([]))
         .unwrap()
         .rows;
     let followed = |rows: &[(Key, Image)]| {

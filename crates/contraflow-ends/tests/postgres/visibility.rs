@@ -10,7 +10,7 @@ use contraflow_core::value::Value;
 use contraflow_engine::tasks::{Stop, TaskSet};
 use postgres::Client;
 
-use super::carried::{Carried, PAIR, WHOLE, events};
+use super::carried::{Carried, MOST, PAIR, events};
 use super::server::Server;
 
 /// Commits wait for a standby that never comes, until this is dropped. Not those of our own
@@ -63,7 +63,7 @@ pub(super) fn reader(
     let (out, read) = channel();
     let received = received.clone();
     let reads = move |_: &Stop| {
-        let chunk = scan.read(&Span::whole(PAIR), WHOLE, &received).unwrap();
+        let chunk = scan.read(&Span::whole(PAIR), MOST, &received).unwrap();
         out.send(chunk).unwrap();
     };
     tasks.spawn("reader", reads).unwrap();
@@ -91,7 +91,7 @@ fn a_read_waits_for_what_the_log_has_shown() {
     assert_eq!(event.image.unwrap().row.0[1], new);
     // The negative control: the textbook's way carries the old row after the new one.
     let naive = scan
-        .read(&Span::whole(PAIR), WHOLE, &Position::new([]))
+        .read(&Span::whole(PAIR), MOST, &Position::new([]))
         .unwrap();
     assert_eq!(naive.rows[0].1.row.0[1], Value::Text("v0".to_owned()));
     let read = reader(scan, &feed.received(), &mut tasks);
