@@ -98,6 +98,13 @@ fn sql_type(ty: &Type) -> String {
     }
 }
 
+/// Drops tables, all at once: they may point at each other.
+pub(super) fn drop_tables(names: &[&str]) -> String {
+    let names = names.iter().map(|name| TableName::parse(name).quoted());
+    let names: Vec<String> = names.collect();
+    format!("drop table if exists {}", names.join(", "))
+}
+
 /// Publishes the tables of the role and the checkpoints that mark our own writes.
 pub(super) fn create_publication(role: &Role, names: &Names) -> String {
     let tables = role

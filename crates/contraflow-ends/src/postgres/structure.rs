@@ -227,10 +227,8 @@ impl Structure for Tables {
             ],
             Step::Drop => {
                 let tables = role.tables.iter();
-                let name = |table: &contraflow_core::end::Table| TableName::parse(&table.name);
-                tables
-                    .map(|table| format!("drop table if exists {}", name(table).quoted()))
-                    .collect()
+                let names: Vec<&str> = tables.map(|table| table.name.as_str()).collect();
+                vec![statements::drop_tables(&names)]
             }
         }
     }
@@ -279,6 +277,8 @@ impl Structure for Tables {
         client
             .batch_execute(&format!("drop publication if exists {}", names.slot))
             .map_err(failure)?;
+        // Tables that go do so together, and each with its guard: nobody writes to one in between.
+        let (mut going, mut last) = (Vec::new(), Vec::new());
         for (n, (table, created)) in row.tables.iter().zip(&row.created).enumerate() {
             let pair = PairId(u16::try_from(n).unwrap_or(u16::MAX));
             let mut all = Vec::new();
@@ -292,10 +292,15 @@ impl Structure for Tables {
                 Remove::Tables => true,
             };
             if goes {
-                let name = TableName::parse(table).quoted();
-                all.push(format!("drop table if exists {name}"));
+                going.push(table.as_str());
+                last.append(&mut all);
+            } else {
+                self.briefly(&mut client, &all.join("; "))?;
             }
-            self.briefly(&mut client, &all.join("; "))?;
+        }
+        if !going.is_empty() {
+            last.push(statements::drop_tables(&going));
+            self.briefly(&mut client, &last.join("; "))?;
         }
         let mut tx = client.transaction().map_err(failure)?;
         tx.batch_execute(statements::ONE_AT_A_TIME)
@@ -311,21 +316,15 @@ impl Structure for Tables {
 
     fn users(&mut self) -> Result<Option<Vec<User>>> {
         let mut client = connection::connect(&self.context.target)?;
-        let mut users = Vec::new();
+        let mut ours = Vec::new();
         for table in &self.context.role.tables {
             let name = TableName::parse(&table.name);
-            let Some(found) = catalog::relation(&mut client, &name)? else {
-                continue;
-            };
-            users.extend(users_of(&mut client, found.oid)?);
+            ours.extend(catalog::relation(&mut client, &name)?.map(|found| found.oid));
         }
-        let ours = |user: &User| {
-            let tables = &self.context.role.tables;
-            tables
-                .iter()
-                .any(|table| user.who == format!("table `{}`", table.name))
-        };
-        users.retain(|user| !ours(user));
+        let mut users = Vec::new();
+        for &table in &ours {
+            users.extend(users_of(&mut client, table, &ours)?);
+        }
         users.dedup();
         Ok(Some(users))
     }
@@ -354,8 +353,8 @@ impl Structure for Tables {
     }
 }
 
-/// Views and foreign keys that rest on a table, and sessions that hold a lock on it now.
-fn users_of(client: &mut Client, oid: u32) -> Result<Vec<User>> {
+/// Views and foreign keys of others that rest on a table, and sessions that hold a lock on it now.
+fn users_of(client: &mut Client, oid: u32, ours: &[u32]) -> Result<Vec<User>> {
     let rows = client
         .query(
             "select distinct 'view `' || n.nspname || '.' || v.relname || '`',
@@ -366,14 +365,15 @@ fn users_of(client: &mut Client, oid: u32) -> Result<Vec<User>> {
              union all
              select distinct 'table `' || c.conrelid::regclass::text || '`',
                'it has a foreign key into the table'
-             from pg_constraint c where c.confrelid = $1 and c.contype = 'f' and c.conrelid <> $1
+             from pg_constraint c
+             where c.confrelid = $1 and c.contype = 'f' and c.conrelid <> all ($2)
              union all
              select 'session ' || l.pid || coalesce(' (' || a.application_name || ')', ''),
                'it holds a lock on the table'
              from pg_locks l left join pg_stat_activity a on a.pid = l.pid
              where l.relation = $1 and l.locktype = 'relation' and l.pid <> pg_backend_pid()
                and coalesce(a.application_name, '') not like 'contraflow%'",
-            &[&oid],
+            &[&oid, &ours],
         )
         .map_err(failure)?;
     Ok(rows
