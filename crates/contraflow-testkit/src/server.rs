@@ -1,13 +1,15 @@
 //! A PostgreSQL server for the tests of one process, started by the project's own script.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// A server that ends with this process, whatever becomes of it.
 pub struct Postgres {
     folder: PathBuf,
     /// The script serves as long as this pipe is open.
+    words: ChildStdin,
+    said: BufReader<ChildStdout>,
     _script: Child,
 }
 
@@ -30,7 +32,7 @@ impl Postgres {
         open_to_all(folder);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
         let folder = folder.join("server");
-        let mut child = Command::new(script)
+        let mut script = Command::new(script)
             .arg(&folder)
             .args(["5432", "fsync=off", "listen_addresses="])
             .args(settings)
@@ -38,17 +40,45 @@ impl Postgres {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the script starts");
-        let mut said = String::new();
-        let out = child.stdout.take().expect("it is piped");
-        let read = BufReader::new(out).read_line(&mut said);
-        assert!(
-            read.is_ok() && said.trim() == "ready",
-            "the server does not start"
-        );
-        Postgres {
+        let mut server = Postgres {
             folder,
-            _script: child,
-        }
+            words: script.stdin.take().expect("it is piped"),
+            said: BufReader::new(script.stdout.take().expect("it is piped")),
+            _script: script,
+        };
+        server.hears("ready");
+        server
+    }
+
+    /// Ends all processes of the server at once, as a loss of power does.
+    ///
+    /// # Panics
+    /// When it has ended already.
+    pub fn kill(&mut self) {
+        self.tell("kill");
+        self.hears("killed");
+    }
+
+    /// Starts the server again that was killed.
+    ///
+    /// # Panics
+    /// When it does not start; the script has said why on stderr.
+    pub fn start_again(&mut self) {
+        self.tell("start");
+        self.hears("ready");
+    }
+
+    fn tell(&mut self, word: &str) {
+        writeln!(self.words, "{word}").expect("the script listens");
+    }
+
+    fn hears(&mut self, word: &str) {
+        let mut said = String::new();
+        let read = self.said.read_line(&mut said);
+        assert!(
+            read.is_ok() && said.trim() == word,
+            "the server is not {word}"
+        );
     }
 
     /// Where it listens.
