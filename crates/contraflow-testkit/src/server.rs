@@ -20,21 +20,22 @@ impl Postgres {
     /// When it does not start; the script has said why on stderr.
     #[must_use]
     pub fn start(folder: &Path) -> Postgres {
-        Postgres::start_with(folder, &[])
+        // Nobody's machine loses power in a test.
+        Postgres::with(folder, &["fsync=off"])
     }
 
-    /// The same with settings of its own, `name=value` each.
+    /// As [`Postgres::start`], with settings.
     ///
     /// # Panics
     /// When it does not start; the script has said why on stderr.
     #[must_use]
-    pub fn start_with(folder: &Path, settings: &[&str]) -> Postgres {
+    pub fn with(folder: &Path, settings: &[&str]) -> Postgres {
         open_to_all(folder);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
         let folder = folder.join("server");
         let mut script = Command::new(script)
             .arg(&folder)
-            .args(["5432", "fsync=off", "listen_addresses="])
+            .args(["5432", "listen_addresses="])
             .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -66,6 +67,16 @@ impl Postgres {
     pub fn start_again(&mut self) {
         self.tell("start");
         self.hears("ready");
+    }
+
+    /// Limits the size of every file that its sessions write from now on, or no longer does.
+    ///
+    /// # Panics
+    /// When the server has ended.
+    pub fn limit(&mut self, bytes: Option<u64>) {
+        let bytes = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        self.tell(&format!("limit {bytes}"));
+        self.hears("limited");
     }
 
     fn tell(&mut self, word: &str) {

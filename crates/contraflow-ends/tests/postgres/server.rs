@@ -36,7 +36,8 @@ impl Server {
     /// A server with settings of its own.
     pub(super) fn start_with(settings: &[&str]) -> Server {
         let folder = tempfile::Builder::new().prefix("cf-pg-").tempdir().unwrap();
-        let server = server::Postgres::start_with(folder.path(), settings);
+        let settings = [&["fsync=off"], settings].concat();
+        let server = server::Postgres::with(folder.path(), &settings);
         Server {
             _folder: folder,
             server,
