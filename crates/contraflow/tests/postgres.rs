@@ -3,10 +3,33 @@
 
 mod bank;
 mod doctor;
+mod full;
+mod killed;
+mod load;
+mod servers;
+mod shop;
+mod stage;
+mod tellers;
+mod turns;
+
+use std::io::Write;
 
 use contraflow_core::probe::Point;
 
-use bank::{Bank, Layout};
+use bank::{BANK, FROM_SQLITE};
+use stage::{Layout, Stage};
+
+/// Whether tests run whole.
+fn soaks() -> bool {
+    std::env::var_os("CONTRAFLOW_SOAK").is_some()
+}
+
+/// Tells a figure to whoever runs the tests whole.
+fn tells(line: &str) {
+    if soaks() {
+        writeln!(std::io::stdout().lock(), "{line}").expect("somebody listens");
+    }
+}
 
 /// Where a run is killed here; `CONTRAFLOW_SOAK=1` kills at every point.
 const SAMPLE: [Point; 8] = [
@@ -24,7 +47,7 @@ const SAMPLE: [Point; 8] = [
 const OTHER: [Point; 2] = [Point::RECARRY_READ, Point::ABORT_SIDE];
 
 fn points() -> Vec<Point> {
-    if std::env::var_os("CONTRAFLOW_SOAK").is_none() {
+    if !soaks() {
         return SAMPLE.to_vec();
     }
     let all = Point::ALL.iter().copied();
@@ -34,30 +57,29 @@ fn points() -> Vec<Point> {
 
 /// One life: copy, follow, cutover, rollback, cutover, contract, under load all the time. The run
 /// may be killed once on the way; what was asked for is done all the same.
-fn live(layout: Layout, crash_at: Option<&str>) {
-    let bank = Bank::new(layout);
-    let load = bank.load();
-    let mut run = bank.run(crash_at);
+fn live(stage: &Stage, crash_at: Option<&str>) {
+    let load = stage.load();
+    let mut run = stage.run(crash_at);
     run.reaches("follow");
     for (verb, authority) in [("cutover", "new"), ("rollback", "old"), ("cutover", "new")] {
         run.asks(&[verb]);
         load.pause();
         run.asks(&["verify"]);
-        bank.audit(authority);
+        stage.audit(authority);
         load.resume();
     }
     load.pause();
-    let before = bank.accounts("new");
+    let before = stage.rows("new");
     run.asks(&["contract", "--yes"]);
     run.ends();
-    assert_eq!(bank.accounts("new"), before);
-    bank.nothing_is_left();
+    assert_eq!(stage.rows("new"), before);
+    stage.nothing_is_left();
 }
 
 fn killed_at_points(layout: Layout) {
-    live(layout, None);
+    live(&Stage::new(BANK, layout), None);
     for point in points() {
-        live(layout, Some(&format!("{}:1", point.0)));
+        live(&Stage::new(BANK, layout), Some(&format!("{}:1", point.0)));
     }
 }
 
@@ -73,7 +95,7 @@ fn a_change_in_one_database_survives_every_kill_soak() {
 
 #[test]
 fn an_abort_leaves_the_old_side_as_it_was() {
-    let bank = Bank::new(Layout::OneDatabase);
+    let bank = Stage::new(BANK, Layout::OneDatabase);
     let load = bank.load();
     let before = bank.declaration();
     let mut run = bank.run(None);
@@ -89,11 +111,11 @@ fn an_abort_leaves_the_old_side_as_it_was() {
 /// Whoever keeps the new table from being opened is met before the old one is sealed: writers go on.
 #[test]
 fn a_lock_on_the_new_table_refuses_a_cutover_and_nobody_else() {
-    let bank = Bank::new(Layout::TwoDatabases);
+    let bank = Stage::new(BANK, Layout::TwoDatabases);
     let mut run = bank.run(None);
     run.reaches("follow");
     let lock = "begin; lock table accounts in share update exclusive mode";
-    let mut session = bank.session("new", lock);
+    let (session, _) = bank.session("new", lock);
     let said = bank.says(&["cutover"], 1, &["CF0205", "Sessions with a lock"]);
     let gate = "select gate || ' ' || epoch from contraflow.standing where side = 'old'";
     assert_eq!(bank.sql("old", gate).trim(), "open 1", "{said}");
@@ -101,15 +123,14 @@ fn a_lock_on_the_new_table_refuses_a_cutover_and_nobody_else() {
         "old",
         "update pgbench_accounts set abalance = 5 where aid = 1",
     );
-    drop(session.stdin.take());
-    session.wait().expect("it ends");
+    session.finish("rollback");
     run.asks(&["cutover"]);
     bank.audit("new");
 }
 
 #[test]
 fn sqlite_moves_to_postgres_and_back() {
-    let bank = Bank::new(Layout::FromSqlite);
+    let bank = Stage::new(FROM_SQLITE, Layout::FromSqlite);
     let mut run = bank.run(None);
     run.reaches("follow");
     run.asks(&["cutover"]);
@@ -132,8 +153,9 @@ fn sqlite_moves_to_postgres_and_back() {
 /// Exactly what `docs/postgres.md` grants, and a table that somebody else owns.
 #[test]
 fn a_role_with_the_documented_grants_carries_a_whole_change() {
-    let bank = Bank::new(Layout::TwoDatabases);
-    bank.owned_by("app_owner");
+    let bank = Stage::new(BANK, Layout::TwoDatabases);
+    bank.sql("old", "create role app_owner");
+    bank.sql("old", "alter table pgbench_accounts owner to app_owner");
     bank.sql("old", "create role carrier login replication");
     bank.sql("old", "grant app_owner to carrier");
     let set = "grant set on parameter session_replication_role to carrier";
@@ -144,7 +166,7 @@ fn a_role_with_the_documented_grants_carries_a_whole_change() {
         bank.sql(side, &grant);
         bank.sql(side, "grant create on schema public to carrier");
     }
-    bank.url_as("carrier");
+    bank.declare_as("carrier");
     let load = bank.load();
     let mut run = bank.run(None);
     run.reaches("follow");
@@ -161,7 +183,7 @@ fn a_role_with_the_documented_grants_carries_a_whole_change() {
 
 #[test]
 fn what_stands_in_the_way_is_told_before_anything_is_written() {
-    let bank = Bank::new(Layout::OneDatabase);
+    let bank = Stage::new(BANK, Layout::OneDatabase);
     bank.sql(
         "old",
         "alter table pgbench_accounts replica identity nothing",
@@ -184,13 +206,13 @@ fn what_stands_in_the_way_is_told_before_anything_is_written() {
     bank.says(&["check"], 2, &told);
     bank.sql("new", "drop table accounts");
     bank.sql("old", "create role nobody login");
-    bank.url_as("nobody");
+    bank.declare_as("nobody");
     let told = ["alter role", "replication", "grant create on database"];
     bank.says(&["check"], 2, &told);
-    bank.url("host=/nowhere user=x password=secret dbname=y");
+    bank.declare("host=/nowhere user=x password=secret dbname=y");
     let answer = bank.says(&["check"], 2, &["error[CF0101]"]);
     assert!(!answer.contains("secret"), "{answer}");
-    bank.url("postgres://u:secret@[broken/db");
+    bank.declare("postgres://u:secret@[broken/db");
     let answer = bank.says(&["check"], 2, &["error[CF0005]"]);
     assert!(!answer.contains("secret"), "{answer}");
 }
