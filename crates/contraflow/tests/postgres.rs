@@ -6,6 +6,7 @@ mod doctor;
 mod full;
 mod killed;
 mod load;
+mod naive;
 mod servers;
 mod shop;
 mod stage;
