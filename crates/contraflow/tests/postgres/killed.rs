@@ -150,9 +150,11 @@ fn a_run_that_was_stopped_inside_a_transaction_is_waited_for() {
     let at = format!("{}:1", Point::COMMIT_BEFORE.0);
     let mut zombie = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
     zombie.until_stopped();
-    let second = second_instance(&stage);
+    let _second = second_instance(&stage);
+    let waits = "select count(*) from pg_stat_activity where datname = current_database()
+                 and application_name = 'contraflow' and wait_event_type = 'Lock'";
     until("the second one waits", || {
-        second.err().contains("trying again")
+        stage.number("new", waits).is_some_and(|waiting| waiting > 0)
     });
     zombie.signal("-CONT");
     assert_eq!(zombie.wait(), Some(2), "{}", zombie.err());
