@@ -44,7 +44,7 @@ const SAMPLE: [Point; 8] = [
     Point::CONTRACT_SIDE,
 ];
 
-/// Points that this life does not come to.
+/// Points that this life does not come to; tests below do.
 const OTHER: [Point; 2] = [Point::RECARRY_READ, Point::ABORT_SIDE];
 
 fn points() -> Vec<Point> {
@@ -73,6 +73,7 @@ fn live(stage: &Stage, crash_at: Option<&str>) {
     let before = stage.rows("new");
     run.asks(&["contract", "--yes"]);
     run.ends();
+    assert_eq!(run.was_killed, crash_at.is_some(), "{crash_at:?}");
     assert_eq!(stage.rows("new"), before);
     stage.nothing_is_left();
 }
@@ -107,6 +108,36 @@ fn an_abort_leaves_the_old_side_as_it_was() {
     load.pause();
     assert_eq!(bank.declaration(), before);
     bank.nothing_is_left();
+}
+
+#[test]
+fn an_abort_that_is_killed_between_its_sides_is_finished() {
+    let bank = Stage::new(BANK, Layout::TwoDatabases);
+    let load = bank.load();
+    let before = bank.declaration();
+    let mut run = bank.run(Some("abort.side:1"));
+    run.reaches("follow");
+    run.asks(&["abort", "--yes"]);
+    run.ends();
+    assert!(run.was_killed);
+    load.pause();
+    assert_eq!(bank.declaration(), before);
+    bank.nothing_is_left();
+}
+
+#[test]
+fn a_repair_that_is_killed_is_done_all_the_same() {
+    let bank = Stage::new(BANK, Layout::OneDatabase);
+    let load = bank.load();
+    let mut run = bank.run(Some("recarry.read:1"));
+    run.reaches("follow");
+    run.asks(&["repair", "5"]);
+    run.ends();
+    assert!(run.was_killed);
+    run.asks(&["cutover"]);
+    load.pause();
+    run.asks(&["verify"]);
+    bank.audit("new");
 }
 
 /// Whoever keeps the new table from being opened is met before the old one is sealed: writers go on.

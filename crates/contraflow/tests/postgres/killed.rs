@@ -154,7 +154,9 @@ fn a_run_that_was_stopped_inside_a_transaction_is_waited_for() {
     let waits = "select count(*) from pg_stat_activity where datname = current_database()
                  and application_name = 'contraflow' and wait_event_type = 'Lock'";
     until("the second one waits", || {
-        stage.number("new", waits).is_some_and(|waiting| waiting > 0)
+        stage
+            .number("new", waits)
+            .is_some_and(|waiting| waiting > 0)
     });
     zombie.signal("-CONT");
     assert_eq!(zombie.wait(), Some(2), "{}", zombie.err());

@@ -277,6 +277,7 @@ impl Stage {
         Run {
             stage: self,
             process: self.start(&["run"], &settings),
+            was_killed: false,
         }
     }
 
@@ -311,6 +312,8 @@ fn differing<'t>(old: &'t str, new: &'t str) -> String {
 pub(super) struct Run<'s> {
     stage: &'s Stage,
     pub(super) process: Process,
+    /// It was killed at least once.
+    pub(super) was_killed: bool,
 }
 
 impl Run<'_> {
@@ -340,6 +343,7 @@ impl Run<'_> {
     /// Waits for its end.
     pub(super) fn ends(&mut self) {
         let code = self.process.wait();
+        self.was_killed |= code.is_none();
         let told = self.process.err();
         // A verb that found nobody does the work itself, and has the run for a moment.
         let is_refused = code == Some(2) && told.contains("CF0306");
