@@ -2,6 +2,7 @@
 //! auditor in plain SQL looks at both ends.
 
 mod bank;
+mod digests;
 mod doctor;
 mod full;
 mod killed;

@@ -1,18 +1,20 @@
 //! What `doctor` says is missing, and that it suffices.
 
-use super::bank::{Bank, Layout};
+use super::bank::BANK;
+use super::stage::{Layout, Stage};
 
 /// A role with nothing: every statement that is named is run as it stands, and then a whole change
 /// runs.
 #[test]
 fn doctor_names_the_statement_for_everything_that_is_missing() {
-    let bank = Bank::new(Layout::TwoDatabases);
-    bank.owned_by("told_owner");
+    let bank = Stage::new(BANK, Layout::TwoDatabases);
+    bank.sql("old", "create role told_owner");
+    bank.sql("old", "alter table pgbench_accounts owner to told_owner");
     bank.sql("old", "create role carrier_told login");
     for side in ["old", "new"] {
         bank.sql(side, "revoke create on schema public from public");
     }
-    bank.url_as("carrier_told");
+    bank.declare_as("carrier_told");
     let told = bank.says(&["doctor"], 2, &["old end", "new end", "WRONG", "ok"]);
     assert!(told.contains("wal_level: logical"), "{told}");
     let told = bank.says(&["doctor", "--json"], 2, &["contraflow.doctor/1"]);

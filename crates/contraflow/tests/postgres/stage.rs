@@ -135,12 +135,10 @@ impl Stage {
 
     /// Writes the change file with this URL for the old end, and its role for the new one.
     pub(super) fn declare(&self, old: &str) {
-        let role = if old.contains("user=carrier") {
-            "user=carrier"
-        } else {
-            "user=postgres"
-        };
-        let new = self.url("new").replace("user=postgres", role);
+        let mut words = old.split(' ');
+        let role = words.find(|word| word.starts_with("user=carrier"));
+        let new = self.url("new");
+        let new = new.replace("user=postgres", role.unwrap_or("user=postgres"));
         let old = match self.layout {
             Layout::FromSqlite => "{ sqlite: app.db }".to_owned(),
             Layout::OneDatabase | Layout::TwoDatabases => format!("{{ postgres: \"{old}\" }}"),
