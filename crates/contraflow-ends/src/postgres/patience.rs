@@ -24,7 +24,7 @@ use tokio_postgres::{Client, Config, Connection, Error, Socket};
 
 /// Answers that a session is not at work before it is given up: the first may have crossed with
 /// what the session had to say.
-const IDLE_MAX: u32 = 2;
+pub(super) const IDLE_MAX: u32 = 2;
 
 /// What the watch of a connection must know.
 #[derive(Clone)]
@@ -83,10 +83,12 @@ impl Patience {
     }
 }
 
-async fn is_at_work(client: &Client, process: i32) -> Result<bool, Error> {
-    let sql = "select from pg_stat_activity where pid = $1 and state = 'active'
+/// Finds a session that works on what it was asked.
+pub(super) const AT_WORK: &str = "select from pg_stat_activity where pid = $1 and state = 'active'
                  and wait_event_type is distinct from 'Client'";
-    let found = client.query_opt(sql, &[&process]).await?;
+
+async fn is_at_work(client: &Client, process: i32) -> Result<bool, Error> {
+    let found = client.query_opt(AT_WORK, &[&process]).await?;
     Ok(found.is_some())
 }
 

@@ -41,6 +41,9 @@ pub(super) enum Purpose {
 
 /// A connection.
 pub(super) struct Wire {
+    target: Target,
+    /// The process of the session at the server.
+    process: i32,
     socket: Socket,
     buffer: Vec<u8>,
     /// What has been handed out of the buffer.
@@ -54,6 +57,8 @@ impl Wire {
     pub(super) fn connect(target: &Target, purpose: Purpose) -> Result<Wire> {
         let config = target.config()?;
         let mut wire = Wire {
+            target: target.clone(),
+            process: 0,
             socket: Socket::open(config, ANSWER_MAX)?,
             buffer: Vec::new(),
             from: 0,
@@ -64,9 +69,10 @@ impl Wire {
         wire.sign_in(config)?;
         loop {
             let (tag, body) = wire.answer()?;
-            match tag {
-                b'Z' => return Ok(wire),
-                b'E' => return Err(refusal(&body)),
+            match (tag, body.first_chunk()) {
+                (b'Z', _) => return Ok(wire),
+                (b'E', _) => return Err(refusal(&body)),
+                (b'K', Some(process)) => wire.process = i32::from_be_bytes(*process),
                 _ => {}
             }
         }

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{End, Progress, Start};
+use contraflow_core::end::{End, Progress, Span, Start};
 use contraflow_core::error::{Error, Kind};
 use contraflow_core::lease::LaneId;
 use contraflow_core::position::Position;
@@ -13,7 +13,7 @@ use contraflow_core::side::{Direction, Side};
 use contraflow_engine::tasks::{Stop, TaskSet};
 use contraflow_testkit::proxy::{Cut, Proxy};
 
-use super::carried::{Carried, events, put};
+use super::carried::{Carried, MOST, PAIR, events, put};
 use super::held::stopped;
 use super::server::Server;
 
@@ -120,6 +120,39 @@ fn an_apply_that_waits_for_a_lock_is_not_given_up() {
     }
     other.batch_execute("rollback").unwrap();
     assert_eq!(said.recv_timeout(LONG).unwrap().unwrap(), 1);
+}
+
+/// In the middle of its rows, or before the first of them.
+#[test]
+fn a_read_that_nobody_answers_does_not_hang() {
+    let old = carried(Side::Old);
+    let rows = "insert into t select n, repeat('x', 1000) from generate_series(1, 2000) n";
+    old.database.run(rows);
+    for fails in [
+        |proxy: &Proxy| proxy.swallow(),
+        |proxy: &Proxy| proxy.cut_at(b"order by t.\"id\" limit", Cut::Silence),
+    ] {
+        let (proxy, end) = old.database.afar();
+        let mut scan = end.scan(&old.role).unwrap();
+        let nowhere = Position::new([]);
+        let read = scan.read(&Span::whole(PAIR), MOST, &nowhere).unwrap();
+        assert_eq!(read.rows.len(), 2_000);
+        fails(&proxy);
+        let (mut scan, said) = in_time(&proxy, move || {
+            let said = scan.read(&Span::whole(PAIR), MOST, &Position::new([]));
+            (scan, said)
+        });
+        assert!(is_lost(&said.unwrap_err()));
+        proxy.heal();
+        // Its other session finds out by itself that it was cut meanwhile.
+        let read = loop {
+            match scan.read(&Span::whole(PAIR), MOST, &nowhere) {
+                Ok(read) => break read,
+                Err(error) => assert!(is_lost(&error), "{error:?}"),
+            }
+        };
+        assert_eq!(read.rows.len(), 2_000);
+    }
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::str;
 
 use contraflow_core::error::{Error, Result};
 
-use super::{ANSWER_MAX, Wire, malformed, refusal};
+use super::{Wire, lost, malformed, refusal};
+use crate::postgres::connection;
+use crate::postgres::patience::{AT_WORK, IDLE_MAX};
 
 /// What comes next of a query.
 pub(in crate::postgres) enum Found<'b> {
@@ -58,14 +60,22 @@ impl Wire {
         self.write(&packet)
     }
 
-    /// The next of what was asked for. Waits for it as long as the connection lives.
+    /// The next of what was asked for. Waits for it as long as the session is at work.
     ///
     /// # Errors
     /// What the server says against the query; the connection is of no use then.
     pub(in crate::postgres) fn found(&mut self) -> Result<Found<'_>> {
+        let mut idle = 0;
         loop {
             let Some((tag, start, end)) = self.frame()? else {
-                self.fill(ANSWER_MAX)?;
+                if self.fill(self.target.silence_max())? || self.is_at_work()? {
+                    idle = 0;
+                } else {
+                    idle += 1;
+                }
+                if idle >= IDLE_MAX {
+                    return Err(lost("the server owes rows and does not say anything"));
+                }
                 continue;
             };
             self.from = end;
@@ -77,6 +87,13 @@ impl Wire {
                 _ => {}
             }
         }
+    }
+
+    /// Whether the session works on what it was asked, by another connection.
+    fn is_at_work(&self) -> Result<bool> {
+        let mut client = connection::connect(&self.target)?;
+        let found = client.query_opt(AT_WORK, &[&self.process]);
+        Ok(found.map_err(connection::failure)?.is_some())
     }
 
     /// Ends the query. What was asked for must have come.
