@@ -21,8 +21,9 @@ use postgres::{Client, GenericClient, Transaction};
 
 use super::catalog::Layout;
 use super::connection::failure;
-use super::write::{Refusal, TableWriter, Worth};
+use super::write::{TableWriter, Worth};
 use super::{Context, bookkeeping, connection, switch};
+use crate::tables::{Refusal, Rounds, decoded, encoded, settle};
 
 mod letters;
 
@@ -181,7 +182,7 @@ impl Apply for Writer {
         let refusals = write_records(&mut tx, &context, &mut tables, records, progress)?;
         let mut all: Vec<Letter> = new_letters.to_vec();
         let refused = refusals.into_iter();
-        all.extend(refused.map(|refusal| letter_of(refusal, records, progress)));
+        all.extend(refused.map(|refusal| refusal.letter(records, progress)));
         letters::store(&mut tx, &context, lease.direction, &all)?;
         if had_letters {
             letters::resolve(&mut tx, &context, lease.direction, records, &all)?;
@@ -285,8 +286,8 @@ fn advance(
             &lease.direction.name(),
             &i32::from(range.pair.0),
             &number(range.ordinal),
-            &letters::encoded(range.after.as_ref()),
-            &letters::encoded(range.through.as_ref()),
+            &encoded(range.after.as_ref()),
+            &encoded(range.through.as_ref()),
         ],
     )
     .map(|_| ())
@@ -337,12 +338,33 @@ fn write_records(
                 .tx
                 .batch_execute("rollback to settle")
                 .map_err(failure)?;
-            refused = settle(&mut writer, records)?;
+            refused = settle(&mut Settling {
+                writer: &mut writer,
+                records,
+            })?;
         }
         writer.tx.batch_execute("release settle").map_err(failure)?;
         refusals.append(&mut refused);
     }
     Ok(refusals)
+}
+
+/// The rows of one table, written together.
+struct Settling<'s, 'w, 't> {
+    writer: &'s mut TableWriter<'w, 't>,
+    records: &'s [Record],
+}
+
+impl Rounds for Settling<'_, '_, '_> {
+    fn write(&mut self, left_out: &HashSet<usize>) -> Result<Vec<Refusal>> {
+        self.writer.free(self.records, left_out)?;
+        self.writer.put(self.records, left_out)
+    }
+
+    fn undo(&mut self) -> Result<()> {
+        let sql = "rollback to settle";
+        self.writer.tx.batch_execute(sql).map_err(failure)
+    }
 }
 
 fn writer<'w, 't>(
@@ -358,42 +380,6 @@ fn writer<'w, 't>(
         pair,
         beside: &mut tables.beside[usize::from(pair)],
         worth: &mut tables.loads[usize::from(pair)],
-    }
-}
-
-/// Frees every key and writes all rows again. A record that is refused even so leaves its row as
-/// it was, which may refuse others in turn: each round leaves out at least one more.
-fn settle(writer: &mut TableWriter<'_, '_>, records: &[Record]) -> Result<Vec<Refusal>> {
-    let (mut all, mut left_out) = (Vec::new(), HashSet::new());
-    loop {
-        writer.free(records, &left_out)?;
-        let refused = writer.put(records, &left_out)?;
-        if refused.is_empty() {
-            return Ok(all);
-        }
-        writer
-            .tx
-            .batch_execute("rollback to settle")
-            .map_err(failure)?;
-        left_out.extend(refused.iter().map(|refusal| refusal.record));
-        all.extend(refused);
-    }
-}
-
-/// A conflict may be with a row whose own change has not arrived yet: it is tried again when the
-/// feed has passed what the images show. Everything else waits for a new image.
-fn letter_of(refusal: Refusal, records: &[Record], progress: &Progress<'_>) -> Letter {
-    let record = &records[refusal.record];
-    let (Progress::Advance { seen, .. } | Progress::Chunk { seen, .. } | Progress::Keys { seen }) =
-        progress;
-    let may_settle =
-        refusal.code == Code::UNIQUE_CONFLICT && !matches!(progress, Progress::Keys { .. });
-    Letter {
-        pair: record.pair,
-        source_key: record.source_key.clone(),
-        code: refusal.code,
-        reason: refusal.reason,
-        retry_after: may_settle.then(|| (*seen).clone()),
     }
 }
 
@@ -423,14 +409,8 @@ fn last_chunks(
             Some(row) => Some(Range {
                 pair,
                 ordinal: u64::try_from(row.get::<_, i64>(0)).unwrap_or(0),
-                after: row
-                    .get::<_, Option<&[u8]>>(1)
-                    .map(letters::decoded)
-                    .transpose()?,
-                through: row
-                    .get::<_, Option<&[u8]>>(2)
-                    .map(letters::decoded)
-                    .transpose()?,
+                after: row.get::<_, Option<&[u8]>>(1).map(decoded).transpose()?,
+                through: row.get::<_, Option<&[u8]>>(2).map(decoded).transpose()?,
             }),
         };
         chunks.push((pair, range));

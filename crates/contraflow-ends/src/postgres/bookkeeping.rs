@@ -9,6 +9,7 @@ use super::Context;
 use super::catalog;
 use super::connection::failure;
 use super::names::{Names, TableName};
+use crate::tables::altered;
 
 /// The standing row of one side of a change.
 #[derive(Clone, Debug)]
@@ -112,18 +113,7 @@ pub(super) fn unchanged(
     for (table, expected) in context.role.tables.iter().zip(&row.declarations) {
         let found = catalog::declaration(client, &TableName::parse(&table.name))?;
         if found.as_ref() != Some(expected) {
-            let what = if found.is_some() {
-                "was altered"
-            } else {
-                "was dropped"
-            };
-            let message = format!("table `{}` {what} while the change runs", table.name);
-            return Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
-                .at(context.role.side)
-                .detail("Nothing was carried after the alteration.")
-                .hint(
-                    "Undo it and run `contraflow resume`, or `contraflow abort` and plan anew.",
-                ));
+            return Err(altered(context.role.side, &table.name, found.is_some()));
         }
     }
     published(client, context)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::end::{Demands, Remove, Step, Structure, User};
-use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::error::Result;
 use contraflow_core::lease::{Epoch, Gate, Standing};
 use contraflow_core::probe::Point;
 use contraflow_core::record::PairId;
@@ -14,6 +14,7 @@ use postgres::{Client, GenericClient};
 use super::connection::failure;
 use super::names::{SCHEMA, TableName, literal};
 use super::{Context, bookkeeping, catalog, connection, slot, statements, switch, visible};
+use crate::tables::{elsewhere, missing};
 
 /// How long a slot waits for a transaction that is open before whoever waits is told, at first and
 /// from then on: one that gave up begins anew, with those that are open by then.
@@ -64,7 +65,7 @@ impl Tables {
         let mut declarations = Vec::new();
         for table in &context.role.tables {
             let found = catalog::declaration(&mut tx, &TableName::parse(&table.name))?;
-            declarations.push(found.ok_or_else(|| missing(context, &table.name))?);
+            declarations.push(found.ok_or_else(|| missing(context.role.side, &table.name))?);
         }
         let tables: Vec<&str> = context
             .role
@@ -252,7 +253,7 @@ impl Structure for Tables {
         let found = bookkeeping::row(&mut client, &context.names)?;
         if let Some(found) = &found {
             if found.ledger != standing.ledger {
-                return Err(elsewhere(context));
+                return Err(elsewhere(context.role.side));
             }
         } else {
             self.prepare(&mut client, standing)?;
@@ -455,22 +456,6 @@ fn fresh_pass(client: &mut impl GenericClient) -> Result<String> {
         .query_one("select replace(gen_random_uuid()::text, '-', '')", &[])
         .map(|row| row.get(0))
         .map_err(failure)
-}
-
-fn elsewhere(context: &Context) -> Error {
-    let side = context.role.side;
-    let message = format!("the {side} end carries this change under another ledger");
-    Error::new(Kind::Precondition, Code::CARRIED_ELSEWHERE, message)
-        .at(side)
-        .hint("Run it from where it was started, or take it over with `contraflow adopt`.")
-}
-
-fn missing(context: &Context, table: &str) -> Error {
-    let message = format!(
-        "there is no table `{table}` at the {} end",
-        context.role.side
-    );
-    Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(context.role.side)
 }
 
 /// Drops the schema when no change is left in it.

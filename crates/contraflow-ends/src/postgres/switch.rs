@@ -22,6 +22,7 @@ use super::connection::failure;
 use super::names::{Names, TableName, quote};
 use super::place::Place;
 use super::{Context, bookkeeping, catalog, connection, rows, scan, statements};
+use crate::tables::expired;
 
 /// How much longer than `deadlock_timeout` a lock on the tables is waited for: when it has passed,
 /// the server ends an autovacuum that stands in the way. Whoever comes after us waits behind us.
@@ -267,13 +268,16 @@ impl Switch for Lock {
         let names = &context.names;
         let mut held = self.held();
         let Some(fence) = held.as_mut() else {
-            return Err(expired(&context, "it is not there any more"));
+            return Err(expired(context.role.side, "it is not there any more"));
         };
         if fence.epoch != epoch {
-            return Err(expired(&context, "it belongs to another epoch"));
+            return Err(expired(context.role.side, "it belongs to another epoch"));
         }
         if Place::of(drained) != Some(fence.position) {
-            return Err(expired(&context, "writes lie behind what was drained"));
+            return Err(expired(
+                context.role.side,
+                "writes lie behind what was drained",
+            ));
         }
         let mut fence = held.take().expect("looked at above");
         drop(held);
@@ -316,7 +320,7 @@ impl Switch for Lock {
         };
         sealed().map_err(|error| match error {
             lost if lost.code == Code::END_UNREACHABLE => {
-                expired(&context, "the server has ended it")
+                expired(context.role.side, "the server has ended it")
             }
             other => other,
         })?;
@@ -574,15 +578,4 @@ fn last_of(sequences: &[Sequence], pair: PairId) -> i64 {
 
 fn number(epoch: Epoch) -> i64 {
     i64::try_from(epoch.0).unwrap_or(i64::MAX)
-}
-
-fn expired(context: &Context, why: &str) -> Error {
-    let message = format!(
-        "the fence of the {} end ended before the turn did: {why}",
-        context.role.side
-    );
-    Error::new(Kind::Transient, Code::FENCE_EXPIRED, message)
-        .at(context.role.side)
-        .detail("Authority stayed where it was; writers go on there.")
-        .hint("Ask for the turn again when the load is lower, or raise `limits.fence_max`.")
 }

@@ -14,6 +14,7 @@ use super::codec::encode;
 use super::connection::failure;
 use super::names::{Names, quote};
 use super::rows;
+use crate::tables::Refusal;
 
 mod load;
 
@@ -21,15 +22,6 @@ pub(super) use load::Worth;
 
 /// Rows per statement: more gain nothing.
 const ROWS: usize = 1_000;
-
-/// A record that the table does not take.
-#[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    /// Its place in the batch.
-    pub(super) record: usize,
-    pub(super) code: Code,
-    pub(super) reason: String,
-}
 
 /// One table, within one transaction.
 pub(super) struct TableWriter<'w, 't> {

@@ -11,23 +11,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::codec::binary;
 use contraflow_core::end::{
     Applied, Apply, Guarantee, Letter, Progress, Range, Resume, StoredLetter, fenced,
 };
-use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::error::Result;
 use contraflow_core::lease::{Epoch, LaneId, Lease};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
-use contraflow_core::record::{Key, PairId, Record};
+use contraflow_core::record::{PairId, Record};
 use contraflow_core::side::Direction;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::connection::failure;
-use super::write::{Refusal, TableWriter};
+use super::write::TableWriter;
 use super::{Context, connection, feed};
+use crate::tables::{Refusal, Rounds, decoded, encoded, settle};
 
 /// After so much lock time without a pause, one is made even when nobody else was seen writing: a
 /// waiting writer gets in, is seen, and we are polite from then on.
@@ -197,7 +197,7 @@ impl Apply for Writer {
         all.extend(
             refusals
                 .into_iter()
-                .map(|refusal| letter_of(refusal, records, progress)),
+                .map(|refusal| refusal.letter(records, progress)),
         );
         store_letters(&tx, context, lease.direction, &all)?;
         if had_letters {
@@ -332,24 +332,6 @@ fn advance(
     Ok(())
 }
 
-fn encoded(key: Option<&Key>) -> Option<Vec<u8>> {
-    key.map(|key| {
-        let mut bytes = Vec::new();
-        binary::encode_values(&key.0, &mut bytes);
-        bytes
-    })
-}
-
-fn decoded(bytes: &[u8]) -> Result<Key> {
-    binary::decode_values(bytes).map(Key).map_err(|_| {
-        Error::new(
-            Kind::Hold,
-            Code::END_FAILED,
-            "a stored key of the bookkeeping is damaged",
-        )
-    })
-}
-
 fn raise_flag(tx: &Transaction<'_>, context: &Context, lease: &Lease) -> Result<()> {
     let sql = format!(
         "update {} set applying = 1 where id = 1 and gate = 'closed' and epoch = ?1",
@@ -405,50 +387,34 @@ fn write_records(
         let mut refused = writer.put(records, &HashSet::new())?;
         let conflicts = |refusal: &Refusal| refusal.code == Code::UNIQUE_CONFLICT;
         if refused.iter().any(conflicts) {
-            refused = settle(tx, writer, records)?;
+            tx.execute_batch("savepoint settle").map_err(failure)?;
+            refused = settle(&mut Settling {
+                tx,
+                writer,
+                records,
+            })?;
+            tx.execute_batch("release settle").map_err(failure)?;
         }
         refusals.append(&mut refused);
     }
     Ok(refusals)
 }
 
-/// Frees every key and writes all rows again. A record that is refused even so leaves its row as
-/// it was, which may refuse others in turn: each round leaves out at least one more.
-fn settle(
-    tx: &Transaction<'_>,
-    writer: &mut TableWriter<'_>,
-    records: &[Record],
-) -> Result<Vec<Refusal>> {
-    let (mut all, mut left_out) = (Vec::new(), HashSet::new());
-    tx.execute_batch("savepoint settle").map_err(failure)?;
-    loop {
-        writer.free(records, &left_out)?;
-        let refused = writer.put(records, &left_out)?;
-        if refused.is_empty() {
-            break;
-        }
-        tx.execute_batch("rollback to settle").map_err(failure)?;
-        left_out.extend(refused.iter().map(|refusal| refusal.record));
-        all.extend(refused);
-    }
-    tx.execute_batch("release settle").map_err(failure)?;
-    Ok(all)
+/// The rows of one table, written together.
+struct Settling<'s, 'w> {
+    tx: &'s Transaction<'s>,
+    writer: &'s mut TableWriter<'w>,
+    records: &'s [Record],
 }
 
-/// A conflict may be with a row whose own change has not arrived yet: it is tried again when the
-/// feed has passed what the images show. Everything else waits for a new image.
-fn letter_of(refusal: Refusal, records: &[Record], progress: &Progress<'_>) -> Letter {
-    let record = &records[refusal.record];
-    let (Progress::Advance { seen, .. } | Progress::Chunk { seen, .. } | Progress::Keys { seen }) =
-        progress;
-    let may_settle =
-        refusal.code == Code::UNIQUE_CONFLICT && !matches!(progress, Progress::Keys { .. });
-    Letter {
-        pair: record.pair,
-        source_key: record.source_key.clone(),
-        code: refusal.code,
-        reason: refusal.reason,
-        retry_after: may_settle.then(|| (*seen).clone()),
+impl Rounds for Settling<'_, '_> {
+    fn write(&mut self, left_out: &HashSet<usize>) -> Result<Vec<Refusal>> {
+        self.writer.free(self.records, left_out)?;
+        self.writer.put(self.records, left_out)
+    }
+
+    fn undo(&mut self) -> Result<()> {
+        self.tx.execute_batch("rollback to settle").map_err(failure)
     }
 }
 

@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::connection::failure;
 use super::{Context, connection, inspect, rows};
+use crate::tables::altered;
 
 /// Confirmed journal rows are deleted when this many have piled up or this time has passed: each
 /// deletion takes the application's write lock for a moment.
@@ -391,18 +392,7 @@ pub(super) fn unchanged(db: &Connection, context: &Context, version: &mut i64) -
     for (table, expected) in context.role.tables.iter().zip(expected.split(' ')) {
         let found = inspect::declaration(db, &table.name)?;
         if found.as_deref() != Some(expected) {
-            let what = if found.is_some() {
-                "was altered"
-            } else {
-                "was dropped"
-            };
-            let message = format!("table `{}` {what} while the change runs", table.name);
-            return Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
-                .at(context.role.side)
-                .detail("Nothing was carried after the alteration.")
-                .hint(
-                    "Undo it and run `contraflow resume`, or `contraflow abort` and plan anew.",
-                ));
+            return Err(altered(context.role.side, &table.name, found.is_some()));
         }
     }
     triggers_stand(db, context)?;

@@ -1,8 +1,7 @@
 //! Tables, bookkeeping, journal and guard: what expand creates and contract takes down.
 
-use contraflow_core::code::Code;
 use contraflow_core::end::{Demands, Remove, Step, Structure, User};
-use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::error::Result;
 use contraflow_core::lease::{Epoch, Gate, Standing};
 use contraflow_core::probe::Point;
 use contraflow_core::record::PairId;
@@ -12,6 +11,7 @@ use super::connection::failure;
 use super::names::quote;
 use super::switch::{self, gate_name};
 use super::{Context, connection, inspect, references, statements};
+use crate::tables::{elsewhere, missing};
 
 mod empty;
 
@@ -131,7 +131,10 @@ impl Structure for Tables {
         let mut db = connection::create(&context.path)?;
         connection::write(&mut db, |tx| {
             if let Some(found) = switch::standing(tx, context)? {
-                return same_change(context, standing, &found);
+                return match found.ledger == standing.ledger {
+                    true => Ok(()),
+                    false => Err(elsewhere(context.role.side)),
+                };
             }
             for table in context.role.tables.iter().filter(|table| table.created) {
                 tx.execute_batch(&statements::create_table(table))
@@ -143,7 +146,7 @@ impl Structure for Tables {
             let mut declarations = Vec::new();
             for table in &context.role.tables {
                 let found = inspect::declaration(tx, &table.name)?;
-                declarations.push(found.ok_or_else(|| missing(context, &table.name))?);
+                declarations.push(found.ok_or_else(|| missing(context.role.side, &table.name))?);
             }
             tx.execute(
                 &format!(
@@ -243,29 +246,6 @@ impl Structure for Tables {
             .map_err(failure)
             .map(|n| n.unwrap_or(0))
     }
-}
-
-fn same_change(context: &Context, asked: &Standing, found: &Standing) -> Result<()> {
-    if found.ledger != asked.ledger {
-        let message = format!(
-            "the {} end carries this change under another ledger",
-            context.role.side
-        );
-        return Err(
-            Error::new(Kind::Precondition, Code::CARRIED_ELSEWHERE, message)
-                .at(context.role.side)
-                .hint("Run it from where it was started, or take it over with `contraflow adopt`."),
-        );
-    }
-    Ok(())
-}
-
-fn missing(context: &Context, table: &str) -> Error {
-    let message = format!(
-        "there is no table `{table}` at the {} end",
-        context.role.side
-    );
-    Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(context.role.side)
 }
 
 fn clean_statements(context: &Context) -> Vec<String> {

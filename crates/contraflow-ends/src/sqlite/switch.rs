@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use contraflow_core::code::Code;
 use contraflow_core::end::{Sequence, Switch, fenced};
-use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::error::Result;
 use contraflow_core::lease::{Epoch, Gate, Standing};
 use contraflow_core::position::Position;
 use rusqlite::{Connection, OptionalExtension};
@@ -14,6 +13,7 @@ use super::names::Names;
 use super::statements::NOW_MS;
 use super::structure::set_triggers;
 use super::{Context, connection, feed};
+use crate::tables::expired;
 
 /// SQLite's clock reads milliseconds; a fence that ends within this margin counts as ended, so
 /// that a seal never races with a writer that reads the clock a moment later.
@@ -140,11 +140,14 @@ impl Switch for GuardRow {
                 .execute(&seal_statement(&context.names), [epoch.0])
                 .map_err(failure)?;
             if moved != 1 {
-                return Err(expired(context, "its deadline has passed"));
+                return Err(expired(context.role.side, "its deadline has passed"));
             }
             feed::unchanged(tx, context, &mut -1)?;
             if feed::position(feed::head(tx, context)?) != *drained {
-                return Err(expired(context, "writes lie behind what was drained"));
+                return Err(expired(
+                    context.role.side,
+                    "writes lie behind what was drained",
+                ));
             }
             set_triggers(tx, context, Gate::Closed, epoch.next())?;
             let direction = context.role.side.other().direction();
@@ -274,15 +277,4 @@ fn carry_sequences(db: &Connection, context: &Context, sequences: &[Sequence]) -
         }
     }
     Ok(())
-}
-
-fn expired(context: &Context, why: &str) -> Error {
-    let message = format!(
-        "the fence of the {} end ended before the turn did: {why}",
-        context.role.side
-    );
-    Error::new(Kind::Transient, Code::FENCE_EXPIRED, message)
-        .at(context.role.side)
-        .detail("Authority stayed where it was; writers go on there.")
-        .hint("Ask for the turn again when the load is lower, or raise `limits.fence_max`.")
 }

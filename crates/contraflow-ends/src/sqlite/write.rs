@@ -13,14 +13,7 @@ use super::Context;
 use super::connection::failure;
 use super::names::quote;
 use super::rows::{self, Bound};
-
-/// A record that the table refused. Nothing of it was written.
-pub(super) struct Refusal {
-    /// Its place in the batch.
-    pub(super) record: usize,
-    pub(super) code: Code,
-    pub(super) reason: String,
-}
+use crate::tables::Refusal;
 
 /// Rows that one statement writes: what a statement costs once, triggers and savepoint included,
 /// is shared by so many rows.

@@ -1,36 +1,16 @@
 //! Letters in the database, written with the checkpoint that passes them.
 
 use contraflow_core::code::Code;
-use contraflow_core::codec::binary;
 use contraflow_core::end::{Letter, StoredLetter};
-use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::error::Result;
 use contraflow_core::position::Position;
-use contraflow_core::record::{Key, PairId, Record};
+use contraflow_core::record::{PairId, Record};
 use contraflow_core::side::Direction;
 use postgres::{Client, Transaction};
 
 use super::super::Context;
 use super::super::connection::failure;
-
-/// A key as the bookkeeping keeps it.
-pub(super) fn encoded(key: Option<&Key>) -> Option<Vec<u8>> {
-    key.map(|key| {
-        let mut bytes = Vec::new();
-        binary::encode_values(&key.0, &mut bytes);
-        bytes
-    })
-}
-
-/// The other way round.
-pub(super) fn decoded(bytes: &[u8]) -> Result<Key> {
-    binary::decode_values(bytes).map(Key).map_err(|_| {
-        Error::new(
-            Kind::Hold,
-            Code::END_FAILED,
-            "a stored key of the bookkeeping is damaged",
-        )
-    })
-}
+use crate::tables::{decoded, encoded};
 
 /// All letters of a side, of both directions.
 pub(super) fn all(client: &mut Client, context: &Context) -> Result<Vec<StoredLetter>> {
