@@ -1,8 +1,11 @@
 //! PostgreSQL: the suite of all ends, and what only PostgreSQL has.
 
+mod between;
 mod carried;
 mod corpus;
+mod crossing;
 mod cut;
+mod guarded;
 mod held;
 mod large;
 mod lost;
@@ -10,6 +13,7 @@ mod server;
 mod silent;
 mod spelled;
 mod visibility;
+mod window;
 
 use contraflow_testkit::conformance;
 

@@ -6,14 +6,16 @@ use contraflow_core::code::Code;
 use contraflow_core::end::{Feed, Start};
 use contraflow_core::error::{Error, Kind};
 use contraflow_core::lease::Epoch;
+use contraflow_core::position::Position;
 use contraflow_core::preflight::problems;
 use contraflow_core::record::Op;
-use contraflow_core::side::Side;
+use contraflow_core::side::{Direction, Side};
 use contraflow_core::value::Value;
 
 use contraflow_testkit::conformance::Subject;
 
-use super::carried::{Carried, events};
+use super::between::{Between, offer, settle};
+use super::carried::{Carried, PAIR, WHOLE, events, put};
 use crate::one_table::one_table;
 
 use super::server::database;
@@ -207,6 +209,69 @@ fn a_table_that_was_dropped_and_made_again_holds() {
     old.database.run(&format!("drop table t; {TABLE}"));
     let error = feed.head().unwrap_err();
     assert_eq!((error.code, error.kind), (Code::SHAPE_CHANGED, Kind::Hold));
+}
+
+/// A label that is gone from the catalogue leaves a row that nobody can read: `t` with 20 rows, of
+/// which one has it.
+const UNREADABLE: &str = "create type mood as enum ('fine', 'gone');
+    create table t (id int primary key, mood mood);
+    insert into t select n, (case n when 13 then 'gone' else 'fine' end)::mood
+      from generate_series(1, 20) n";
+const LOSE: &str = "create table kept as select * from pg_enum where enumlabel = 'gone';
+    delete from pg_enum where enumlabel = 'gone'";
+const FIND: &str = "insert into pg_enum select * from kept";
+
+/// An error in the middle of a range is no end of it.
+#[test]
+fn a_row_that_cannot_be_read_stops_its_range_and_is_not_skipped() {
+    let old = Carried::new(UNREADABLE, Side::Old);
+    let (mut scan, at) = (old.scan(), Position::new([]));
+    old.database.run(LOSE);
+    for _ in 0..2 {
+        let error = scan.read(&WHOLE, 1 << 20, &at).unwrap_err();
+        assert_eq!((error.code, error.kind), (Code::END_FAILED, Kind::Hold));
+    }
+    let mut lookup = old.end.lookup(&old.role).unwrap();
+    let keys = [12, 13, 14].map(|id| put(id, "").key);
+    assert!(lookup.get(PAIR, &keys, &at).is_err());
+    old.database.run(FIND);
+    assert_eq!(scan.read(&WHOLE, 1 << 20, &at).unwrap().rows.len(), 20);
+    assert_eq!(lookup.get(PAIR, &keys, &at).unwrap().rows.len(), 3);
+}
+
+/// It is computed at each end and never in the log: no row can be found by it.
+#[test]
+fn a_generated_column_is_no_key_and_is_computed_at_each_end() {
+    let table = "create table t (id int not null, twice int generated always as (id * 2) stored,
+        v text, primary key (id, twice))";
+    let alone =
+        "create table t (id int, twice int generated always as (id * 2) stored primary key)";
+    for (script, key) in [(table, &["id", "twice"][..]), (alone, &["twice"])] {
+        let database = database(script);
+        let end = database.end();
+        let problems = end.check(&one_table(&*end, key, Side::Old)).unwrap();
+        let refused = problems
+            .iter()
+            .any(|problem| problem.code == Code::KEY_UNUSABLE);
+        assert!(refused, "{key:?}: {problems:?}");
+    }
+    let beside = "create table t (id int primary key, v text,
+        long int generated always as (length(v)) stored)";
+    let between = Between::new(beside, "insert into t values (1, 'copied')");
+    let mut flow = between.flow(Direction::Forward);
+    let read = between.read(&flow, (0, None), 100);
+    offer(&mut flow, read);
+    settle(&mut flow).unwrap();
+    between
+        .old
+        .database
+        .run("insert into t values (2, 'followed'); update t set v = v || '.'");
+    settle(&mut flow).unwrap();
+    assert!(between.alike());
+    assert_eq!(
+        between.new.database.one("select sum(long)::text from t"),
+        "16"
+    );
 }
 
 /// Stored out of line and not written again, it is told with the old row only.

@@ -77,7 +77,7 @@ fn a_slot_that_the_server_gave_up_holds_and_is_never_made_again() {
 }
 
 /// Waits until somebody waits for a session.
-fn is_waited_for(planned: &Carried, process: i32) {
+pub(super) fn is_waited_for(planned: &Carried, process: i32) {
     let sql = format!(
         "select exists (select from pg_stat_activity
            where {process} = any (pg_blocking_pids(pid)))::text"
@@ -86,7 +86,7 @@ fn is_waited_for(planned: &Carried, process: i32) {
 }
 
 /// A transaction that is left open, and its session.
-fn open(planned: &Carried, sql: &str) -> (Client, i32) {
+pub(super) fn open(planned: &Carried, sql: &str) -> (Client, i32) {
     let mut writer = planned.database.connect();
     writer.batch_execute(&format!("begin; {sql}")).unwrap();
     let row = writer.query_one("select pg_backend_pid()", &[]).unwrap();

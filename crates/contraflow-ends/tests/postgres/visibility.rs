@@ -15,10 +15,10 @@ use super::server::Server;
 
 /// Commits wait for a standby that never comes, until this is dropped. Not those of our own
 /// sessions: only the writer waits.
-struct Waiting<'c>(&'c Carried);
+pub(super) struct Waiting<'c>(&'c Carried);
 
 impl Waiting<'_> {
-    fn on(old: &Carried) -> Waiting<'_> {
+    pub(super) fn on(old: &Carried) -> Waiting<'_> {
         standbys(old, "nosuch");
         Waiting(old)
     }
