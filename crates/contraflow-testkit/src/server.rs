@@ -8,9 +8,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 pub struct Postgres {
     folder: PathBuf,
     /// The script serves as long as this pipe is open.
-    words: ChildStdin,
+    words: Option<ChildStdin>,
     said: BufReader<ChildStdout>,
-    _script: Child,
+    script: Child,
 }
 
 impl Postgres {
@@ -43,9 +43,9 @@ impl Postgres {
             .expect("the script starts");
         let mut server = Postgres {
             folder,
-            words: script.stdin.take().expect("it is piped"),
+            words: script.stdin.take(),
             said: BufReader::new(script.stdout.take().expect("it is piped")),
-            _script: script,
+            script,
         };
         server.hears("ready");
         server
@@ -80,7 +80,8 @@ impl Postgres {
     }
 
     fn tell(&mut self, word: &str) {
-        writeln!(self.words, "{word}").expect("the script listens");
+        let words = self.words.as_mut().expect("the script listens");
+        writeln!(words, "{word}").expect("the script listens");
     }
 
     fn hears(&mut self, word: &str) {
@@ -105,6 +106,14 @@ impl Postgres {
             "host={} user=postgres dbname={database}",
             self.folder.display()
         )
+    }
+}
+
+impl Drop for Postgres {
+    /// Whoever removes the folder must find nobody in it.
+    fn drop(&mut self) {
+        drop(self.words.take());
+        drop(self.script.wait());
     }
 }
 

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::change::history::Reach;
+use contraflow_core::end::{Most, Range, Span};
 use contraflow_core::phase::Mode;
 use contraflow_core::probe::Silent;
 use contraflow_core::record::Key;
 use contraflow_core::side::{Direction, Side};
 use contraflow_engine::context::{Bound, Context, Limits, Pair};
-use contraflow_engine::flow::{Carried as What, Flow, Prepared, Stepped};
+use contraflow_engine::flow::{Carried as What, Flow, Pace, Prepared, Stepped};
 use contraflow_engine::windows::Window;
 use contraflow_testkit::mapping::mapping;
 
-use super::carried::{Carried, PAIR};
+use super::carried::{Carried, MOST, PAIR};
 use super::server::Real;
 
 pub(super) struct Between {
@@ -73,7 +74,7 @@ impl Between {
     }
 
     pub(super) fn flow(&self, direction: Direction) -> Flow {
-        Flow::start(&self.context, direction).unwrap()
+        Flow::start(&self.context, direction, Pace::Stepwise).unwrap()
     }
 
     /// Reads the range of so many rows behind a key, as the backfill does.
@@ -86,9 +87,19 @@ impl Between {
         let direction = flow.direction();
         let mut scan = self.source(direction).scan();
         let window = flow.windows().open();
-        let range = scan.range(PAIR, ordinal, after, rows).unwrap();
-        let chunk = scan.read(&range, 1 << 20, &window.received).unwrap();
-        let through = range.through.clone();
+        let span = Span {
+            after: after.cloned(),
+            ..Span::whole(PAIR)
+        };
+        let most = Most { rows, ..MOST };
+        let mut chunk = scan.read(&span, most, &window.received).unwrap();
+        let through = chunk.cut.take();
+        let range = Range {
+            pair: PAIR,
+            ordinal,
+            after: span.after,
+            through: through.clone(),
+        };
         let rows = Prepared::map(&self.context, direction, chunk, What::Range(range));
         Read {
             window,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Feed, Start};
+use contraflow_core::end::{Feed, Span, Start};
 use contraflow_core::error::{Error, Kind};
 use contraflow_core::lease::Epoch;
 use contraflow_core::position::Position;
@@ -15,7 +15,7 @@ use contraflow_core::value::Value;
 use contraflow_testkit::conformance::Subject;
 
 use super::between::{Between, offer, settle};
-use super::carried::{Carried, PAIR, WHOLE, events, put};
+use super::carried::{Carried, MOST, PAIR, events, put};
 use crate::one_table::one_table;
 
 use super::server::database;
@@ -228,14 +228,17 @@ fn a_row_that_cannot_be_read_stops_its_range_and_is_not_skipped() {
     let (mut scan, at) = (old.scan(), Position::new([]));
     old.database.run(LOSE);
     for _ in 0..2 {
-        let error = scan.read(&WHOLE, 1 << 20, &at).unwrap_err();
+        let error = scan.read(&Span::whole(PAIR), MOST, &at).unwrap_err();
         assert_eq!((error.code, error.kind), (Code::END_FAILED, Kind::Hold));
     }
     let mut lookup = old.end.lookup(&old.role).unwrap();
     let keys = [12, 13, 14].map(|id| put(id, "").key);
     assert!(lookup.get(PAIR, &keys, &at).is_err());
     old.database.run(FIND);
-    assert_eq!(scan.read(&WHOLE, 1 << 20, &at).unwrap().rows.len(), 20);
+    assert_eq!(
+        scan.read(&Span::whole(PAIR), MOST, &at).unwrap().rows.len(),
+        20
+    );
     assert_eq!(lookup.get(PAIR, &keys, &at).unwrap().rows.len(), 3);
 }
 
@@ -249,7 +252,7 @@ fn a_generated_column_is_no_key_and_is_computed_at_each_end() {
     for (script, key) in [(table, &["id", "twice"][..]), (alone, &["twice"])] {
         let database = database(script);
         let end = database.end();
-        let problems = end.check(&one_table(&*end, key, Side::Old)).unwrap();
+        let problems = problems(&end.check(&one_table(&*end, key, Side::Old)).unwrap());
         let refused = problems
             .iter()
             .any(|problem| problem.code == Code::KEY_UNUSABLE);

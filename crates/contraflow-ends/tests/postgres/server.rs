@@ -24,8 +24,8 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// A server and its folder.
 pub(super) struct Server {
-    _folder: TempDir,
     server: server::Postgres,
+    _folder: TempDir,
 }
 
 impl Server {
@@ -39,8 +39,8 @@ impl Server {
         let settings = [&["fsync=off"], settings].concat();
         let server = server::Postgres::with(folder.path(), &settings);
         Server {
-            _folder: folder,
             server,
+            _folder: folder,
         }
     }
 
@@ -143,16 +143,20 @@ impl Database {
     }
 }
 
-/// Databases with the table of the suite, and the type of the text in its key. Everything compares
-/// byte by byte in the databases of the server.
-pub(super) struct Databases(pub(super) &'static str);
+/// Databases with the table of the suite, on a server where nobody else writes: a feed counts what
+/// lies before it in the log of the server. Everything compares byte by byte there.
+pub(super) struct Databases {
+    pub(super) server: Server,
+    /// The type of the text in the key.
+    pub(super) text: &'static str,
+}
 
 impl Fixture for Databases {
     fn fresh(&self, _side: Side) -> Box<dyn Subject> {
-        Box::new(database(&format!(
+        Box::new(self.server.database(&format!(
             "create table items (a bigint not null, b {} not null, tag text unique,
                n bigint not null, primary key (a, b))",
-            self.0
+            self.text
         )))
     }
 }
