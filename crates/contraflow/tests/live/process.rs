@@ -13,6 +13,8 @@ use contraflow_engine::tasks::Stop;
 const LOOK: Duration = Duration::from_millis(10);
 /// Longer than anything here takes on two busy cores in a debug build.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The same where tests run whole: millions of rows.
+const PATIENCE_WHOLE: Duration = Duration::from_secs(900);
 
 /// Waits for a condition.
 pub(crate) fn until(what: &str, reached: impl FnMut() -> bool) {
@@ -22,8 +24,12 @@ pub(crate) fn until(what: &str, reached: impl FnMut() -> bool) {
 /// Waits for a condition; false when it was not reached in time.
 pub(crate) fn reached_in_time(mut reached: impl FnMut() -> bool) -> bool {
     let clock = SystemClock::default();
+    let patience = match std::env::var_os("CONTRAFLOW_SOAK") {
+        Some(_) => PATIENCE_WHOLE,
+        None => PATIENCE,
+    };
     while !reached() {
-        if clock.elapsed() >= PATIENCE {
+        if clock.elapsed() >= patience {
             return false;
         }
         pause(LOOK);
