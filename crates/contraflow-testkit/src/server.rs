@@ -20,23 +20,12 @@ impl Postgres {
     /// When it does not start; the script has said why on stderr.
     #[must_use]
     pub fn start(folder: &Path) -> Postgres {
-        // Nobody's machine loses power in a test.
-        Postgres::with(folder, &["fsync=off"])
-    }
-
-    /// As [`Postgres::start`], with settings.
-    ///
-    /// # Panics
-    /// When it does not start; the script has said why on stderr.
-    #[must_use]
-    pub fn with(folder: &Path, settings: &[&str]) -> Postgres {
         open_to_all(folder);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
         let folder = folder.join("server");
         let mut script = Command::new(script)
             .arg(&folder)
-            .args(["5432", "listen_addresses="])
-            .args(settings)
+            .args(["5432", "fsync=off", "listen_addresses="])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -7,10 +7,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use contraflow_core::probe::Point;
 use postgres::{Client, NoTls};
+use tempfile::TempDir;
 
 use super::load::PATH;
 use super::servers::{self, Server};
-use super::stage::{Layout, Plan, Stage};
+use super::stage::{Layout, Plan, Stage, shown};
 use super::{soaks, tells};
 use crate::live::process::until;
 
@@ -38,6 +39,14 @@ update counted set version = version + 1 where id = :id;
     rows: 1,
 };
 
+/// Starts a program of the server's package.
+fn client(command: &str) -> Child {
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &format!("{PATH}; exec {command}")]);
+    bash.stdin(Stdio::null()).stdout(Stdio::piped());
+    bash.spawn().expect("bash is there")
+}
+
 /// The textbook's copy: position low, a chunk, position high; rows whose keys the log shows between
 /// the two are left out, everything else of the chunk is written when high has passed.
 struct Naive {
@@ -58,21 +67,15 @@ impl Naive {
         let (source, target) = (connect("old", "local"), connect("new", "off"));
         let table = "create table copied (id int primary key, version bigint not null)";
         stage.sql("new", table);
-        let url = stage.url("old");
         stage.sql(
             "old",
             "select pg_create_logical_replication_slot('naive', 'test_decoding')",
         );
-        let read = format!(
-            "{PATH}; exec pg_recvlogical -d '{url}' -S naive --start -f - \
+        let url = stage.url("old");
+        let mut reader = client(&format!(
+            "pg_recvlogical -d '{url}' -S naive --start -f - \
              -o include-xids=0 -o skip-empty-xacts=1"
-        );
-        let mut reader = Command::new("bash")
-            .args(["-c", &read])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("bash is there");
+        ));
         let log = BufReader::new(reader.stdout.take().expect("a pipe"));
         Naive {
             source,
@@ -196,6 +199,37 @@ fn standbys(server: &Server, names: &str) {
     server.sql("select pg_reload_conf()");
 }
 
+/// A synchronous standby that keeps the log: a commit is visible once it has answered.
+struct Standby {
+    receiver: Child,
+    _log: TempDir,
+}
+
+impl Standby {
+    fn of(server: &Server) -> Standby {
+        let log = tempfile::tempdir().expect("a folder");
+        let url = server.url("postgres");
+        let receiver = client(&format!(
+            "pg_receivewal --synchronous -D {} -d '{url} application_name=receiver'",
+            shown(log.path())
+        ));
+        standbys(server, "receiver");
+        let there = "select count(*) from pg_stat_replication where sync_state = 'sync'";
+        until("the standby is there", || server.sql(there).trim() == "1");
+        Standby {
+            receiver,
+            _log: log,
+        }
+    }
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        drop(self.receiver.kill());
+        drop(self.receiver.wait());
+    }
+}
+
 /// An update whose commit is in the log and cannot be seen: it waits for a standby.
 fn unseen(stage: &Stage, server: &Server) -> Child {
     standbys(server, "nosuch");
@@ -259,12 +293,12 @@ fn an_update_that_nobody_can_see_yet_is_not_lost_by_us() {
     assert_eq!(lost(&stage), [0, 0]);
 }
 
-/// How many updates each of the two loses under eight writers.
+/// How many updates each of the two loses under eight writers, at a server with a standby.
 #[test]
 fn eight_writers_lose_nothing_to_the_copy_soak() {
     let rows = if soaks() { 3_000_000 } else { 50_000 };
-    // What is committed is on the disk: that is what takes time between the log and visibility.
-    let server = Server::with(&["fsync=on"]);
+    let server = Server::own();
+    let _standby = Standby::of(server);
     let stage = filled([server, server], Layout::OneDatabase, rows);
     let mut naive = Naive::start(&stage);
     witness(&stage);

@@ -16,27 +16,22 @@ pub(super) struct Server {
 /// The server of all tests.
 pub(super) fn shared() -> &'static Server {
     static SHARED: OnceLock<Server> = OnceLock::new();
-    SHARED.get_or_init(|| Server::start(&["fsync=off"]))
+    SHARED.get_or_init(Server::start)
 }
 
 impl Server {
-    fn start(settings: &[&str]) -> Server {
+    fn start() -> Server {
         let folder = tempfile::Builder::new().prefix("cf-pg-").tempdir();
         let folder = folder.expect("a folder");
         Server {
-            server: Mutex::new(Postgres::with(folder.path(), settings)),
+            server: Mutex::new(Postgres::start(folder.path())),
             _folder: folder,
         }
     }
 
     /// A server that nobody else uses. It lives as long as this process.
     pub(super) fn own() -> &'static Server {
-        Server::with(&["fsync=off"])
-    }
-
-    /// As [`Server::own`], with settings.
-    pub(super) fn with(settings: &[&str]) -> &'static Server {
-        Box::leak(Box::new(Server::start(settings)))
+        Box::leak(Box::new(Server::start()))
     }
 
     /// How to connect to a database of it.
