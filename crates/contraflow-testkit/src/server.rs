@@ -20,12 +20,22 @@ impl Postgres {
     /// When it does not start; the script has said why on stderr.
     #[must_use]
     pub fn start(folder: &Path) -> Postgres {
+        Postgres::with(folder, &[])
+    }
+
+    /// As [`Postgres::start`], with settings, `name=value` each.
+    ///
+    /// # Panics
+    /// When it does not start; the script has said why on stderr.
+    #[must_use]
+    pub fn with(folder: &Path, settings: &[&str]) -> Postgres {
         open_to_all(folder);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
         let folder = folder.join("server");
         let mut script = Command::new(script)
             .arg(&folder)
             .args(["5432", "fsync=off", "listen_addresses="])
+            .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

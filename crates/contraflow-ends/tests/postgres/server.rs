@@ -36,8 +36,7 @@ impl Server {
     /// A server with settings of its own.
     pub(super) fn start_with(settings: &[&str]) -> Server {
         let folder = tempfile::Builder::new().prefix("cf-pg-").tempdir().unwrap();
-        let settings = [&["fsync=off"], settings].concat();
-        let server = server::Postgres::with(folder.path(), &settings);
+        let server = server::Postgres::with(folder.path(), settings);
         Server {
             server,
             _folder: folder,
