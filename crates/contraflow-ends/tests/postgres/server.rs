@@ -120,14 +120,16 @@ impl Database {
     /// a second where others wait for half a minute.
     pub(super) fn afar(&self) -> (Proxy, Arc<Postgres>) {
         let proxy = Proxy::before(&self.socket);
+        let end = self.through(&proxy, "user=postgres");
+        (proxy, end)
+    }
+
+    /// Such an end through a network, as a role.
+    pub(super) fn through(&self, proxy: &Proxy, role: &str) -> Arc<Postgres> {
         let (port, name) = (proxy.port(), &self.name);
-        let url =
-            format!("host=127.0.0.1 port={port} user=postgres dbname={name} tcp_user_timeout=1");
+        let url = format!("host=127.0.0.1 port={port} {role} dbname={name} tcp_user_timeout=1");
         let clock = Arc::new(Real::start());
-        (
-            proxy,
-            Arc::new(Postgres::new(&url, clock, Arc::new(Silent))),
-        )
+        Arc::new(Postgres::new(&url, clock, Arc::new(Silent)))
     }
 
     /// Runs a script as the application.

@@ -183,3 +183,33 @@ fn a_feed_that_nobody_answers_opens_its_stream_again_and_misses_nothing() {
     }
     assert_eq!(found, [put(2, "b").key, put(3, "c").key]);
 }
+
+/// The stream that is watched is the one on which a password is proven.
+#[test]
+fn a_session_whose_silence_is_watched_signs_in_with_a_password() {
+    let server = Server::start();
+    let old = Carried::on(&server, TABLE, Side::Old);
+    old.database.run(
+        "create role alice superuser login password 'secret'; do $$ begin execute format(
+           'copy (select unnest(array[''local all alice scram-sha-256'', ''local all all trust'',
+              ''local replication alice scram-sha-256''])) to %L',
+           current_setting('hba_file')); end $$; select pg_reload_conf()",
+    );
+    let proxy = old.database.afar().0;
+    let key = ["id".to_owned()];
+    // The settings are read anew some time after they were written.
+    let wrong = loop {
+        let alice = old.database.through(&proxy, "user=alice password=wrong");
+        if let Err(error) = alice.inspect("t", &key) {
+            break error;
+        }
+    };
+    let told = (wrong.kind, wrong.code);
+    assert_eq!(told, (Kind::Precondition, Code::END_UNREACHABLE));
+    let alice = old.database.through(&proxy, "user=alice password=secret");
+    assert!(alice.inspect("t", &key).unwrap().is_some());
+    let mut feed = alice.feed(&old.role).unwrap();
+    feed.open(&Start::Earliest).unwrap();
+    old.database.run("insert into t values (1, 'a')");
+    assert_eq!(events(feed.as_mut(), 1).len(), 1);
+}
