@@ -26,7 +26,7 @@ const COUNTED: Plan = Plan {
     limits: "{ fence_max: 5s }",
     script: "
 select coalesce(max(id), 0) as copied from copied \\gset
-\\set id :copied + random(1, 2000)
+\\set id :copied + random(1, 1000)
 update counted set version = version + 1 where id = :id;
 ",
     renamed: &[],
@@ -306,7 +306,9 @@ fn eight_writers_lose_nothing_to_the_copy_soak() {
     naive.copies();
     load.pause();
     naive.copies_rest();
-    let naive = told("the textbook's copy", rows, lost(&stage));
+    // Told, and not asserted: how much it loses depends on how fast the writers are. What it must
+    // lose is above.
+    told("the textbook's copy", rows, lost(&stage));
 
     let stage = filled([server, server], Layout::OneDatabase, rows);
     witness(&stage);
@@ -316,7 +318,6 @@ fn eight_writers_lose_nothing_to_the_copy_soak() {
     load.pause();
     run.asks(&["verify"]);
     assert_eq!(told("ours", rows, lost(&stage)), [0, 0]);
-    assert!(!soaks() || naive.iter().all(|lost| *lost > 0), "{naive:?}");
 }
 
 fn told(whose: &str, rows: u32, lost: [i64; 2]) -> [i64; 2] {
