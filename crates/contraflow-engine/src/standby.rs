@@ -17,6 +17,9 @@ use crate::tasks::{Stop, TaskSet};
 
 /// How often a silent feed is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long is waited for more after something came: nobody is in a hurry, and one look at much
+/// costs less than many at little.
+const GATHER: Duration = Duration::from_millis(2);
 /// Events per look: enough to keep up with a copy.
 const EVENTS_MAX: usize = 4_000;
 
@@ -77,7 +80,11 @@ fn look(context: &Context, direction: Direction, feed: &mut dyn Feed, stop: &Sto
             return Err(written(context, direction, rogue));
         }
         feed.confirm(&batch.through)?;
-        if batch.through == before && stop.wait(LOOK_EVERY) {
+        let pause = match batch.through == before {
+            true => LOOK_EVERY,
+            false => GATHER,
+        };
+        if stop.wait(pause) {
             return Ok(());
         }
     }

@@ -16,10 +16,13 @@ use postgres::Client;
 
 use super::catalog::Layout;
 use super::connection::failure;
+use super::names::literal;
 use super::place::{Place, parse_lsn};
 use super::wire::{Found, Purpose, Wire, malformed};
 use super::{Context, bookkeeping, connection, rows, visible};
 
+/// Waits for our own disk and for no standby.
+const TO_DISK: &str = "set local synchronous_commit = local";
 /// By how much a page may grow beyond the one before it.
 const GROWTH: u64 = 4;
 /// The largest limit that the server can count to.
@@ -97,10 +100,14 @@ impl KeyScan {
             )?;
         }
         let done = read(session, &context)?;
-        let until = if followed {
-            mark(&mut session.client, &context)?
-        } else {
+        let until = if !followed {
             written(&mut session.client)?
+        } else if let Some(mut wire) = session.wire.take() {
+            let place = mark_and_go_on(&mut wire, &context)?;
+            session.wire = Some(wire);
+            place
+        } else {
+            mark(&mut session.client, &context)?
         };
         let since = Place::of(received).unwrap_or_default();
         Ok((done, since.position(), until.position()))
@@ -112,8 +119,7 @@ impl KeyScan {
 /// log to be on disk: a feed shows nothing else.
 pub(super) fn mark(client: &mut Client, context: &Context) -> Result<Place> {
     let mut tx = client.transaction().map_err(failure)?;
-    tx.batch_execute("set local synchronous_commit = local")
-        .map_err(failure)?;
+    tx.batch_execute(TO_DISK).map_err(failure)?;
     let row = tx
         .query_one(
             "select pg_logical_emit_message(true, 'contraflow', $1)::text",
@@ -123,6 +129,14 @@ pub(super) fn mark(client: &mut Client, context: &Context) -> Result<Place> {
     let lsn = parse_lsn(row.get(0)).unwrap_or(0);
     tx.commit().map_err(failure)?;
     Ok(Place::at(lsn))
+}
+
+/// The same, without waiting for the disk: whoever waits for the place waits for the feed.
+fn mark_and_go_on(wire: &mut Wire, context: &Context) -> Result<Place> {
+    let slot = literal(&context.names.slot);
+    let emit = format!("select pg_logical_emit_message(true, 'contraflow', {slot})::text");
+    let lsn = wire.transact(&[TO_DISK, &emit])?;
+    Ok(Place::at(parse_lsn(&lsn).unwrap_or(0)))
 }
 
 /// Where the log ends: behind every commit that is visible.

@@ -44,6 +44,8 @@ pub(super) struct Wire {
     target: Target,
     /// The process of the session at the server.
     process: i32,
+    /// A commit is on its way.
+    commits: bool,
     socket: Socket,
     buffer: Vec<u8>,
     /// What has been handed out of the buffer.
@@ -59,6 +61,7 @@ impl Wire {
         let mut wire = Wire {
             target: target.clone(),
             process: 0,
+            commits: false,
             socket: Socket::open(config, ANSWER_MAX)?,
             buffer: Vec::new(),
             from: 0,

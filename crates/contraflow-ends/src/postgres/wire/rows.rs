@@ -9,6 +9,9 @@ use super::{Wire, lost, malformed, refusal};
 use crate::postgres::connection;
 use crate::postgres::patience::{AT_WORK, IDLE_MAX};
 
+/// As many rows as there are.
+const ALL: i32 = 0;
+
 /// What comes next of a query.
 pub(in crate::postgres) enum Found<'b> {
     /// A row; [`fields`] takes it apart.
@@ -30,33 +33,52 @@ impl Wire {
         params: &[String],
         rows: i32,
     ) -> Result<()> {
+        self.settle()?;
         let mut packet = Vec::with_capacity(sql.len() + 64);
-        // The statement and the portal without a name, parameters of whatever type they are.
-        message(&mut packet, b'P', |body| {
-            body.push(0);
-            body.extend_from_slice(sql.as_bytes());
-            body.extend_from_slice(&[0, 0, 0]);
-        })?;
-        message(&mut packet, b'B', |body| {
-            body.extend_from_slice(&[0, 0, 0, 0]);
-            let count = u16::try_from(params.len()).unwrap_or(u16::MAX);
-            body.extend_from_slice(&count.to_be_bytes());
-            for text in params {
-                let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-                body.extend_from_slice(&length.to_be_bytes());
-                body.extend_from_slice(text.as_bytes());
-            }
-            // Every column as text.
-            body.extend_from_slice(&[0, 0]);
-        })?;
-        page(&mut packet, rows)?;
+        statement(&mut packet, sql, params, rows)?;
+        message(&mut packet, b'H', |_| {})?;
         self.write(&packet)
+    }
+
+    /// Runs a transaction of statements, and says the one value that they show before it is
+    /// committed. The next query waits for the commit.
+    ///
+    /// # Errors
+    /// What the server says against them. What it says against the commit comes with the next.
+    pub(in crate::postgres) fn transact(&mut self, statements: &[&str]) -> Result<String> {
+        self.settle()?;
+        let mut packet = Vec::new();
+        statement(&mut packet, "begin", &[], ALL)?;
+        for sql in statements {
+            statement(&mut packet, sql, &[], ALL)?;
+        }
+        // So far is told at once.
+        message(&mut packet, b'H', |_| {})?;
+        statement(&mut packet, "commit", &[], ALL)?;
+        message(&mut packet, b'S', |_| {})?;
+        self.write(&packet)?;
+        self.commits = true;
+        loop {
+            if let Found::Row(row) = self.found()? {
+                let value = fields(row)?.next().ok_or_else(malformed)??;
+                return Ok(value.unwrap_or_default().to_owned());
+            }
+        }
+    }
+
+    /// Waits for the commit that is on its way.
+    fn settle(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.commits) {
+            return Ok(());
+        }
+        self.ready()
     }
 
     /// Asks for the next page.
     pub(in crate::postgres) fn more(&mut self, rows: i32) -> Result<()> {
         let mut packet = Vec::new();
         page(&mut packet, rows)?;
+        message(&mut packet, b'H', |_| {})?;
         self.write(&packet)
     }
 
@@ -99,6 +121,10 @@ impl Wire {
     /// Ends the query. What was asked for must have come.
     pub(in crate::postgres) fn finish(&mut self) -> Result<()> {
         self.send(b'S', &[])?;
+        self.ready()
+    }
+
+    fn ready(&mut self) -> Result<()> {
         loop {
             match self.answer()? {
                 (b'Z', _) => return Ok(()),
@@ -119,13 +145,34 @@ fn message(packet: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Re
     Ok(())
 }
 
-/// Asks for rows, and to be told of them at once.
+/// A statement and its portal without a name, parameters of whatever type they are, and its first
+/// rows.
+fn statement(packet: &mut Vec<u8>, sql: &str, params: &[String], rows: i32) -> Result<()> {
+    message(packet, b'P', |body| {
+        body.push(0);
+        body.extend_from_slice(sql.as_bytes());
+        body.extend_from_slice(&[0, 0, 0]);
+    })?;
+    message(packet, b'B', |body| {
+        body.extend_from_slice(&[0, 0, 0, 0]);
+        let count = u16::try_from(params.len()).unwrap_or(u16::MAX);
+        body.extend_from_slice(&count.to_be_bytes());
+        for text in params {
+            let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            body.extend_from_slice(&length.to_be_bytes());
+            body.extend_from_slice(text.as_bytes());
+        }
+        // Every column as text.
+        body.extend_from_slice(&[0, 0]);
+    })?;
+    page(packet, rows)
+}
+
 fn page(packet: &mut Vec<u8>, rows: i32) -> Result<()> {
     message(packet, b'E', |body| {
         body.push(0);
         body.extend_from_slice(&rows.to_be_bytes());
-    })?;
-    message(packet, b'H', |_| {})
+    })
 }
 
 /// The columns of a row.
