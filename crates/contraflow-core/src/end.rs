@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::lease::{Epoch, LaneId, Lease, Standing};
 use crate::position::Position;
 use crate::preflight::Looked;
-use crate::record::{Batch, Image, Key, PairId, Record};
+use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record};
 use crate::shape::Shape;
 use crate::side::{Direction, Side};
 
@@ -126,6 +126,18 @@ pub enum Start {
     NotBefore(Position),
 }
 
+/// Events that a feed hands to whoever only looks on, at most.
+const WATCHED_MAX: usize = 4_000;
+
+/// What somebody who only looks on has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Events that are no echo of the flow in question.
+    pub foreign: u64,
+    /// Everything up to here was looked at.
+    pub through: Position,
+}
+
 /// Ordered changes of one end, all tables of the role in one order.
 pub trait Feed: Send {
     /// Connects and goes to the start.
@@ -141,7 +153,21 @@ pub trait Feed: Send {
     /// A hold when going on could miss a change.
     fn next(&mut self, events_max: usize) -> Result<Batch>;
 
-    /// Everything up to here has been handed out by [`Feed::next`].
+    /// Looks at what has come since and says who wrote it, for whoever carries nothing. A feed that
+    /// is watched is not read.
+    ///
+    /// # Errors
+    /// As for [`Feed::next`].
+    fn watch(&mut self, echo: Direction) -> Result<Watched> {
+        let batch = self.next(WATCHED_MAX)?;
+        let foreign = |event: &&Event| event.origin != Origin::Flow(echo);
+        Ok(Watched {
+            foreign: batch.events.iter().filter(foreign).count() as u64,
+            through: batch.through,
+        })
+    }
+
+    /// Everything up to here has been handed out by [`Feed::next`] or seen by [`Feed::watch`].
     fn received(&self) -> Position;
 
     /// Everything up to here is durable in the target; the end may forget it.

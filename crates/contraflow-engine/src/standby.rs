@@ -9,7 +9,6 @@ use contraflow_core::code::Code;
 use contraflow_core::end::{Feed, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::LaneId;
-use contraflow_core::record::Origin;
 use contraflow_core::side::Direction;
 
 use crate::context::Context;
@@ -20,8 +19,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long is waited for more after something came: nobody is in a hurry, and one look at much
 /// costs less than many at little.
 const GATHER: Duration = Duration::from_millis(2);
-/// Events per look: enough to keep up with a copy.
-const EVENTS_MAX: usize = 4_000;
 
 /// Somebody who looks at the mirror's feed, in a thread of its own, until this is dropped.
 pub(crate) struct Standby {
@@ -67,20 +64,14 @@ impl Standby {
 }
 
 fn look(context: &Context, direction: Direction, feed: &mut dyn Feed, stop: &Stop) -> Result<()> {
-    let echo = Origin::Flow(direction);
     while !stop.asked() {
         let before = feed.received();
-        let batch = feed.next(EVENTS_MAX)?;
-        let rogue = batch
-            .events
-            .iter()
-            .filter(|event| event.origin != echo)
-            .count();
-        if rogue > 0 {
-            return Err(written(context, direction, rogue));
+        let seen = feed.watch(direction)?;
+        if seen.foreign > 0 {
+            return Err(written(context, direction, seen.foreign));
         }
-        feed.confirm(&batch.through)?;
-        let pause = match batch.through == before {
+        feed.confirm(&seen.through)?;
+        let pause = match seen.through == before {
             true => LOOK_EVERY,
             false => GATHER,
         };
@@ -91,7 +82,7 @@ fn look(context: &Context, direction: Direction, feed: &mut dyn Feed, stop: &Sto
     Ok(())
 }
 
-fn written(context: &Context, direction: Direction, rogue: usize) -> Error {
+fn written(context: &Context, direction: Direction, rogue: u64) -> Error {
     let side = direction.target();
     let message = format!("{rogue} writes on the {side} end are not ours");
     Error::new(Kind::Hold, Code::ROGUE_WRITE, message)

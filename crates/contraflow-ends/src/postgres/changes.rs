@@ -23,6 +23,7 @@ impl Change<'_> {
         let (Change::Insert(tuple) | Change::Update(_, tuple) | Change::Delete(tuple)) = self;
         let size = |cell: &Cell<'_>| match cell {
             Cell::Text(text) => text.len() + 24,
+            Cell::Binary(bytes) => bytes.len() + 24,
             Cell::Null | Cell::Unchanged => 24,
         };
         tuple.iter().map(size).sum()
@@ -39,6 +40,7 @@ impl Change<'_> {
         };
         let text = |place: usize| match tuple.get(place) {
             Some(Cell::Text(text)) => Some(*text),
+            Some(Cell::Binary(bytes)) => std::str::from_utf8(bytes).ok(),
             _ => None,
         };
         if text(change) != Some(name) {
@@ -65,6 +67,7 @@ pub(super) fn row_of(
             Cell::Null => Some(Value::Null),
             Cell::Unchanged => None,
             Cell::Text(text) => Some(layout.value(place, text)),
+            Cell::Binary(_) => return Err(unreadable()),
         };
     }
     Ok(row)
@@ -92,7 +95,7 @@ pub(super) fn own_key(
             .filter_map(|tuple| tuple.get(at?))
             .find_map(|cell| match cell {
                 Cell::Text(text) => Some(layout.value(field, text)),
-                Cell::Null | Cell::Unchanged => None,
+                Cell::Null | Cell::Unchanged | Cell::Binary(_) => None,
             });
     }
     key_of(context, pair, layout, &row)

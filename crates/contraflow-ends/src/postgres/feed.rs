@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Feed, Start};
+use contraflow_core::end::{Feed, Start, Watched};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Batch, PairId};
@@ -46,7 +46,11 @@ const IDLE_BYTES: u64 = 16 << 20;
 /// What an event weighs in the log, about: how far behind we are is known in bytes only.
 const EVENT_BYTES: u64 = 300;
 
+/// Changes that are looked at in one go.
+const WATCHED_MAX: usize = 20_000;
+
 mod images;
+mod watch;
 
 pub(super) struct LogFeed {
     context: Context,
@@ -65,6 +69,8 @@ pub(super) struct LogFeed {
     /// Since when the server owes an answer.
     owed: Option<Duration>,
     moved: Duration,
+    /// Only who wrote is asked for, and this is our own echo.
+    watches: Option<Direction>,
 }
 
 /// A relation of the stream.
@@ -99,6 +105,7 @@ impl LogFeed {
             asked: Duration::ZERO,
             owed: None,
             moved: Duration::ZERO,
+            watches: None,
         }
     }
 
@@ -132,7 +139,7 @@ impl LogFeed {
             return Err(slot::lost(&context, "has passed what was received"));
         }
         let mut wire = Wire::connect(&self.context.target, Purpose::Feed)?;
-        wire.start(&slot, "0/0")?;
+        wire.start(&slot, "0/0", self.watches.is_some())?;
         self.wire = Some(wire);
         Ok(())
     }
@@ -222,6 +229,11 @@ impl LogFeed {
 
     /// Takes one message. Says the place behind it when somebody may wait for it.
     fn message(&mut self, body: &[u8], folded: &mut Folded) -> Result<Option<Place>> {
+        if let Some(echo) = self.watches
+            && let Some(place) = self.watched(body, echo, folded)?
+        {
+            return Ok(place);
+        }
         match pgoutput::parse(body).ok_or_else(unreadable)? {
             Message::Begin { commit_lsn, xid } => {
                 self.context.shared.unproven.receive(commit_lsn, xid);
@@ -406,6 +418,31 @@ impl LogFeed {
         Ok(Some(place))
     }
 
+    /// Takes a batch from the stream, and says the place that it reaches.
+    fn receive(&mut self, events_max: usize, folded: &mut Folded) -> Result<Place> {
+        self.stream()?;
+        let reached = loop {
+            let gathered = self.gather(events_max.max(1), folded);
+            let reached = gathered.inspect_err(|_| self.wire = None)?;
+            self.keep_in_touch(reached.is_none())
+                .inspect_err(|_| self.wire = None)?;
+            // Whoever reads rows after this must know what to wait for.
+            if reached.is_some() || self.context.shared.unproven.is_complete() {
+                break reached;
+            }
+        };
+        let through = match reached {
+            // What the server has looked through since is passed for free.
+            Some(place) if self.inside.is_none() => place.max(Place::at(self.looked)),
+            Some(place) => place,
+            None => self.idle().unwrap_or(self.received),
+        };
+        if through != self.received {
+            self.moved = self.context.clock.elapsed();
+        }
+        Ok(through)
+    }
+
     /// Tells the server where we are, and asks a quiet one how far it has looked.
     fn keep_in_touch(&mut self, nothing_came: bool) -> Result<()> {
         let now = self.context.clock.elapsed();
@@ -465,34 +502,27 @@ impl Feed for LogFeed {
     }
 
     fn next(&mut self, events_max: usize) -> Result<Batch> {
-        self.stream()?;
         let mut folded = Folded::default();
-        let reached = loop {
-            let gathered = self.gather(events_max.max(1), &mut folded);
-            let reached = gathered.inspect_err(|_| self.wire = None)?;
-            self.keep_in_touch(reached.is_none())
-                .inspect_err(|_| self.wire = None)?;
-            // Whoever reads rows after this must know what to wait for.
-            if reached.is_some() || self.context.shared.unproven.is_complete() {
-                break reached;
-            }
-        };
-        let now = self.context.clock.elapsed();
-        let through = match reached {
-            // What the server has looked through since is passed for free.
-            Some(place) if self.inside.is_none() => place.max(Place::at(self.looked)),
-            Some(place) => place,
-            None => self.idle().unwrap_or(self.received),
-        };
+        let through = self.receive(events_max, &mut folded)?;
         let (events, seen) = self.events(folded, through)?;
-        if through != self.received {
-            self.moved = now;
-        }
         self.received = through;
         Ok(Batch {
             events,
             through: through.position(),
             seen: seen.position(),
+        })
+    }
+
+    fn watch(&mut self, echo: Direction) -> Result<Watched> {
+        if self.watches != Some(echo) {
+            self.wire = None;
+            self.watches = Some(echo);
+        }
+        let mut folded = Folded::default();
+        self.received = self.receive(WATCHED_MAX, &mut folded)?;
+        Ok(Watched {
+            foreign: folded.foreign,
+            through: self.received.position(),
         })
     }
 

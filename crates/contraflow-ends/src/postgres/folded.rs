@@ -48,6 +48,8 @@ pub(super) struct Folded {
     places: HashMap<(PairId, Key), usize>,
     /// Changes taken, each of them.
     pub(super) changes: usize,
+    /// Of those that were only looked at, the ones that are no echo.
+    pub(super) foreign: u64,
     /// Their size in bytes, about.
     pub(super) bytes: usize,
 }

@@ -66,6 +66,15 @@ pub(super) enum Cell<'b> {
     Unchanged,
     /// In the spelling of its type.
     Text(&'b str),
+    /// In the form of its type, where that was asked for.
+    Binary(&'b [u8]),
+}
+
+/// The relation of a message that is a change of a row.
+pub(super) fn changed(bytes: &[u8]) -> Option<u32> {
+    let mut cursor = Cursor(bytes);
+    let is_change = matches!(cursor.byte()?, b'I' | b'U' | b'D');
+    is_change.then(|| cursor.int()).flatten()
 }
 
 /// Reads one message; `None` when it is none that this version knows.
@@ -212,6 +221,10 @@ impl<'b> Cursor<'b> {
                 b't' => {
                     let length = self.int()? as usize;
                     Cell::Text(str::from_utf8(self.take(length)?).ok()?)
+                }
+                b'b' => {
+                    let length = self.int()? as usize;
+                    Cell::Binary(self.take(length)?)
                 }
                 _ => return None,
             });

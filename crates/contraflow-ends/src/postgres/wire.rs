@@ -81,11 +81,12 @@ impl Wire {
         }
     }
 
-    /// Begins to stream what follows a place that the slot still has.
-    pub(super) fn start(&mut self, slot: &str, lsn: &str) -> Result<()> {
+    /// Begins to stream what follows a place that the slot still has, values as texts or in the
+    /// form of their types.
+    pub(super) fn start(&mut self, slot: &str, lsn: &str, binary: bool) -> Result<()> {
         let query = format!(
             "START_REPLICATION SLOT {slot} LOGICAL {lsn} \
-             (proto_version '1', publication_names '{slot}', messages 'true')"
+             (proto_version '1', publication_names '{slot}', messages 'true', binary '{binary}')"
         );
         let mut body = query.into_bytes();
         body.push(0);

@@ -1,7 +1,7 @@
 //! What the only writer of rows promises.
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Apply, Letter, Progress, Range, Span};
+use contraflow_core::end::{Apply, Feed, Letter, Progress, Range, Span};
 use contraflow_core::error::Kind;
 use contraflow_core::lease::{LaneId, Lease};
 use contraflow_core::position::Position;
@@ -9,7 +9,9 @@ use contraflow_core::record::{Change, Complement, Image, Key, Origin, Record};
 use contraflow_core::side::{Direction, Side};
 
 use super::reading::WHOLE;
-use super::{Check, Fixture, PAIR, Trial, delete, drained, key, place, put, record, replace, row};
+use super::{
+    Check, Fixture, PAIR, Trial, Write, delete, drained, key, place, put, record, replace, row,
+};
 
 pub(super) const CHECKS: &[Check] = &[
     ("apply_moves_rows_and_checkpoint_together", together),
@@ -32,6 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
     ),
     ("letters_go_with_a_later_image", letters),
     ("own_writes_are_no_application_events", echo),
+    ("whoever_looks_on_tells_echo_from_others", watch),
     ("complements_lie_beside_their_rows", complements),
     ("a_claim_is_refused_where_authority_is", claim_refused),
 ];
@@ -359,6 +362,42 @@ fn echo(fixture: &dyn Fixture) {
             assert_eq!(event.origin, Origin::Flow(FORWARD));
         }
     }
+}
+
+/// Looks on until a feed has nothing more, and says how much was no echo.
+fn foreign(feed: &mut dyn Feed, echo: Direction, at_least: u64) -> u64 {
+    let (mut seen, mut quiet) = (0, 0);
+    while quiet < 20 || seen < at_least {
+        let before = feed.received();
+        let watched = feed.watch(echo).expect("a look");
+        assert_eq!(feed.received(), watched.through);
+        seen += watched.foreign;
+        quiet = if watched.through == before {
+            quiet + 1
+        } else {
+            0
+        };
+    }
+    seen
+}
+
+fn watch(fixture: &dyn Fixture) {
+    let trial = new(fixture);
+    let mut feed = trial.feed();
+    let (mut apply, mut lease) = claimed(&trial);
+    let rows = [put(row(1, "x", None, 1)), put(row(2, "x", None, 2))];
+    batch(apply.as_mut(), &mut lease, &rows, 1);
+    batch(apply.as_mut(), &mut lease, &[delete(key(1, "x"))], 2);
+    assert_eq!(foreign(feed.as_mut(), FORWARD, 0), 0, "our own echo");
+    let trial = Trial::new(fixture, Side::Old);
+    let mut feed = trial.feed();
+    trial.write(&[Write::Insert(row(1, "x", None, 1))]);
+    trial.write(&[
+        Write::Insert(row(2, "x", None, 1)),
+        Write::Delete(key(1, "x")),
+    ]);
+    let echo = Direction::Reverse;
+    assert!(foreign(feed.as_mut(), echo, 2) >= 2, "somebody else's");
 }
 
 fn beside(row: contraflow_core::record::Row, note: &[u8]) -> Record {
