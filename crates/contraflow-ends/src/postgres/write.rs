@@ -84,7 +84,7 @@ impl TableWriter<'_, '_> {
             if last.get(&record.key) != Some(&i) || left_out.contains(&i) {
                 continue;
             }
-            match self.ready(i, image) {
+            match ready(self.layout, i, image) {
                 Ok(ready) => {
                     let given = image.row.0.iter().map(|v| !matches!(v, Value::Absent));
                     groups.entry(given.collect()).or_default().push(ready);
@@ -107,33 +107,6 @@ impl TableWriter<'_, '_> {
         let pair = self.pair;
         let all = records.iter().enumerate();
         all.filter(move |(_, record)| record.pair.0 == pair)
-    }
-
-    fn ready<'r>(
-        &self,
-        record: usize,
-        image: &'r Image,
-    ) -> std::result::Result<Ready<'r>, Refusal> {
-        let mut texts = Vec::with_capacity(image.row.0.len());
-        for (place, value) in image.row.0.iter().enumerate() {
-            let text = encode(value, &self.layout.types[place]).ok();
-            // PostgreSQL has no text with a zero in it.
-            let text = text.filter(|text| !text.as_ref().is_some_and(|t| t.contains('\0')));
-            let Some(text) = text else {
-                let name = &self.layout.columns[place].name;
-                return Err(Refusal {
-                    record,
-                    code: Code::CONSTRAINT_VIOLATED,
-                    reason: format!("`{name}`: the column cannot hold this {}", value.kind()),
-                });
-            };
-            texts.push(text);
-        }
-        Ok(Ready {
-            record,
-            texts,
-            document: &image.complement.0,
-        })
     }
 
     /// Writes rows together; when one of them is refused, halves until it is known which.
@@ -334,6 +307,34 @@ impl TableWriter<'_, '_> {
 fn met_another_spelling() -> (Code, String) {
     let reason = "the key: another row has it in another spelling";
     (Code::UNIQUE_CONFLICT, reason.to_owned())
+}
+
+/// The texts of a row.
+fn ready<'r>(
+    layout: &Layout,
+    record: usize,
+    image: &'r Image,
+) -> std::result::Result<Ready<'r>, Refusal> {
+    let mut texts = Vec::with_capacity(image.row.0.len());
+    for (place, value) in image.row.0.iter().enumerate() {
+        let text = encode(value, &layout.types[place]).ok();
+        // PostgreSQL has no text with a zero in it.
+        let text = text.filter(|text| !text.as_ref().is_some_and(|t| t.contains('\0')));
+        let Some(text) = text else {
+            let name = &layout.columns[place].name;
+            return Err(Refusal {
+                record,
+                code: Code::CONSTRAINT_VIOLATED,
+                reason: format!("`{name}`: the column cannot hold this {}", value.kind()),
+            });
+        };
+        texts.push(text);
+    }
+    Ok(Ready {
+        record,
+        texts,
+        document: &image.complement.0,
+    })
 }
 
 /// Whether a failure is about a row: its code and what may be said of it. Names, never values.

@@ -7,11 +7,13 @@
 use std::collections::HashSet;
 
 use contraflow_core::error::Result;
-use contraflow_core::record::{Change, Record};
+use contraflow_core::record::{Change, Image, Record};
 use contraflow_core::value::Value;
 use std::io::Write as _;
 
-use super::{Ready, TableWriter, Upserted, failure, quote, refused, rows};
+use super::{
+    Layout, Ready, TableWriter, Upserted, failure, quote, ready, refused, rows as sql_rows,
+};
 
 /// Bytes that are handed to the connection at a time.
 const BUFFER: usize = 64 << 10;
@@ -53,39 +55,40 @@ impl TableWriter<'_, '_> {
 
     /// Writes rows of which most are not in the table. False when nothing was written.
     fn load_now(&mut self, records: &[Record]) -> Result<bool> {
-        let mut ready = Vec::with_capacity(records.len());
+        let mut rows = Vec::with_capacity(records.len());
         for (i, record) in self.mine(records) {
             let Change::Put(image) = &record.change else {
                 return Ok(false);
             };
-            let whole = !image
-                .row
-                .0
-                .iter()
-                .any(|value| matches!(value, Value::Absent));
-            match self.ready(i, image) {
-                Ok(row) if whole => ready.push(row),
-                _ => return Ok(false),
+            let absent = |value: &Value| matches!(value, Value::Absent);
+            if image.row.0.iter().any(absent) {
+                return Ok(false);
             }
+            rows.push((i, image));
         }
-        if ready.is_empty() {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
             return Ok(false);
-        }
-        let there = self.there(&ready)?;
-        let is_there = |row: &&Ready<'_>| !there.is_empty() && there.contains(&self.key_of(row));
-        let (known, fresh): (Vec<&Ready<'_>>, Vec<&Ready<'_>>) = ready.iter().partition(is_there);
-        if fresh.len() < known.len() {
+        };
+        let ends = [first, last].map(|(i, image)| ready(self.layout, *i, image));
+        let [Ok(first), Ok(last)] = ends else {
+            return Ok(false);
+        };
+        let there = self.there(&first, &last, rows.len())?;
+        if rows.len() < 2 * there.len() {
             return Ok(false);
         }
         self.tx.batch_execute("savepoint load").map_err(failure)?;
         let given = vec![true; self.layout.columns.len()];
-        let done = self
-            .copy(&fresh)
-            .and_then(|()| self.lay_beside(&fresh))
-            .and_then(|()| match known.as_slice() {
-                [] => Ok(Upserted::All),
-                known => self.upsert(&given, known),
-            });
+        let done = match self.copy(&rows, &there) {
+            Ok(Some(left)) => self
+                .lay_beside(&left.beside.iter().collect::<Vec<_>>())
+                .and_then(|()| match left.known.as_slice() {
+                    [] => Ok(Upserted::All),
+                    known => self.upsert(&given, &known.iter().collect::<Vec<_>>()),
+                }),
+            Ok(None) => Ok(Upserted::Met),
+            Err(error) => Err(error),
+        };
         match done {
             Ok(Upserted::All) => {
                 self.tx.batch_execute("release load").map_err(failure)?;
@@ -102,10 +105,12 @@ impl TableWriter<'_, '_> {
 
     /// The keys that the table has already between the first and the last of a range. Where the
     /// table orders them otherwise some are not found; the COPY will say so.
-    fn there(&mut self, ready: &[Ready<'_>]) -> Result<HashSet<Vec<String>>> {
-        let (Some(first), Some(last)) = (ready.first(), ready.last()) else {
-            return Ok(HashSet::new());
-        };
+    fn there(
+        &mut self,
+        first: &Ready<'_>,
+        last: &Ready<'_>,
+        count: usize,
+    ) -> Result<HashSet<Vec<String>>> {
         let layout = self.layout;
         let width = layout.key.len();
         let given = |from: usize| {
@@ -122,21 +127,22 @@ impl TableWriter<'_, '_> {
             layout.name.quoted(),
             given(1),
             given(1 + width),
-            ready.len(),
+            count,
         );
-        let bounds = [self.key_of(first), self.key_of(last)].concat();
-        let found = self.tx.query(&sql, &rows::scalars(&bounds));
+        let bounds = [key_of(layout, first), key_of(layout, last)].concat();
+        let found = self.tx.query(&sql, &sql_rows::scalars(&bounds));
         let found = found.map_err(failure)?;
         let key = |row: &postgres::Row| (0..width).map(|n| row.get(n)).collect();
         Ok(found.iter().map(key).collect())
     }
 
-    fn key_of(&self, row: &Ready<'_>) -> Vec<String> {
-        let text = |&place: &usize| row.texts[place].as_deref().unwrap_or_default().to_owned();
-        self.layout.key.iter().map(text).collect()
-    }
-
-    fn copy(&mut self, rows: &[&Ready<'_>]) -> std::result::Result<(), postgres::Error> {
+    /// Copies rows whose keys are not there, row by row, so that the server takes one while the
+    /// next is spelled, and says what is left to do for them. `None` when a row cannot be spelled.
+    fn copy<'r>(
+        &mut self,
+        rows: &[(usize, &'r Image)],
+        there: &HashSet<Vec<String>>,
+    ) -> std::result::Result<Option<Left<'r>>, postgres::Error> {
         let layout = self.layout;
         let columns: Vec<String> = layout.columns.iter().map(|c| quote(&c.name)).collect();
         let sql = format!(
@@ -144,9 +150,18 @@ impl TableWriter<'_, '_> {
             layout.name.quoted(),
             columns.join(", ")
         );
+        let mut left = Left::default();
         let mut out = self.tx.copy_in(&sql)?;
         let mut buffer = Vec::with_capacity(BUFFER + (BUFFER >> 2));
-        for row in rows {
+        for &(i, image) in rows {
+            // Without its end the COPY is none.
+            let Ok(row) = ready(layout, i, image) else {
+                return Ok(None);
+            };
+            if !there.is_empty() && there.contains(&key_of(layout, &row)) {
+                left.known.push(row);
+                continue;
+            }
             for (place, text) in row.texts.iter().enumerate() {
                 if place > 0 {
                     buffer.push(b'\t');
@@ -154,6 +169,9 @@ impl TableWriter<'_, '_> {
                 spell(text.as_deref(), &mut buffer);
             }
             buffer.push(b'\n');
+            if *self.beside || !row.document.is_empty() {
+                left.beside.push(row);
+            }
             if buffer.len() >= BUFFER {
                 // A failure to write is told again, with its reason, by the end of the COPY.
                 if out.write_all(&buffer).is_err() {
@@ -163,8 +181,22 @@ impl TableWriter<'_, '_> {
             }
         }
         drop(out.write_all(&buffer));
-        out.finish().map(|_| ())
+        out.finish().map(|_| Some(left))
     }
+}
+
+/// Rows of a COPY for which more is to be done.
+#[derive(Default)]
+struct Left<'r> {
+    /// Their keys are there: they were not copied.
+    known: Vec<Ready<'r>>,
+    /// Something may lie beside them.
+    beside: Vec<Ready<'r>>,
+}
+
+fn key_of(layout: &Layout, row: &Ready<'_>) -> Vec<String> {
+    let text = |&place: &usize| row.texts[place].as_deref().unwrap_or_default().to_owned();
+    layout.key.iter().map(text).collect()
 }
 
 /// A value in the text format of COPY.
