@@ -196,6 +196,10 @@ impl LogFeed {
             let Some(wire) = self.wire.as_mut() else {
                 return Ok(reached);
             };
+            // Whoever looks on is in no hurry: what trickles in is left to gather.
+            if self.watches.is_some() && reached.is_some() && wire.is_drained()? {
+                return Ok(reached);
+            }
             let Some(body) = wire.receive(wait)? else {
                 if self.inside.is_some() {
                     self.report(true)?;

@@ -50,6 +50,8 @@ pub(super) struct Wire {
     buffer: Vec<u8>,
     /// What has been handed out of the buffer.
     from: usize,
+    /// The last read took everything that lay in the socket.
+    drained: bool,
     /// How long a read waits now, to spare the system call that says so.
     waits: Duration,
 }
@@ -65,6 +67,7 @@ impl Wire {
             socket: Socket::open(config, ANSWER_MAX)?,
             buffer: Vec::new(),
             from: 0,
+            drained: true,
             waits: Duration::ZERO,
         };
         wire.wait_at_most(ANSWER_MAX)?;
@@ -118,6 +121,11 @@ impl Wire {
                 _ => {}
             }
         }
+    }
+
+    /// Whether nothing whole is left of what has come.
+    pub(super) fn is_drained(&self) -> Result<bool> {
+        Ok(self.drained && self.frame()?.is_none())
     }
 
     /// Tells the server what was received and what it may forget.
@@ -267,6 +275,7 @@ impl Wire {
             Err(_) => 0,
         };
         self.buffer.truncate(old + count);
+        self.drained = count < READ_BYTES;
         match read {
             Ok(0) => Err(lost("the server closed the connection")),
             Ok(_) => Ok(true),
