@@ -132,7 +132,9 @@ const WATCHED_MAX: usize = 4_000;
 /// What somebody who only looks on has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
-    /// Events that are no echo of the flow in question.
+    /// Events.
+    pub events: u64,
+    /// Those that are no echo of the flow in question.
     pub foreign: u64,
     /// Everything up to here was looked at.
     pub through: Position,
@@ -162,6 +164,7 @@ pub trait Feed: Send {
         let batch = self.next(WATCHED_MAX)?;
         let foreign = |event: &&Event| event.origin != Origin::Flow(echo);
         Ok(Watched {
+            events: batch.events.len() as u64,
             foreign: batch.events.iter().filter(foreign).count() as u64,
             through: batch.through,
         })

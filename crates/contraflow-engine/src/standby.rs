@@ -14,11 +14,12 @@ use contraflow_core::side::Direction;
 use crate::context::Context;
 use crate::tasks::{Stop, TaskSet};
 
-/// How often a silent feed is looked at.
+/// How often a feed is looked at in which little happens.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long is waited for more after something came: nobody is in a hurry, and one look at much
-/// costs less than many at little.
+/// How long is waited for more while much comes: one look at much costs less than many at little.
 const GATHER: Duration = Duration::from_millis(2);
+/// Events of a look that are much.
+const MUCH: u64 = 100;
 
 /// Somebody who looks at the mirror's feed, in a thread of its own, until this is dropped.
 pub(crate) struct Standby {
@@ -65,15 +66,14 @@ impl Standby {
 
 fn look(context: &Context, direction: Direction, feed: &mut dyn Feed, stop: &Stop) -> Result<()> {
     while !stop.asked() {
-        let before = feed.received();
         let seen = feed.watch(direction)?;
         if seen.foreign > 0 {
             return Err(written(context, direction, seen.foreign));
         }
         feed.confirm(&seen.through)?;
-        let pause = match seen.through == before {
-            true => LOOK_EVERY,
-            false => GATHER,
+        let pause = match seen.events >= MUCH {
+            true => GATHER,
+            false => LOOK_EVERY,
         };
         if stop.wait(pause) {
             return Ok(());

@@ -525,6 +525,7 @@ impl Feed for LogFeed {
         let mut folded = Folded::default();
         self.received = self.receive(WATCHED_MAX, &mut folded)?;
         Ok(Watched {
+            events: folded.changes as u64,
             foreign: folded.foreign,
             through: self.received.position(),
         })
