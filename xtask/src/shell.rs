@@ -70,7 +70,8 @@ pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result
 #[cfg(feature = "bench")]
 #[expect(clippy::disallowed_methods, reason = "the one clock of the chores")]
 pub(crate) fn pause(time: Duration) {
-    // Between looks at another process that has no way to call back.
+    // A benchmark measures programs from outside: it paces writers as an application does, lets a
+    // window of time pass, and looks again at processes that have no way to call back.
     std::thread::sleep(time);
 }
 

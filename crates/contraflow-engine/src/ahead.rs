@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -14,8 +14,9 @@ use contraflow_core::record::Batch;
 
 use crate::tasks::{Stop, TaskSet};
 
-/// Batches that wait for the flow at most, and one more in the reader's hand.
-const BATCHES: usize = 2;
+/// Batches that wait for the flow at most. What comes while it is busy is better one larger batch
+/// than several small ones, each of which somebody waits for.
+const AHEAD: usize = 1;
 /// How long an empty feed is left alone.
 const IDLE: Duration = Duration::from_millis(1);
 /// How long the flow waits for a batch.
@@ -44,7 +45,7 @@ struct Shared {
 
 /// What the flow asks of the reader.
 enum Ask {
-    /// There is room for another batch.
+    /// A batch was taken.
     Taken,
     Confirm(Position),
     Head(SyncSender<Result<(Position, u64)>>),
@@ -56,7 +57,8 @@ impl Ahead {
     /// # Errors
     /// When the system has no thread left.
     pub(crate) fn start(name: &str, feed: Box<dyn Feed>, events_max: usize) -> Result<Ahead> {
-        let (out, batches) = sync_channel(BATCHES);
+        // With room for why the reader ends.
+        let (out, batches) = sync_channel(AHEAD + 1);
         let (asks, asked) = channel();
         let shared = Arc::new(Shared {
             events_max: AtomicUsize::new(events_max),
@@ -65,6 +67,7 @@ impl Ahead {
         let received = feed.received();
         let mut reader = Reader {
             confirmed: received.clone(),
+            ahead: 0,
             feed,
             out,
             asked,
@@ -73,11 +76,8 @@ impl Ahead {
         let mut tasks = TaskSet::new(Stop::default());
         tasks.spawn(name, move |stop| {
             if let Err(error) = reader.read(stop) {
-                // Whoever waits for an answer gets none from here on, and then makes room.
-                let Reader { out, asked, .. } = reader;
-                drop(asked);
                 // Behind what was received before it. The flow may be gone.
-                drop(out.send(Err(error)));
+                drop(reader.out.send(Err(error)));
             }
         })?;
         Ok(Ahead {
@@ -147,6 +147,8 @@ impl Feed for Ahead {
 struct Reader {
     feed: Box<dyn Feed>,
     confirmed: Position,
+    /// Batches that nobody has taken yet.
+    ahead: usize,
     out: SyncSender<Result<Batch>>,
     asked: Receiver<Ask>,
     shared: Arc<Shared>,
@@ -155,32 +157,26 @@ struct Reader {
 impl Reader {
     /// Reads until asked to stop or until the flow is gone.
     fn read(&mut self, stop: &Stop) -> Result<()> {
-        let mut in_hand: Option<Batch> = None;
         while !stop.asked() {
             while let Ok(ask) = self.asked.try_recv() {
                 self.answer(ask)?;
             }
-            if let Some(batch) = in_hand.take() {
-                match self.out.try_send(Ok(batch)) {
-                    Ok(()) => {}
-                    Err(TrySendError::Full(Ok(batch))) => {
-                        in_hand = Some(batch);
-                        self.wait(TOUCH_EVERY)?;
-                    }
-                    Err(_) => return Ok(()),
-                }
+            if self.ahead >= AHEAD {
+                self.wait(TOUCH_EVERY)?;
                 continue;
             }
             let before = self.feed.received();
-            let batch = self
-                .feed
-                .next(self.shared.events_max.load(Ordering::Relaxed))?;
+            let events_max = self.shared.events_max.load(Ordering::Relaxed);
+            let batch = self.feed.next(events_max)?;
             if batch.through == before {
                 self.wait(IDLE)?;
-            } else {
-                let count = batch.events.len() as u64;
-                self.shared.waiting.fetch_add(count, Ordering::Relaxed);
-                in_hand = Some(batch);
+                continue;
+            }
+            let count = batch.events.len() as u64;
+            self.shared.waiting.fetch_add(count, Ordering::Relaxed);
+            self.ahead += 1;
+            if self.out.send(Ok(batch)).is_err() {
+                return Ok(());
             }
         }
         Ok(())
@@ -189,28 +185,26 @@ impl Reader {
     /// Waits for the flow to ask for something, and lets the end hear of us when it has not for
     /// long.
     fn wait(&mut self, limit: Duration) -> Result<()> {
-        use std::sync::mpsc::RecvTimeoutError::Timeout;
         match self.asked.recv_timeout(limit) {
             Ok(ask) => self.answer(ask),
-            Err(Timeout) if limit >= TOUCH_EVERY => self.feed.confirm(&self.confirmed),
+            Err(RecvTimeoutError::Timeout) if limit >= TOUCH_EVERY => {
+                self.feed.confirm(&self.confirmed)
+            }
             Err(_) => Ok(()),
         }
     }
 
     fn answer(&mut self, ask: Ask) -> Result<()> {
         match ask {
-            Ask::Taken => Ok(()),
+            Ask::Taken => self.ahead -= 1,
             Ask::Confirm(through) => {
                 self.feed.confirm(&through)?;
                 self.confirmed = through;
-                Ok(())
             }
-            Ask::Head(reply) => {
-                // Whoever asked may have stopped waiting.
-                drop(reply.send(self.feed.head()));
-                Ok(())
-            }
+            // Whoever asked may have stopped waiting.
+            Ask::Head(reply) => drop(reply.send(self.feed.head())),
         }
+        Ok(())
     }
 }
 

@@ -138,7 +138,7 @@ impl<'c> Comparer<'c> {
         let mut theirs = vec![Digest::default(); BUCKETS];
         let mut suspects = vec![false; BUCKETS];
         let mut spans = Spans::whole(pair);
-        if windows.touched_since(window).is_some() {
+        if windows.knows_keys(window) {
             spans = self.differing(pair, &windows.received(), result, stop)?;
         }
         for [span, _] in &spans.differ {

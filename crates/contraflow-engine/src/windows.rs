@@ -141,13 +141,18 @@ impl Windows {
         place.ok().map(|place| state.ends[place].1.clone())
     }
 
+    /// Whether all keys touched since a window was opened are known so far.
+    #[must_use]
+    pub fn knows_keys(&self, window: &Window) -> bool {
+        self.lock().knows_keys(window)
+    }
+
     /// Keys touched since a window was opened with keys, each once; `None` when they were too many
     /// to be kept.
     #[must_use]
     pub fn touched_since(&self, window: &Window) -> Option<Vec<(PairId, Key)>> {
         let state = self.lock();
-        let knows = state.wanting_keys.contains(&(window.tick, window.number));
-        if !knows || window.tick < state.overflowed {
+        if !state.knows_keys(window) {
             return None;
         }
         let since = state.keys.iter().filter(|(_, tick)| **tick > window.tick);
@@ -200,6 +205,11 @@ impl State {
             number,
             received: self.received.clone(),
         }
+    }
+
+    fn knows_keys(&self, window: &Window) -> bool {
+        let wants = self.wanting_keys.contains(&(window.tick, window.number));
+        wants && window.tick >= self.overflowed
     }
 
     /// The batch that touched a key last.

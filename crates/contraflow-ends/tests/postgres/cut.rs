@@ -59,49 +59,32 @@ fn carried_through(cut: Cut, progress: &Progress<'_>, is_done: impl Fn(&Resume) 
     done
 }
 
-#[test]
-fn a_commit_that_never_reached_the_server_is_applied_again_and_only_then() {
-    let at = Position::new([7]);
-    let progress = Progress::Advance {
-        through: &at,
-        seen: &at,
-    };
-    assert!(!carried_through(Cut::Question, &progress, |resume| resume
-        .position
-        .is_some()));
-    let range = Range {
+/// Cuts the commit of a batch and that of a range, and says of both whether they are there after
+/// all, each exactly as it was given.
+fn both_carried_through(cut: Cut) -> [bool; 2] {
+    let at = &Position::new([7]);
+    let range = &Range {
         through: Some(Key(vec![Value::Int(3)])),
         ..WHOLE
     };
-    let progress = Progress::Chunk {
-        range: &range,
-        seen: &at,
-    };
-    assert!(!carried_through(Cut::Question, &progress, |resume| resume
-        .chunks[0]
-        .1
-        .is_some()));
+    let (through, seen) = (at, at);
+    let batch = carried_through(cut, &Progress::Advance { through, seen }, |resume| {
+        resume.position.as_ref() == Some(at)
+    });
+    let chunk = carried_through(cut, &Progress::Chunk { range, seen }, |resume| {
+        resume.chunks == [(PAIR, Some(range.clone()))]
+    });
+    [batch, chunk]
+}
+
+#[test]
+fn a_commit_that_never_reached_the_server_is_applied_again_and_only_then() {
+    assert_eq!(both_carried_through(Cut::Question), [false; 2]);
 }
 
 #[test]
 fn a_commit_whose_answer_was_lost_is_not_applied_twice() {
-    let at = Position::new([7]);
-    let progress = Progress::Advance {
-        through: &at,
-        seen: &at,
-    };
-    let here = |resume: &Resume| resume.position.as_ref() == Some(&at);
-    assert!(carried_through(Cut::Answer, &progress, here));
-    let range = Range {
-        through: Some(Key(vec![Value::Int(3)])),
-        ..WHOLE
-    };
-    let progress = Progress::Chunk {
-        range: &range,
-        seen: &at,
-    };
-    let done = |resume: &Resume| resume.chunks == [(PAIR, Some(range.clone()))];
-    assert!(carried_through(Cut::Answer, &progress, done));
+    assert_eq!(both_carried_through(Cut::Answer), [true; 2]);
 }
 
 /// Fences an end, cuts the commit of its seal, and says what became of its gate.
