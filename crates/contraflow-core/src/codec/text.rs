@@ -357,6 +357,13 @@ fn date(text: &str) -> Option<i64> {
         number(month, 2)?,
         number(day, 2)?,
     );
+    days(year, month, day)
+}
+
+/// The day number of a civil date, in days since 1970-01-01 of the proleptic Gregorian calendar;
+/// `None` when there is no such day. Year 0 is 1 BC. Howard Hinnant's algorithm.
+#[must_use]
+pub fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     let leap = year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0);
     let length = match month {
         2 => 28 + i64::from(leap),
