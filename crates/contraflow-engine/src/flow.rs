@@ -3,20 +3,17 @@
 //! Backfill, repair and the replay of letters join the same path at "map". One flow runs in one
 //! direction; its lease cannot be copied, so the opposite flow begins where this one ends.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Applied, Apply, Chunk, Feed, Letter, Lookup, Progress, Range, Start};
+use contraflow_core::end::{Applied, Apply, Feed, Lookup, Progress, Range, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Lease};
-use contraflow_core::mapping::{MapError, Mapped};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
-use contraflow_core::record::{
-    Change, Complement, Event, Image, Key, Op, Origin, PairId, Record, Row,
-};
+use contraflow_core::record::{Key, Origin, PairId, Record};
 use contraflow_core::side::Direction;
 
 use crate::ahead::Ahead;
@@ -24,9 +21,19 @@ use crate::backfill::Size;
 use crate::context::Context;
 use crate::windows::{Window, Windows};
 
+mod prepared;
+
+use prepared::Mapper;
+pub(crate) use prepared::expected;
+pub use prepared::{Carried, Prepared};
+
 /// Events per batch at most: enough to amortise a commit. How many is found by measuring, so that
 /// huge rows neither fill the memory nor hold the target's lock for long.
 const EVENTS_MAX: usize = 4_000;
+
+/// How long a checkpoint may be put off while ranges are carried: each is a commit that waits for
+/// the disk, and the source keeps its log for that long.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
 /// One running flow.
 pub struct Flow {
@@ -38,6 +45,8 @@ pub struct Flow {
     lease: Lease,
     windows: Arc<Windows>,
     applied: Position,
+    /// When the last checkpoint was written.
+    checkpoint_at: Duration,
     waiting: VecDeque<Waiting>,
     chunks: Vec<(PairId, Option<Range>)>,
     totals: Totals,
@@ -72,159 +81,6 @@ struct Letters {
 struct Waiting {
     window: Window,
     rows: Prepared,
-}
-
-/// Why rows were read.
-#[derive(Clone, Debug)]
-pub enum Carried {
-    /// As a range of the backfill.
-    Range(Range),
-    /// As single keys: those without a row are deleted at the target.
-    Keys(PairId, Vec<Key>),
-}
-
-/// Rows that were read and mapped. Mapping is pure, so whoever reads may do it.
-pub struct Prepared {
-    what: Carried,
-    records: Vec<Record>,
-    letters: Vec<Letter>,
-    since: Position,
-    until: Position,
-    rows: u64,
-    bytes: u64,
-}
-
-impl Prepared {
-    /// Maps rows that were read under an open window of the flow in this direction.
-    #[must_use]
-    pub fn map(context: &Context, direction: Direction, chunk: Chunk, what: Carried) -> Prepared {
-        let pair = match &what {
-            Carried::Range(range) => range.pair,
-            Carried::Keys(pair, _) => *pair,
-        };
-        let rows = chunk.rows.len() as u64;
-        let mut missing: HashSet<Key> = match &what {
-            Carried::Range(_) => HashSet::new(),
-            Carried::Keys(_, keys) => keys.iter().cloned().collect(),
-        };
-        let mut mapper = Mapper::new(context, direction, chunk.rows.len());
-        let history = &context.pair(pair).history;
-        let copied = matches!(what, Carried::Range(_));
-        for (key, image) in chunk.rows {
-            if copied && history.may_lack(&image.row) {
-                continue;
-            }
-            missing.remove(&key);
-            mapper.put(pair, key, image, false);
-        }
-        for key in missing {
-            mapper.delete(pair, key);
-        }
-        let Mapper {
-            records, letters, ..
-        } = mapper;
-        let (since, until, bytes) = (chunk.since, chunk.until, chunk.bytes);
-        Prepared {
-            what,
-            records,
-            letters,
-            since,
-            until,
-            rows,
-            bytes,
-        }
-    }
-}
-
-/// Maps images and keys one by one: what fails becomes a letter.
-struct Mapper<'c> {
-    context: &'c Context,
-    direction: Direction,
-    records: Vec<Record>,
-    letters: Vec<Letter>,
-    /// What one image maps to, kept to spare an allocation per row.
-    mapped: Vec<Mapped>,
-}
-
-impl<'c> Mapper<'c> {
-    fn new(context: &'c Context, direction: Direction, rows: usize) -> Mapper<'c> {
-        let records = Vec::with_capacity(rows);
-        Mapper {
-            context,
-            direction,
-            records,
-            letters: Vec::new(),
-            mapped: Vec::new(),
-        }
-    }
-
-    fn event(&mut self, event: Event) {
-        let Event {
-            pair,
-            key,
-            op,
-            image,
-            ..
-        } = event;
-        match (op, image) {
-            (Op::Put, Some(image)) => self.put(pair, key, image, false),
-            (Op::Replace, Some(image)) => self.put(pair, key, image, true),
-            (Op::Delete, _) | (Op::Put | Op::Replace, None) => self.delete(pair, key),
-        }
-    }
-
-    fn put(&mut self, pair: PairId, source_key: Key, image: Image, replace: bool) {
-        let mapping = &self.context.pair(pair).mapping;
-        if let Err(error) = mapping.map(self.direction, image, &mut self.mapped) {
-            self.mapped.clear();
-            self.letters.push(letter(pair, source_key, &error));
-            return;
-        }
-        let change = |image| {
-            if replace {
-                Change::Replace(image)
-            } else {
-                Change::Put(image)
-            }
-        };
-        let last = self.mapped.pop();
-        for Mapped { key, image } in self.mapped.drain(..) {
-            let source_key = source_key.clone();
-            self.records.push(Record {
-                pair,
-                key,
-                source_key,
-                change: change(image),
-            });
-        }
-        if let Some(Mapped { key, image }) = last {
-            self.records.push(Record {
-                pair,
-                key,
-                source_key,
-                change: change(image),
-            });
-        }
-    }
-
-    fn delete(&mut self, pair: PairId, source_key: Key) {
-        match self
-            .context
-            .pair(pair)
-            .mapping
-            .key(self.direction, &source_key)
-        {
-            Ok(key) => {
-                self.records.push(Record {
-                    pair,
-                    key,
-                    source_key,
-                    change: Change::Delete,
-                });
-            }
-            Err(error) => self.letters.push(letter(pair, source_key, &error)),
-        }
-    }
 }
 
 /// What a flow has done since it started.
@@ -281,6 +137,7 @@ impl Flow {
             lease,
             windows: Arc::new(Windows::new(applied.clone())),
             applied,
+            checkpoint_at: context.clock.elapsed(),
             waiting: VecDeque::new(),
             chunks: resume.chunks,
             totals: Totals::default(),
@@ -307,7 +164,8 @@ impl Flow {
         &self.windows
     }
 
-    /// Everything up to here is durable in the target.
+    /// Everything up to here is durable in the target; its checkpoint may lie before, if there was
+    /// nothing to write in between.
     #[must_use]
     pub fn applied(&self) -> &Position {
         &self.applied
@@ -389,6 +247,11 @@ impl Flow {
         let Mapper {
             records, letters, ..
         } = mapper;
+        let nothing = records.is_empty() && letters.is_empty();
+        if nothing && self.is_due(&batch.through) && !self.checkpoint_is_due() {
+            self.applied = batch.through;
+            return Ok(true);
+        }
         let progress = Progress::Advance {
             through: &batch.through,
             seen: &batch.seen,
@@ -399,6 +262,7 @@ impl Flow {
         self.context.probe.at(Point::BATCH_APPLIED)?;
         self.feed.confirm(&batch.through)?;
         self.context.probe.at(Point::CONFIRMED)?;
+        self.checkpoint_at = self.context.clock.elapsed();
         self.applied = batch.through;
         self.totals.events += count;
         self.batch.learn(count, applied.held);
@@ -409,13 +273,25 @@ impl Flow {
         Ok(true)
     }
 
+    /// Whether the oldest rows that wait may be carried when the feed has passed a place.
+    fn is_due(&self, through: &Position) -> bool {
+        let source = &self.context.side(self.direction.source()).end;
+        let oldest = self.waiting.front();
+        oldest.is_some_and(|waiting| source.reached(through, &waiting.rows.until))
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        let since = self
+            .context
+            .clock
+            .elapsed()
+            .saturating_sub(self.checkpoint_at);
+        since >= CHECKPOINT_EVERY
+    }
+
     /// Applies the oldest rows whose `until` the feed has passed.
     fn carry_waiting(&mut self) -> Result<Option<Stepped>> {
-        let Some(waiting) = self.waiting.front() else {
-            return Ok(None);
-        };
-        let source = &self.context.side(self.direction.source()).end;
-        if !source.reached(&self.applied, &waiting.rows.until) {
+        if !self.is_due(&self.applied) {
             return Ok(None);
         }
         let Some(waiting) = self.waiting.pop_front() else {
@@ -543,42 +419,6 @@ impl Flow {
 /// How many events a batch of this size has at most.
 fn events_max(batch: &Size) -> usize {
     usize::try_from(batch.rows()).map_or(EVENTS_MAX, |rows| rows.min(EVENTS_MAX))
-}
-
-/// The record that a row should have become at the target, for comparing.
-pub(crate) fn expected(
-    context: &Context,
-    direction: Direction,
-    pair: PairId,
-    image: Image,
-    out: &mut Vec<(Key, Row)>,
-) -> std::result::Result<(), MapError> {
-    let mut mapped: Vec<Mapped> = Vec::with_capacity(1);
-    context
-        .pair(pair)
-        .mapping
-        .map(direction, image, &mut mapped)?;
-    out.extend(mapped.into_iter().map(
-        |Mapped {
-             key,
-             image: Image { row, complement },
-         }| {
-            let _: Complement = complement;
-            (key, row)
-        },
-    ));
-    Ok(())
-}
-
-fn letter(pair: PairId, source_key: Key, error: &MapError) -> Letter {
-    let reason = error.to_string();
-    Letter {
-        pair,
-        source_key,
-        code: error.code,
-        reason,
-        retry_after: None,
-    }
 }
 
 fn too_many(standing: u64, limit: u64) -> Error {
