@@ -60,6 +60,7 @@ struct Shared {
     unproven: visible::Unproven,
     fence: Mutex<Option<switch::Fence>>,
     opening: Mutex<Option<switch::Opening>>,
+    files: Mutex<Option<bookkeeping::Files>>,
     /// Whom the slot waits for was told, or will be soon.
     told: AtomicBool,
 }

@@ -1,5 +1,7 @@
 //! What the tables of the schema `contraflow` say of one side of one change.
 
+use std::sync::PoisonError;
+
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, Standing};
@@ -147,6 +149,47 @@ pub(super) fn published(client: &mut impl GenericClient, context: &Context) -> R
         }
     }
     Ok(())
+}
+
+/// In which files the server keeps the tables of a role, in their order: it writes a table anew
+/// into another.
+pub(super) type Files = Vec<Option<u32>>;
+
+/// Refuses to go on when the server has written a table anew since this process looked first: what
+/// `alter table .. using` makes of rows leaves no word in the log. Says so once; whoever goes on
+/// then has heard it.
+pub(super) fn kept(client: &mut impl GenericClient, context: &Context) -> Result<()> {
+    let tables = context.role.tables.iter();
+    let names: Vec<String> = tables.map(|t| TableName::parse(&t.name).quoted()).collect();
+    let rows = client
+        .query(
+            "select pg_relation_filenode(to_regclass(t.name))
+             from unnest($1::text[]) with ordinality as t (name, n) order by t.n",
+            &[&names],
+        )
+        .map_err(failure)?;
+    let now: Files = rows.iter().map(|row| row.get(0)).collect();
+    let mut files = context
+        .shared
+        .files
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let before = files.replace(now.clone()).unwrap_or_else(|| now.clone());
+    drop(files);
+    let Some(place) = (0..now.len()).find(|&i| before.get(i) != now.get(i)) else {
+        return Ok(());
+    };
+    let message = format!(
+        "table `{}` was written anew",
+        context.role.tables[place].name
+    );
+    Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
+        .at(context.role.side)
+        .detail(
+            "`vacuum full` leaves rows as they were; `alter table .. using` may not, and the log \
+             does not tell.",
+        )
+        .hint("`contraflow resume`; where rows may have changed, then `verify` and `repair`."))
 }
 
 /// Whether anything lies beside rows of a pair; most changes need nothing at all.

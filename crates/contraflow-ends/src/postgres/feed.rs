@@ -71,6 +71,9 @@ pub(super) struct LogFeed {
     moved: Duration,
     /// Only who wrote is asked for, and this is our own echo.
     watches: Option<Direction>,
+    /// A table was told of, as it is after whatever was done to it. Whether its rows are still
+    /// those of before is asked at the next change: those of a truncated table are told to be gone.
+    told: bool,
 }
 
 /// A relation of the stream.
@@ -106,6 +109,7 @@ impl LogFeed {
             owed: None,
             moved: Duration::ZERO,
             watches: None,
+            told: false,
         }
     }
 
@@ -347,7 +351,17 @@ impl LogFeed {
                 .detail("Nothing was carried without it.")
                 .hint("Publish all columns again, then `contraflow resume`."));
         }
+        self.told = true;
         Ok(Known::Table(pair, layout, places))
+    }
+
+    /// Whether the tables are those files that they were, when one was told of.
+    fn kept(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.told) {
+            let context = self.context.clone();
+            bookkeeping::kept(self.client()?, &context)?;
+        }
+        Ok(())
     }
 
     /// Takes a change of a row. Says the place behind it.
@@ -357,6 +371,7 @@ impl LogFeed {
         change: &Change<'_>,
         folded: &mut Folded,
     ) -> Result<Option<Place>> {
+        self.kept()?;
         let inside = self.inside.as_mut().ok_or_else(unreadable)?;
         inside.changes += 1;
         let place = Place {
@@ -479,6 +494,7 @@ impl Feed for LogFeed {
         bookkeeping::unchanged(client, &context, &row)?;
         let confirmed = slot::place(client, &context, &row)?;
         let newest = slot::wal_position(client)?;
+        bookkeeping::kept(client, &context)?;
         let received = match start {
             Start::Earliest => Some(Place::at(confirmed)),
             Start::After(position) => Place::of(position).filter(|place| place.lsn >= confirmed),

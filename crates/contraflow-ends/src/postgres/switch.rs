@@ -114,7 +114,8 @@ impl Lock {
             return Err(fenced("the end to be fenced is not open in this epoch"));
         }
         let row = bookkeeping::carried(client, &context.names)?;
-        bookkeeping::unchanged(client, context, &row)
+        bookkeeping::unchanged(client, context, &row)?;
+        bookkeeping::kept(client, context)
     }
 
     /// Runs a transaction that needs the tables to itself for a moment.
@@ -470,6 +471,7 @@ fn open(
     }
     let row = bookkeeping::carried(tx, names)?;
     bookkeeping::unchanged(tx, context, &row)?;
+    bookkeeping::kept(tx, context)?;
     tx.execute(
         "update contraflow.lane set token = token + 1 where change = $1 and side = $2",
         &[&names.change, &names.side],

@@ -125,6 +125,33 @@ fn a_truncation_holds() {
     );
 }
 
+/// The declaration is what it was, the rows are not, and the log does not tell.
+#[test]
+fn a_table_that_was_written_anew_holds_once() {
+    let old = old();
+    old.database.run("insert into t values (1, 'a', 'x')");
+    let mut feed = old.feed();
+    events(feed.as_mut(), 1);
+    old.database
+        .run("alter table t alter column v type text using upper(v)");
+    let fenced = old.switch().fence(Epoch::FIRST, Duration::from_secs(5));
+    let error = fenced.unwrap_err();
+    assert_eq!((error.code, error.kind), (Code::SHAPE_CHANGED, Kind::Hold));
+    assert!(error.to_string().contains("written anew"), "{error}");
+    // Whoever goes on has heard it.
+    old.database.run("insert into t values (2, 'b', 'y')");
+    events(feed.as_mut(), 1);
+    old.database.run(
+        "alter table t alter column v type text using lower(v); insert into t values (3, 'c', 'z')",
+    );
+    let error = stopped(feed.as_mut());
+    assert_eq!((error.code, error.kind), (Code::SHAPE_CHANGED, Kind::Hold));
+    assert!(error.to_string().contains("written anew"), "{error}");
+    let through = feed.received();
+    feed.open(&Start::After(through)).unwrap();
+    assert_eq!(events(feed.as_mut(), 1).len(), 1);
+}
+
 #[test]
 fn an_altered_table_holds() {
     let old = old();

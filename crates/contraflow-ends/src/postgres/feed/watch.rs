@@ -26,6 +26,7 @@ impl LogFeed {
             Some(Known::Lane(..)) => return Ok(None),
             None => return Err(unreadable()),
         }
+        self.kept()?;
         let inside = self.inside.as_mut().ok_or_else(unreadable)?;
         inside.changes += 1;
         let place = Place {
