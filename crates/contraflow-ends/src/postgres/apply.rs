@@ -17,15 +17,19 @@ use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
 use contraflow_core::record::{PairId, Record};
 use contraflow_core::side::Direction;
+use postgres::types::ToSql;
 use postgres::{Client, GenericClient, Transaction};
 
 use super::catalog::Layout;
 use super::connection::failure;
-use super::write::{TableWriter, Worth};
+use super::write::{Prepared, TableWriter, Worth};
 use super::{Context, bookkeeping, connection, switch};
 use crate::tables::{Refusal, Rounds, decoded, encoded, settle};
 
 mod letters;
+
+/// Tables grow while they are written: a plan that was right for an empty one is wrong soon.
+const PLANNING: &str = "set plan_cache_mode = force_custom_plan";
 
 pub(super) struct Writer {
     context: Context,
@@ -34,6 +38,7 @@ pub(super) struct Writer {
 
 struct Session {
     client: Client,
+    prepared: Prepared,
     layouts: Vec<Layout>,
     /// For each table, whether something lies beside its rows.
     beside: Vec<bool>,
@@ -54,6 +59,7 @@ impl Writer {
         if self.session.as_ref().is_none_or(|s| s.client.is_closed()) {
             self.session = Some(Session {
                 client: connection::connect(&self.context.target)?,
+                prepared: Prepared::default(),
                 layouts: Vec::new(),
                 beside: Vec::new(),
                 loads: Vec::new(),
@@ -70,6 +76,7 @@ impl Writer {
         client
             .execute("select set_config('contraflow.pass', $1, false)", &[&pass])
             .map_err(failure)?;
+        client.batch_execute(PLANNING).map_err(failure)?;
         // Both are for those who may; `check` refuses tables that need the first.
         drop(client.batch_execute("set session_replication_role = replica"));
         drop(mark_origin(client, &context.names.origin(direction.name())));
@@ -173,8 +180,10 @@ impl Apply for Writer {
         };
         let had_letters = session.letters > 0;
         let mut tx = session.client.transaction().map_err(failure)?;
-        advance(&mut tx, &context, progress, lease)?;
+        let prepared = &mut session.prepared;
+        advance(&mut tx, prepared, &context, progress, lease)?;
         let mut tables = Tables {
+            prepared,
             layouts: &session.layouts,
             beside: &mut session.beside,
             loads: &mut session.loads,
@@ -232,70 +241,68 @@ impl Apply for Writer {
 }
 
 /// The lane's compare-and-set: first statement of every transaction. One row, or another process
-/// has the lane or authority has moved.
+/// has the lane or authority has moved. A range is noted with it.
 fn advance(
     tx: &mut Transaction<'_>,
+    prepared: &mut Prepared,
     context: &Context,
     progress: &Progress<'_>,
     lease: &Lease,
 ) -> Result<()> {
+    const MOVE: &str = "update contraflow.lane
+         set position = coalesce($1, position), sequence = sequence + 1
+         where change = $2 and side = $3 and direction = $4 and lane = $5 and token = $6
+           and sequence = $7 and exists (select from contraflow.standing s
+             where s.change = $2 and s.side = $3 and s.gate = 'closed' and s.epoch = $8)";
     let position = match progress {
         Progress::Advance { through, .. } => Some(through.as_bytes()),
         Progress::Chunk { .. } | Progress::Keys { .. } => None,
     };
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let names = &context.names;
-    let moved = tx
-        .execute(
-            "update contraflow.lane set position = coalesce($1, position), sequence = sequence + 1
-             where change = $2 and side = $3 and direction = $4 and lane = $5 and token = $6
-               and sequence = $7 and exists (select from contraflow.standing s
-                 where s.change = $2 and s.side = $3 and s.gate = 'closed' and s.epoch = $8)",
-            &[
-                &position,
-                &names.change,
-                &names.side,
-                &lease.direction.name(),
-                &i32::from(lease.lane.0),
-                &number(lease.token),
-                &number(lease.sequence),
-                &number(lease.epoch.0),
-            ],
-        )
-        .map_err(failure)?;
-    if moved != 1 {
+    let (direction, lane) = (lease.direction.name(), i32::from(lease.lane.0));
+    let [token, sequence, epoch] = [lease.token, lease.sequence, lease.epoch.0].map(number);
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+        &position,
+        &names.change,
+        &names.side,
+        &direction,
+        &lane,
+        &token,
+        &sequence,
+        &epoch,
+    ];
+    let moved = if let Progress::Chunk { range, .. } = progress {
+        // Of a range with others behind it the commit does not wait for the disk. Should the server
+        // lose it, its mark is lost with it and the range is read again; whatever is confirmed or
+        // reported as done is committed behind it, and on disk with all before.
+        let sql = format!(
+            "with moved as ({MOVE} returning 1)
+             insert into contraflow.chunk (change, side, direction, pair, ordinal, after_key,
+               through_key)
+             select $2, $3, $4, $9::int, $10::bigint, $11::bytea, $12::bytea from moved
+             returning case when through_key is not null
+               then set_config('synchronous_commit', 'off', true) end"
+        );
+        let (pair, ordinal) = (i32::from(range.pair.0), number(range.ordinal));
+        let [after, through] = [&range.after, &range.through].map(|key| encoded(key.as_ref()));
+        let more: [&(dyn ToSql + Sync); 4] = [&pair, &ordinal, &after, &through];
+        params.extend(more);
+        prepared.execute(tx, &sql, &params)
+    } else {
+        prepared.execute(tx, MOVE, &params)
+    };
+    if moved.map_err(failure)? != 1 {
         return Err(
             fenced("the lane was claimed again or authority has moved").at(context.role.side)
         );
     }
-    let Progress::Chunk { range, .. } = progress else {
-        return Ok(());
-    };
-    if range.through.is_some() {
-        // Should the server lose it, its mark is lost with it and the range is read again; whatever
-        // is confirmed or reported as done is committed behind it, and on disk with all before.
-        tx.batch_execute("set local synchronous_commit = off")
-            .map_err(failure)?;
-    }
-    tx.execute(
-        "insert into contraflow.chunk (change, side, direction, pair, ordinal, after_key,
-           through_key) values ($1, $2, $3, $4, $5, $6, $7)",
-        &[
-            &names.change,
-            &names.side,
-            &lease.direction.name(),
-            &i32::from(range.pair.0),
-            &number(range.ordinal),
-            &encoded(range.after.as_ref()),
-            &encoded(range.through.as_ref()),
-        ],
-    )
-    .map(|_| ())
-    .map_err(failure)
+    Ok(())
 }
 
 /// What is known of the tables that are written.
 struct Tables<'s> {
+    prepared: &'s mut Prepared,
     layouts: &'s [Layout],
     beside: &'s mut [bool],
     loads: &'s mut [Worth],
@@ -375,6 +382,7 @@ fn writer<'w, 't>(
 ) -> TableWriter<'w, 't> {
     TableWriter {
         tx,
+        prepared: tables.prepared,
         layout: &tables.layouts[usize::from(pair)],
         names: &context.names,
         pair,

@@ -1,13 +1,13 @@
 //! Writes of rows into one table: arrays of texts, one statement for many rows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use contraflow_core::code::Code;
 use contraflow_core::error::Result;
 use contraflow_core::record::{Change, Image, Record};
 use contraflow_core::value::Value;
-use postgres::Transaction;
 use postgres::types::ToSql;
+use postgres::{Statement, Transaction};
 
 use super::catalog::Layout;
 use super::codec::encode;
@@ -24,9 +24,41 @@ pub(super) use load::Worth;
 /// Rows per statement: more gain nothing.
 const ROWS: usize = 1_000;
 
+/// Statements of a session by their text: the server reads each once.
+#[derive(Default)]
+pub(super) struct Prepared(HashMap<String, Statement>);
+
+impl Prepared {
+    /// A statement of this text.
+    fn statement(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        sql: &str,
+    ) -> std::result::Result<Statement, postgres::Error> {
+        if let Some(statement) = self.0.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = tx.prepare(sql)?;
+        self.0.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// Runs a statement, and says how many rows it wrote.
+    pub(super) fn execute(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> std::result::Result<u64, postgres::Error> {
+        let statement = self.statement(tx, sql)?;
+        tx.execute(&statement, params)
+    }
+}
+
 /// One table, within one transaction.
 pub(super) struct TableWriter<'w, 't> {
     pub(super) tx: &'w mut Transaction<'t>,
+    pub(super) prepared: &'w mut Prepared,
     pub(super) layout: &'w Layout,
     pub(super) names: &'w Names,
     pub(super) pair: u16,
@@ -72,7 +104,7 @@ impl TableWriter<'_, '_> {
         left_out: &HashSet<usize>,
     ) -> Result<Vec<Refusal>> {
         let mut refusals = Vec::new();
-        let mut last = std::collections::HashMap::new();
+        let mut last = HashMap::new();
         for (i, record) in self.mine(records) {
             last.insert(&record.key, i);
         }
@@ -196,7 +228,7 @@ impl TableWriter<'_, '_> {
             .iter()
             .map(|array| array as &(dyn ToSql + Sync))
             .collect();
-        let written = self.tx.execute(&sql, &params)?;
+        let written = self.prepared.execute(self.tx, &sql, &params)?;
         if !spelled.is_empty() && written < rows.len() as u64 {
             return Ok(Upserted::Met);
         }
@@ -255,7 +287,7 @@ impl TableWriter<'_, '_> {
             vec![&self.names.change, &self.names.side, &pair];
         params.extend(rows::params(&arrays));
         params.push(&documents);
-        self.tx.execute(&sql, &params).map(|_| ())
+        self.prepared.execute(self.tx, &sql, &params).map(|_| ())
     }
 
     /// Forgets what lies beside rows with these keys.
@@ -278,7 +310,7 @@ impl TableWriter<'_, '_> {
         let mut params: Vec<&(dyn ToSql + Sync)> =
             vec![&self.names.change, &self.names.side, &pair];
         params.extend(rows::params(arrays));
-        self.tx.execute(&sql, &params).map(|_| ())
+        self.prepared.execute(self.tx, &sql, &params).map(|_| ())
     }
 
     fn delete<'r>(&mut self, records: impl Iterator<Item = &'r Record>) -> Result<()> {
@@ -294,8 +326,8 @@ impl TableWriter<'_, '_> {
                 rows::unnest(1, self.layout.key.len(), "k"),
                 rows::same_key(self.layout),
             );
-            self.tx
-                .execute(&sql, &rows::params(&arrays))
+            self.prepared
+                .execute(self.tx, &sql, &rows::params(&arrays))
                 .map_err(failure)?;
             if *self.beside {
                 self.forget(&arrays).map_err(failure)?;

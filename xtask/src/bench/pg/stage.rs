@@ -41,7 +41,7 @@ pub(super) struct Copied {
 /// A server on which ours and the peer run in turns.
 pub(super) struct Stage {
     server: Server,
-    /// Where the new end lies, when it is not beside the old one.
+    /// Where the new end and the peer's lie, when they are not beside the old one.
     far: Option<Server>,
     cores: Cores,
     program: PathBuf,
@@ -61,7 +61,12 @@ struct Cores {
 impl Stage {
     /// Starts the server, makes the old table and the change, and runs nothing yet.
     pub(super) fn raise(reshape: Reshape) -> Result<Stage> {
-        Stage::of(reshape, Cores::default())
+        Stage::of(reshape, Cores::default(), false)
+    }
+
+    /// The same, with the new end and the peer's in a server of their own.
+    pub(super) fn raise_between(reshape: Reshape) -> Result<Stage> {
+        Stage::of(reshape, Cores::default(), true)
     }
 
     /// The same, with the new end in a server of its own and our program beside that one: as on
@@ -73,19 +78,16 @@ impl Stage {
             near: Some(format!("0-{}", all / 2 - 1)),
             far: Some(format!("{}-{}", all / 2, all - 1)),
         };
-        Stage::of(reshape, cores)
+        Stage::of(reshape, cores, true)
     }
 
-    fn of(reshape: Reshape, cores: Cores) -> Result<Stage> {
+    fn of(reshape: Reshape, cores: Cores, between: bool) -> Result<Stage> {
         let rows = rows_or(ROWS)?;
         ensure!(rows > 1, "a table of one row measures nothing");
         let program = build()?;
         let folder = TempDir::with_prefix("contraflow-bench-")?;
         let server = Server::start(&folder.path().join("near"), cores.near.as_deref())?;
-        let far = cores
-            .far
-            .as_deref()
-            .map(|far| Server::start(&folder.path().join("far"), Some(far)));
+        let far = between.then(|| Server::start(&folder.path().join("far"), cores.far.as_deref()));
         let stage = Stage {
             server,
             far: far.transpose()?,
@@ -173,7 +175,10 @@ impl Stage {
 
     /// Where a database lies.
     fn server_of(&self, database: &str) -> &Server {
-        let far = self.far.as_ref().filter(|_| database == NEW);
+        let far = self
+            .far
+            .as_ref()
+            .filter(|_| [NEW, PEER].contains(&database));
         far.unwrap_or(&self.server)
     }
 

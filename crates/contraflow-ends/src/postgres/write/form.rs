@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use contraflow_core::codec::text;
 use contraflow_core::shape::Type;
-use contraflow_core::value::{Timestamp, Value};
+use contraflow_core::value::{Frame, Timestamp, Value};
 
 use super::super::catalog::Column;
 use super::super::codec::{encode, hex};
@@ -192,11 +192,11 @@ fn put_day(days: i64, out: &mut Vec<u8>) -> Option<()> {
 
 fn micros(nanos: u64) -> Option<i64> {
     // The server rounds what is finer.
-    (nanos % MICRO_NANOS == 0).then(|| i64::try_from(nanos / MICRO_NANOS).ok())?
+    let whole = nanos.is_multiple_of(MICRO_NANOS);
+    whole.then(|| i64::try_from(nanos / MICRO_NANOS).ok())?
 }
 
 fn put_point(time: &Timestamp, form: Form, out: &mut Vec<u8>) -> Option<()> {
-    use contraflow_core::value::Frame;
     let frame = match form {
         Form::Instant => Frame::Instant,
         _ => Frame::Local,
@@ -234,11 +234,15 @@ fn put_numeric(text: &str, out: &mut Vec<u8>) -> Option<()> {
             out.extend_from_slice(&part);
         }
     };
-    match text {
-        "NaN" => return Some(head(0, 0, 0xc000, 0)),
-        "Infinity" => return Some(head(0, 0, 0xd000, 0)),
-        "-Infinity" => return Some(head(0, 0, 0xf000, 0)),
-        _ => {}
+    let special = match text {
+        "NaN" => Some(0xc000),
+        "Infinity" => Some(0xd000),
+        "-Infinity" => Some(0xf000),
+        _ => None,
+    };
+    if let Some(sign) = special {
+        head(0, 0, sign, 0);
+        return Some(());
     }
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (0x4000, digits),

@@ -92,7 +92,8 @@ impl TableWriter<'_, '_> {
         let [Ok(first), Ok(last)] = ends else {
             return Ok(false);
         };
-        let there = self.there(&first, &last, rows.len())?;
+        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let there = self.there(&first, &last, count)?;
         if rows.len() < 2 * there.len() {
             return Ok(false);
         }
@@ -138,10 +139,8 @@ impl TableWriter<'_, '_> {
             Err(error) => Err(error),
         };
         let done = match done {
-            Ok(Some(true)) => {
-                self.tx.batch_execute("release load").map_err(failure)?;
-                return Ok(Some(true));
-            }
+            // The commit releases the savepoint.
+            Ok(Some(true)) => return Ok(Some(true)),
             Ok(not_done) => not_done,
             Err(error) if refused(&error).is_some() => Some(false),
             Err(error) => return Err(failure(error)),
@@ -157,7 +156,7 @@ impl TableWriter<'_, '_> {
         &mut self,
         first: &Ready<'_>,
         last: &Ready<'_>,
-        count: usize,
+        count: i64,
     ) -> Result<HashSet<Vec<String>>> {
         let layout = self.layout;
         let width = layout.key.len();
@@ -170,16 +169,18 @@ impl TableWriter<'_, '_> {
         let shown: Vec<String> = layout.key.iter().map(|&i| layout.shown(i, "t.")).collect();
         let keys = layout.key_list("t.");
         let sql = format!(
-            "select {} from {} t where ({keys}) >= ({}) and ({keys}) <= ({}) limit {}",
+            "select {} from {} t where ({keys}) >= ({}) and ({keys}) <= ({}) limit ${}",
             shown.join(", "),
             layout.name.quoted(),
             given(1),
             given(1 + width),
-            count,
+            1 + 2 * width,
         );
         let bounds = [key_of(layout, first), key_of(layout, last)].concat();
-        let found = self.tx.query(&sql, &sql_rows::scalars(&bounds));
-        let found = found.map_err(failure)?;
+        let mut params = sql_rows::scalars(&bounds);
+        params.push(&count);
+        let statement = self.prepared.statement(self.tx, &sql).map_err(failure)?;
+        let found = self.tx.query(&statement, &params).map_err(failure)?;
         let key = |row: &postgres::Row| (0..width).map(|n| row.get(n)).collect();
         Ok(found.iter().map(key).collect())
     }
@@ -201,7 +202,8 @@ impl TableWriter<'_, '_> {
             spelling.format(),
         );
         let mut left = Left::default();
-        let mut out = self.tx.copy_in(&sql)?;
+        let statement = self.prepared.statement(self.tx, &sql)?;
+        let mut out = self.tx.copy_in(&statement)?;
         let mut buffer = Vec::with_capacity(BUFFER + (BUFFER >> 2));
         buffer.extend_from_slice(spelling.begin());
         for &(i, image) in rows {

@@ -1,7 +1,6 @@
 //! Spellings beside what the server's own functions send for them.
 
 use contraflow_core::shape::TimeUnit;
-use contraflow_core::value::Frame;
 
 use super::*;
 
