@@ -355,13 +355,19 @@ impl LogFeed {
         Ok(Known::Table(pair, layout, places))
     }
 
-    /// Whether the tables are those files that they were, when one was told of.
-    fn kept(&mut self) -> Result<()> {
+    /// The place behind one more change of the transaction. Where a table was told of since the one
+    /// before, its rows must still be those that they were.
+    fn next_place(&mut self) -> Result<Place> {
         if std::mem::take(&mut self.told) {
             let context = self.context.clone();
             bookkeeping::kept(self.client()?, &context)?;
         }
-        Ok(())
+        let inside = self.inside.as_mut().ok_or_else(unreadable)?;
+        inside.changes += 1;
+        Ok(Place {
+            lsn: inside.commit_lsn,
+            changes: inside.changes,
+        })
     }
 
     /// Takes a change of a row. Says the place behind it.
@@ -371,13 +377,8 @@ impl LogFeed {
         change: &Change<'_>,
         folded: &mut Folded,
     ) -> Result<Option<Place>> {
-        self.kept()?;
+        let place = self.next_place()?;
         let inside = self.inside.as_mut().ok_or_else(unreadable)?;
-        inside.changes += 1;
-        let place = Place {
-            lsn: inside.commit_lsn,
-            changes: inside.changes,
-        };
         let (pair, layout, places) = match self.relations.get(&relation) {
             Some(Known::Table(pair, layout, places)) => (*pair, layout, places),
             Some(Known::Lane(name, direction)) => {

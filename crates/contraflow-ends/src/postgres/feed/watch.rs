@@ -26,13 +26,8 @@ impl LogFeed {
             Some(Known::Lane(..)) => return Ok(None),
             None => return Err(unreadable()),
         }
-        self.kept()?;
-        let inside = self.inside.as_mut().ok_or_else(unreadable)?;
-        inside.changes += 1;
-        let place = Place {
-            lsn: inside.commit_lsn,
-            changes: inside.changes,
-        };
+        let place = self.next_place()?;
+        let inside = self.inside.as_ref().ok_or_else(unreadable)?;
         if place <= self.received {
             return Ok(Some(None));
         }
