@@ -16,6 +16,8 @@ use crate::shell::{self, Stopwatch};
 const CLIENTS: u32 = 8;
 /// For how long `pgbench` writes at a time.
 const WINDOW: Duration = Duration::from_secs(15);
+/// Branches of `pgbench`, each with ten tellers.
+const SCALE: u32 = 10;
 
 /// Transactions per second in two windows: from the start of the copy, and after it.
 #[derive(Clone, Copy)]
@@ -27,19 +29,67 @@ struct Tps {
 /// Transactions per second.
 pub(in crate::bench) fn measure(plan: Plan) -> Result<Vec<Measure>> {
     let stage = Stage::raise_apart(Reshape::Rename)?;
+    programs::pgbench_tables(&stage, SCALE)?;
     loosen(&stage)?;
-    alone(&stage)?;
-    let pairs = pairs(plan, || carried(&stage), || alone(&stage))?;
+    let names = ["pg-overhead.tps", "pg-overhead.copy", "pg-overhead.follow"];
+    let mut measures = beside(&stage, plan, &bank(stage.rows()), names)?;
+    let names = [
+        "pg-overhead.single.tps",
+        "pg-overhead.single.copy",
+        "pg-overhead.single.follow",
+    ];
+    let script = single(stage.rows());
+    measures.extend(beside(&stage, plan, &script, names)?);
+    let load = || window(&stage, &script).map(drop);
+    measures.extend(barrier::measure(&stage, plan, load)?);
+    Ok(measures)
+}
+
+/// The transaction of `pgbench` itself, with our table as its accounts.
+fn bank(rows: u64) -> String {
+    format!(
+        "\\set aid random(1, {rows})
+\\set bid random(1, {SCALE})
+\\set tid random(1, {})
+\\set delta random(-5000, 5000)
+begin;
+update {OLD_TABLE} set balance = balance + :delta where id = :aid;
+select balance from {OLD_TABLE} where id = :aid;
+update pgbench_tellers set tbalance = tbalance + :delta where tid = :tid;
+update pgbench_branches set bbalance = bbalance + :delta where bid = :bid;
+insert into pgbench_history (tid, bid, aid, delta, mtime)
+  values (:tid, :bid, :aid, :delta, current_timestamp);
+end;
+",
+        SCALE * 10
+    )
+}
+
+/// The smallest transaction there is: of each, all is carried.
+fn single(rows: u64) -> String {
+    format!(
+        "\\set id random(1, {rows})
+update {OLD_TABLE} set balance = balance + 0.01, updated = now() where id = :id;
+"
+    )
+}
+
+fn beside(
+    stage: &Stage,
+    plan: Plan,
+    script: &str,
+    [tps, copy, follow]: [&'static str; 3],
+) -> Result<Vec<Measure>> {
+    alone(stage, script)?;
+    let pairs = pairs(plan, || carried(stage, script), || alone(stage, script))?;
     ensure!(!pairs.is_empty(), "nothing was measured");
-    let mut measures = vec![
-        figure("pg-overhead.tps", "tps", &pairs, |tps| {
+    Ok(vec![
+        figure(tps, "tps", &pairs, |tps| {
             f64::midpoint(tps.copy, tps.follow)
         }),
-        figure("pg-overhead.copy", "tps", &pairs, |tps| tps.copy),
-        figure("pg-overhead.follow", "tps", &pairs, |tps| tps.follow),
-    ];
-    measures.extend(barrier::measure(&stage, plan, || window(&stage).map(drop))?);
-    Ok(measures)
+        figure(copy, "tps", &pairs, |tps| tps.copy),
+        figure(follow, "tps", &pairs, |tps| tps.follow),
+    ])
 }
 
 /// Leaves room in every page, as a table in use has it. Where updates fill a dense table, the
@@ -56,29 +106,29 @@ fn loosen(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn window(stage: &Stage) -> Result<f64> {
+fn window(stage: &Stage, script: &str) -> Result<f64> {
     stage.settle()?;
-    programs::pgbench(stage, CLIENTS, WINDOW)
+    programs::pgbench(stage, script, CLIENTS, WINDOW)
 }
 
-fn alone(stage: &Stage) -> Result<Tps> {
+fn alone(stage: &Stage, script: &str) -> Result<Tps> {
     Ok(Tps {
-        copy: window(stage)?,
-        follow: window(stage)?,
+        copy: window(stage, script)?,
+        follow: window(stage, script)?,
     })
 }
 
-fn carried(stage: &Stage) -> Result<Tps> {
+fn carried(stage: &Stage, script: &str) -> Result<Tps> {
     stage.settle()?;
     let run = stage.start()?;
     let watch = Stopwatch::start();
-    let copy = programs::pgbench(stage, CLIENTS, WINDOW)?;
+    let copy = programs::pgbench(stage, script, CLIENTS, WINDOW)?;
     let window_s = watch.read().as_secs_f64();
     let copied_s = run.wait_copied()?.as_secs_f64();
     shell::note(&format!(
         "history was copied in {copied_s:.1} s, the window took {window_s:.1} s"
     ));
-    let follow = window(stage)?;
+    let follow = window(stage, script)?;
     stage.strike(run)?;
     Ok(Tps { copy, follow })
 }

@@ -138,22 +138,26 @@ pub(super) fn read_log(stage: &Stage, end: &str) -> Result<(Duration, f64)> {
     ended(&watch, &mut [("pg_recvlogical", child)])
 }
 
-/// Transactions per second of `pgbench`, which updates single rows of the old table.
-pub(super) fn pgbench(stage: &Stage, clients: u32, time: Duration) -> Result<f64> {
-    let script = stage.folder().join("pgbench.sql");
-    fs::write(
-        &script,
-        format!(
-            "\\set id random(1, {})\nupdate {OLD_TABLE} set balance = balance + 0.01, \
-             updated = now() where id = :id;\n",
-            stage.rows()
-        ),
-    )?;
+/// Makes the tables of `pgbench` in the old database.
+pub(super) fn pgbench_tables(stage: &Stage, scale: u32) -> Result<()> {
+    let mut command = program("pgbench");
+    command.args(["-i", "-q", "-s", &scale.to_string()]);
+    let done = command.arg(stage.url(OLD)).output();
+    let done = done.context("cannot start pgbench")?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "pgbench says: {said}");
+    Ok(())
+}
+
+/// Transactions per second of `pgbench` at the old end, with this script.
+pub(super) fn pgbench(stage: &Stage, script: &str, clients: u32, time: Duration) -> Result<f64> {
+    let file = stage.folder().join("pgbench.sql");
+    fs::write(&file, script)?;
     let mut command = shell::on(stage.near(), program("pgbench").get_program());
     command.args(["-n", "-M", "prepared", "-j", "2"]);
     command.args(["-c", &clients.to_string()]);
     command.args(["-T", &time.as_secs().to_string()]);
-    command.arg("-f").arg(&script).arg(stage.url(OLD));
+    command.arg("-f").arg(&file).arg(stage.url(OLD));
     let done = command.output().context("cannot start pgbench")?;
     let text = String::from_utf8_lossy(&done.stdout);
     let said = String::from_utf8_lossy(&done.stderr);
