@@ -9,6 +9,7 @@ mod peculiar;
 mod places;
 mod runs;
 mod sim;
+mod touched;
 
 use contraflow_testkit::conformance;
 

@@ -2,18 +2,18 @@
 //! flight.
 //!
 //! A full pass scans both sides and adds each row's digest to a bucket chosen by its key at the
-//! mirror. A bucket in which no key was touched since the pass began, as far as the flow had
-//! received when the scans were over, and whose digests agree, is proven equal. What is left is
-//! narrowed: the keys of all other buckets are read again one set at a time, the mirror only after
-//! the flow has passed what the source showed. "Could not compare" is neither equal nor different.
+//! mirror. A bucket whose digests agree holds the same rows as they were read: those are proven
+//! equal that nobody touched since the pass began, as far as the flow had received when the scans
+//! were over. What differs is narrowed: the keys of those buckets are read again one set at a
+//! time, the mirror only after the flow has passed what the source showed. What is touched
+//! meanwhile is looked at in the same way, all along, so that it never becomes too much. "Could
+//! not compare" is neither equal nor different.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use contraflow_core::change::history::Reach;
-use contraflow_core::digest::{Digest, row_digest};
-use contraflow_core::end::{Lookup, Scan, Span};
+use contraflow_core::end::{Lookup, Scan};
 use contraflow_core::error::Result;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Key, PairId, Row};
@@ -21,24 +21,20 @@ use contraflow_core::side::{Direction, Side};
 use contraflow_core::value::Value;
 
 use crate::context::Context;
-use crate::flow;
-use crate::tasks::Stop;
 use crate::turn;
-use crate::windows::{Window, Windows};
-use crate::worker::Worker;
 
+pub use beside::Beside;
 pub use finding::{Comparison, Finding, Kind};
 
-use spans::Spans;
-use walk::{nowhere, walk};
+use walk::nowhere;
 
+mod beside;
 mod finding;
 mod look;
+mod portion;
 mod spans;
 mod walk;
 
-/// Buckets of a pass: 6 MiB of digests for both sides, about 100 rows each at 5 million rows.
-const BUCKETS: usize = 1 << 16;
 /// Keys looked at in one go, before the size of rows is known.
 const KEYS_FIRST: usize = 200;
 /// Passes over a pair before rows that nobody explains are unproven.
@@ -58,8 +54,14 @@ pub struct Comparer<'c> {
     mirror_scan: Box<dyn Scan>,
     /// A key that a letter of this direction names is given up.
     accept_loss: bool,
+    /// A key that never stands still is left to whoever compares behind a fence.
+    before_fence: bool,
     /// Keys looked at in one go: found by measuring.
     at_once: usize,
+    /// Pairs of which a key was touched while they were compared.
+    moved: HashSet<PairId>,
+    /// How often everything was begun anew.
+    anew: u32,
 }
 
 impl<'c> Comparer<'c> {
@@ -80,8 +82,18 @@ impl<'c> Comparer<'c> {
             source_scan: source.scan()?,
             mirror_scan: mirror.scan()?,
             accept_loss: false,
+            before_fence: false,
             at_once: KEYS_FIRST,
+            moved: HashSet::new(),
+            anew: 0,
         })
+    }
+
+    /// A key that is written all the time is compared behind a fence, if it waits until then.
+    #[must_use]
+    pub fn before_fence(mut self) -> Comparer<'c> {
+        self.before_fence = true;
+        self
     }
 
     /// Whether keys that letters of this direction name are given up instead of diverged.
@@ -91,33 +103,24 @@ impl<'c> Comparer<'c> {
         self
     }
 
-    /// A full pass beside a running worker. `window` must be open since before the call; touches
-    /// after it are looked at again.
-    ///
-    /// # Errors
-    /// When a side cannot be read.
-    pub fn full(
-        &mut self,
-        worker: &Worker,
-        windows: &Arc<Windows>,
-        window: &Window,
-        stop: &Stop,
-    ) -> Result<Comparison> {
+    /// Everything once, while the worker carries. Fails when more keys were touched than may wait.
+    fn everything(&mut self, beside: Beside<'_>) -> Result<Comparison> {
+        beside.touched.begin();
         let mut result = Comparison::default();
         for pair in self.context.pair_ids() {
             let before = result.compared;
             let mut explained = false;
             for _ in 0..PASSES {
                 result.compared = before;
-                explained = self.pass(pair, worker, (windows, window), &mut result, stop)?;
+                explained = self.pass(pair, beside, &mut result)?;
                 if explained {
                     break;
                 }
             }
             result.unproven += u64::from(!explained);
         }
-        if !worker.carries_with(windows) {
-            // Another flow took over: what it was handed was not seen through this window.
+        if !beside.worker.carries_with(beside.touched.windows()) {
+            // Another flow took over: what it was handed nobody has kept.
             result.unproven += 1;
         }
         Ok(result)
@@ -126,106 +129,41 @@ impl<'c> Comparer<'c> {
     /// One pass over a pair. False when the sides have different numbers of rows, no key was
     /// found that explains it, and nothing was touched meanwhile: a row that is scanned and cannot
     /// be looked up is not equal to anything.
-    fn pass(
-        &mut self,
-        pair: PairId,
-        worker: &Worker,
-        (windows, window): (&Arc<Windows>, &Window),
-        result: &mut Comparison,
-        stop: &Stop,
-    ) -> Result<bool> {
-        let mut ours = vec![Digest::default(); BUCKETS];
-        let mut theirs = vec![Digest::default(); BUCKETS];
-        let mut suspects = vec![false; BUCKETS];
-        let mut spans = Spans::whole(pair);
-        if windows.knows_keys(window) {
-            spans = self.differing(pair, &windows.received(), result, stop)?;
-        }
-        for [span, _] in &spans.differ {
-            let received = windows.received();
-            let read_to =
-                self.digest_source(span, &received, &mut ours, &mut suspects, result, stop)?;
-            spans.read_to = read_to.or(spans.read_to);
-        }
-        for [_, span] in &spans.differ {
-            self.digest_mirror(span, &mut theirs, stop)?;
-        }
-        if let Some(read_to) = &spans.read_to
-            && !worker.wait_applied(self.context, read_to, LOOK_WAIT)
-        {
-            result.unproven += 1;
+    fn pass(&mut self, pair: PairId, beside: Beside<'_>, result: &mut Comparison) -> Result<bool> {
+        let found = |result: &Comparison| result.diverged + result.unproven + result.given_up;
+        let before = found(result);
+        self.moved.remove(&pair);
+        let spans = self.differing(pair, beside, result)?;
+        if !self.reaches(spans.read_to.as_ref(), beside, result) {
             return Ok(true);
         }
-        for (bucket, suspect) in suspects.iter_mut().enumerate() {
-            *suspect |= ours[bucket] != theirs[bucket];
+        let mut rows = [0, 0];
+        for span in spans.differ {
+            let mut rest = Some(span);
+            while let Some(span) = rest {
+                rest = self.portion(span, beside, &mut rows, result)?;
+            }
         }
-        let rows = |buckets: &[Digest]| buckets.iter().map(|digest| digest.count).sum::<u64>();
+        // Everything that the digests may have shown was received by now.
+        self.catch_up(beside, result)?;
         // Rows from before a bound may be at the mirror or not: then numbers explain nothing.
         let bounded = matches!(self.context.pair(pair).history, Reach::Since { .. });
-        let mut explained = bounded || rows(&ours) == rows(&theirs);
-        drop((ours, theirs));
-        match windows.touched_since(window) {
-            // Too many to be known one by one: every key is looked at.
-            None => {
-                explained = true;
-                suspects.fill(true);
-                spans = Spans::whole(pair);
-            }
-            Some(touched) => {
-                let mine = touched.into_iter().filter(|(touched, _)| *touched == pair);
-                let mine: Vec<Key> = mine.map(|(_, key)| key).collect();
-                explained |= !mine.is_empty();
-                self.suspect(pair, &mine, &mut suspects);
-                if !spans.is_whole() {
-                    // Those in spans that agree are found nowhere else.
-                    self.keys(pair, &mine, worker, result)?;
-                }
-            }
-        }
-        if suspects.contains(&true) {
-            let found = |result: &Comparison| result.diverged + result.unproven + result.given_up;
-            let before = found(result);
-            for span in &spans.differ {
-                self.narrow(span, &suspects, worker, (windows, window), result, stop)?;
-            }
-            explained |= found(result) > before;
-        }
-        Ok(explained)
+        let explained = bounded || rows[0] == rows[1] || found(result) > before;
+        Ok(explained || self.moved.contains(&pair))
     }
 
-    /// The buckets of keys in the authority's form are not proven equal by their digests.
-    fn suspect(&self, pair: PairId, keys: &[Key], suspects: &mut [bool]) {
-        for key in keys {
-            match self.target_key(pair, key) {
-                Some(key) => suspects[bucket_of(&key)] = true,
-                None => suspects.fill(true),
-            }
-        }
-    }
-
-    /// Compares single keys, in the authority's form.
-    ///
-    /// # Errors
-    /// When a side cannot be read.
-    pub fn keys(
-        &mut self,
-        pair: PairId,
-        keys: &[Key],
-        worker: &Worker,
+    /// Waits until the flow has applied what was read of the source. False when it did not get
+    /// there in time, which proves nothing.
+    fn reaches(
+        &self,
+        read_to: Option<&Position>,
+        beside: Beside<'_>,
         result: &mut Comparison,
-    ) -> Result<()> {
-        let mut rest = keys;
-        while let Some(keys) = self.set_of(&mut rest) {
-            self.look_often(pair, keys, worker, |_| false, result)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the keys for one look.
-    fn set_of<'k>(&self, rest: &mut &'k [Key]) -> Option<&'k [Key]> {
-        let (set, later) = rest.split_at(self.at_once.min(rest.len()));
-        *rest = later;
-        (!set.is_empty()).then_some(set)
+    ) -> bool {
+        let wait = |to| beside.worker.wait_applied(self.context, to, LOOK_WAIT);
+        let reached = read_to.is_none_or(wait);
+        result.unproven += u64::from(!reached);
+        reached
     }
 
     /// Puts what differs into the result, except for rows that were given up knowingly: exactly
@@ -271,14 +209,13 @@ impl<'c> Comparer<'c> {
     ///
     /// # Errors
     /// When a side cannot be read.
-    pub fn settled(&mut self, keys: &[(PairId, Key)], result: &mut Comparison) -> Result<()> {
-        for pair in self.context.pair_ids() {
-            let mine: Vec<Key> = keys
-                .iter()
-                .filter(|(p, _)| *p == pair)
-                .map(|(_, key)| key.clone())
-                .collect();
-            let mut rest = mine.as_slice();
+    pub fn settled(
+        &mut self,
+        keys: &BTreeMap<PairId, Vec<Key>>,
+        result: &mut Comparison,
+    ) -> Result<()> {
+        for (&pair, keys) in keys {
+            let mut rest = keys.as_slice();
             while let Some(keys) = self.set_of(&mut rest) {
                 let (seen, expected, unmappable) = self.read_source(pair, keys, &nowhere())?.0;
                 let differ = self.against_mirror(pair, keys, &seen, &expected, unmappable)?;
@@ -319,129 +256,4 @@ impl<'c> Comparer<'c> {
             .key(self.direction, key)
             .ok()
     }
-
-    fn digest_source(
-        &mut self,
-        span: &Span,
-        received: &Position,
-        buckets: &mut [Digest],
-        suspects: &mut [bool],
-        result: &mut Comparison,
-        stop: &Stop,
-    ) -> Result<Option<Position>> {
-        let (context, direction) = (self.context, self.direction);
-        let mut read_to = None;
-        let mut out = Vec::with_capacity(1);
-        let pair = span.pair;
-        let history = &context.pair(pair).history;
-        let forward = direction.source() == Side::Old;
-        walk(self.source_scan.as_mut(), span, received, stop, |chunk| {
-            for (key, image) in chunk.rows {
-                // The few that the mirror has all the same make their bucket differ.
-                if forward && history.may_lack(&image.row) {
-                    continue;
-                }
-                result.compared += 1;
-                out.clear();
-                if flow::expected(context, direction, pair, image, &mut out).is_err() {
-                    let key = context.pair(pair).mapping.key(direction, &key);
-                    match key {
-                        Ok(key) => suspects[bucket_of(&key)] = true,
-                        Err(_) => suspects.fill(true),
-                    }
-                }
-                for (key, row) in &out {
-                    buckets[bucket_of(key)].add(row_digest(&row.0));
-                }
-            }
-            read_to = Some(chunk.until);
-            Ok(())
-        })?;
-        Ok(read_to)
-    }
-
-    fn digest_mirror(&mut self, span: &Span, buckets: &mut [Digest], stop: &Stop) -> Result<()> {
-        let history = &self.context.pair(span.pair).history;
-        let backward = self.direction.target() == Side::Old;
-        walk(self.mirror_scan.as_mut(), span, &nowhere(), stop, |chunk| {
-            for (key, image) in chunk.rows {
-                if backward && history.may_lack(&image.row) {
-                    continue;
-                }
-                buckets[bucket_of(&key)].add(row_digest(&image.row.0));
-            }
-            Ok(())
-        })
-    }
-
-    /// Looks at the keys of suspect buckets one set at a time, from both sides.
-    fn narrow(
-        &mut self,
-        [ours, theirs]: &[Span; 2],
-        suspects: &[bool],
-        worker: &Worker,
-        (windows, window): (&Arc<Windows>, &Window),
-        result: &mut Comparison,
-        stop: &Stop,
-    ) -> Result<()> {
-        let pair = ours.pair;
-        let mapping = &self.context.pair(pair).mapping;
-        let direction = self.direction;
-        let suspect = |key: &Key| suspects[bucket_of(key)];
-        let mut scan = self.context.side(direction.source()).scan()?;
-        walk(scan.as_mut(), ours, &windows.received(), stop, |chunk| {
-            let mut keys: Vec<Key> = chunk.rows.into_iter().map(|(key, _)| key).collect();
-            keys.retain(|key| {
-                mapping
-                    .key(direction, key)
-                    .ok()
-                    .as_ref()
-                    .is_none_or(suspect)
-            });
-            // It was scanned: it is found, or somebody deleted it meanwhile.
-            let must_be = |key: &Key| !windows.touched(window, pair, key);
-            let mut rest = keys.as_slice();
-            while let Some(keys) = self.set_of(&mut rest) {
-                self.look_often(pair, keys, worker, must_be, result)?;
-            }
-            Ok(())
-        })?;
-        let mut scan = self.context.side(direction.target()).scan()?;
-        walk(scan.as_mut(), theirs, &nowhere(), stop, |chunk| {
-            let mut keys = Vec::new();
-            for (theirs, _) in chunk.rows {
-                if !suspect(&theirs) {
-                    continue;
-                }
-                let back = mapping.key(direction.opposite(), &theirs).ok();
-                match back
-                    .filter(|back| mapping.key(direction, back).ok().as_ref() == Some(&theirs))
-                {
-                    Some(key) => keys.push(key),
-                    // No row of the authority can have become this one.
-                    None => {
-                        let (key, kind) = (theirs, Kind::Extra);
-                        result.find(Finding { pair, key, kind });
-                    }
-                }
-            }
-            let mut rest = keys.as_slice();
-            while let Some(keys) = self.set_of(&mut rest) {
-                // Keys that the source has were looked at above.
-                let there = self.source.get(pair, keys, &windows.received())?;
-                let there: HashSet<Key> = there.rows.into_iter().map(|(key, _)| key).collect();
-                let gone: Vec<Key> = keys
-                    .iter()
-                    .filter(|key| !there.contains(key))
-                    .cloned()
-                    .collect();
-                self.keys(pair, &gone, worker, result)?;
-            }
-            Ok(())
-        })
-    }
-}
-
-fn bucket_of(key: &Key) -> usize {
-    (row_digest(&key.0) % BUCKETS as u128) as usize
 }

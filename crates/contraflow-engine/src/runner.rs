@@ -315,8 +315,8 @@ impl<'w> Runner<'w> {
         ) {
             return Err(failure);
         }
-        if let Some(turn) = self.turn.take_if(|_| !self.state.phase.is_turn()) {
-            turn.give_up();
+        if !self.state.phase.is_turn() {
+            self.turn = None;
         }
         let reason = reason(&failure);
         let text = format!("{}: {reason}", failure.code);
@@ -385,9 +385,7 @@ impl<'w> Runner<'w> {
                 turn::flip(&context, side, epoch)
             }
             Effect::Lift { side } => {
-                if let Some(turn) = self.turn.take() {
-                    turn.give_up();
-                }
+                self.turn = None;
                 context.side(side).switch()?.lift(epoch)
             }
             Effect::Observe => self.observe(),
@@ -427,20 +425,13 @@ impl<'w> Runner<'w> {
         let accept_loss = self.accepts_loss()?;
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let mut turn = Turn::new(to.other(), accept_loss, worker)?;
-        let judged = turn.judge(&self.context, self.state.epoch, worker, &self.stop);
-        let (evidence, verdicts) = match judged {
-            Ok(judged) => judged,
-            Err(error) => {
-                turn.give_up();
-                return Err(error);
-            }
-        };
+        let (evidence, verdicts) =
+            turn.judge(&self.context, self.state.epoch, worker, &self.stop)?;
         for evidence in &evidence {
             lock(&self.ledger).prove(evidence)?;
         }
         self.verdicts.clone_from(&verdicts);
         if let Some(closed) = closed(&verdicts) {
-            turn.give_up();
             return Err(closed);
         }
         self.turn = Some(turn);

@@ -5,7 +5,6 @@
 //! alone decides. Each step is compare-and-set with the epoch in the end itself.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -19,16 +18,14 @@ use contraflow_core::probe::Point;
 use contraflow_core::record::{Image, Key, PairId};
 use contraflow_core::side::{Direction, Side};
 
-use crate::compare::{Comparer, Comparison};
+use crate::compare::{Beside, Comparer, Comparison};
 use crate::context::Context;
 use crate::tasks::Stop;
-use crate::windows::{Window, Windows};
+use crate::windows::Touched;
 use crate::worker::Worker;
 
 /// Keys left to compare behind the fence at most: a few milliseconds of refused writers.
 const TOUCHED_MAX: usize = 500;
-/// Rounds of comparing what changed, before the fence, to get there.
-const ROUNDS: u32 = 8;
 /// How long the gates wait for what the flow is about to settle by itself: lag that the compare
 /// before them has left, and letters that are due to be tried again.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
@@ -46,9 +43,8 @@ pub struct Turn {
     losing: Side,
     /// Letters do not keep the gate closed.
     accept_loss: bool,
-    windows: Arc<Windows>,
-    /// Everything touched since it was opened is yet to be compared.
-    window: Option<Window>,
+    /// The keys that are yet to be compared, while the gates are judged and behind the fence.
+    touched: Touched,
     fence: Option<(Position, Duration)>,
 }
 
@@ -68,8 +64,7 @@ impl Turn {
         Ok(Turn {
             losing,
             accept_loss,
-            windows,
-            window: None,
+            touched: windows.keep(),
             fence: None,
         })
     }
@@ -78,8 +73,8 @@ impl Turn {
         self.losing.direction()
     }
 
-    /// Finds out everything the gates ask, and judges. The window of the compare stays open: what
-    /// is touched from its opening on is compared behind the fence.
+    /// Finds out everything the gates ask, and judges. Little is left then of what was touched
+    /// meanwhile: it is compared behind the fence.
     ///
     /// # Errors
     /// When an end cannot be read.
@@ -90,18 +85,21 @@ impl Turn {
         worker: &Worker,
         stop: &Stop,
     ) -> Result<(Vec<Evidence>, Vec<Verdict>)> {
-        let mut comparer =
-            Comparer::open(context, self.direction())?.accepting_loss(self.accept_loss);
-        let window = self.windows.open_with_keys();
-        let comparison = comparer.full(worker, &self.windows, &window, stop);
-        self.window = Some(window);
-        let comparison = comparison?;
+        let beside = Beside {
+            worker,
+            touched: &self.touched,
+            stop,
+        };
+        let comparer = Comparer::open(context, self.direction())?;
+        let mut comparer = comparer.accepting_loss(self.accept_loss).before_fence();
+        let mut comparison = comparer.full(beside)?;
         let mut evidence = gather(context, epoch, self.direction(), worker)?;
-        evidence.push(evidence_of(context, epoch, self.direction(), &comparison));
         evidence.push(laws(context, epoch, self.direction())?);
         if comparison.is_clean() {
-            self.shrink(context, worker)?;
+            comparer.shrink(TOUCHED_MAX, beside, &mut comparison)?;
+            self.same_flow(worker)?;
         }
+        evidence.push(evidence_of(context, epoch, self.direction(), &comparison));
         let verdicts = judge(Rule::TURN, &evidence, epoch, self.direction(), |rule| {
             if rule == Rule::Letters && self.accept_loss {
                 u64::MAX
@@ -113,59 +111,14 @@ impl Turn {
         Ok((evidence, verdicts))
     }
 
-    /// Compares what was touched, round by round, until little is left for behind the fence.
-    fn shrink(&mut self, context: &Context, worker: &Worker) -> Result<()> {
-        let mut before = usize::MAX;
-        for _ in 0..ROUNDS {
-            let Some(window) = &self.window else {
-                return Ok(());
-            };
-            let touched = self.touched(window)?;
-            // What a round takes is written again meanwhile: another will not leave less.
-            let shrinks = touched.len() < before / 4 * 3;
-            if touched.len() <= TOUCHED_MAX || !shrinks {
-                return self.same_flow(worker);
-            }
-            before = touched.len();
-            let next = self.windows.open_with_keys();
-            let mut result = Comparison::default();
-            let mut comparer =
-                Comparer::open(context, self.direction())?.accepting_loss(self.accept_loss);
-            for pair in context.pair_ids() {
-                let keys: Vec<_> = touched
-                    .iter()
-                    .filter(|(p, _)| *p == pair)
-                    .map(|(_, key)| key.clone())
-                    .collect();
-                comparer.keys(pair, &keys, worker, &mut result)?;
-            }
-            if !result.is_clean() {
-                self.windows.close(&next);
-                return Ok(());
-            }
-            self.windows.close(window);
-            self.window = Some(next);
-        }
-        self.same_flow(worker)
-    }
-
     /// Fails when the flow was started anew since the turn began: what it touched is not known.
     fn same_flow(&self, worker: &Worker) -> Result<()> {
-        if worker.carries_with(&self.windows) {
+        if worker.carries_with(self.touched.windows()) {
             return Ok(());
         }
         Err(failed(
             "the flow was started anew while the turn was on its way",
         ))
-    }
-
-    fn touched(&self, window: &Window) -> Result<Vec<(PairId, Key)>> {
-        self.windows.touched_since(window).ok_or_else(|| {
-            let message = "more keys changed than can be compared once more";
-            Error::new(Kind::Transient, Code::COMPARE_UNPROVEN, message)
-                .detail("Authority stayed where it was; writers go on there.")
-                .hint("Ask again when the writers are calmer.")
-        })
     }
 
     /// Fences the losing end.
@@ -217,13 +170,12 @@ impl Turn {
     pub fn compare(&mut self, context: &Context, worker: &Worker) -> Result<Comparison> {
         self.same_flow(worker)?;
         let mut result = Comparison::default();
-        if let Some(window) = self.window.take() {
-            let touched = self.touched(&window);
-            self.windows.close(&window);
-            Comparer::open(context, self.direction())?
-                .accepting_loss(self.accept_loss)
-                .settled(&touched?, &mut result)?;
-        }
+        let touched = self.touched.take().ok_or_else(|| {
+            failed("more keys changed right before the fence than can be compared behind it")
+        })?;
+        Comparer::open(context, self.direction())?
+            .accepting_loss(self.accept_loss)
+            .settled(&touched, &mut result)?;
         if !result.is_clean() {
             let what = format!("{} of {} keys differ", result.diverged, result.narrowed);
             return Err(failed(&format!("the final compare is not clean: {what}")));
@@ -258,13 +210,6 @@ impl Turn {
             .as_ref()
             .ok_or_else(|| failed("there is no fence"))?;
         Ok((&fence.0, fence.1))
-    }
-
-    /// Gives up: the window of the compare is closed.
-    pub fn give_up(mut self) {
-        if let Some(window) = self.window.take() {
-            self.windows.close(&window);
-        }
     }
 }
 

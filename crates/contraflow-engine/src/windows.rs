@@ -7,18 +7,21 @@
 //! batch that ends after `since` is dropped; the change carries a newer one.
 //!
 //! One transaction may touch millions of keys, so a touch is 16 bytes: 96 bits of the key's digest
-//! and the batch. The keys themselves are kept for windows that ask for them, up to a bound; past
-//! it the window has overflowed and says so.
+//! and the batch. A window is open while one range or one set of keys is read. What has to know
+//! the keys themselves, and for longer, has them kept: see [`Touched`].
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contraflow_core::digest::row_digest;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Event, Key, PairId};
 
-/// Keys kept for windows that ask for them: about 20 MB of small keys.
-const KEYS_MAX: usize = 200_000;
+use touched::Kept;
+pub use touched::Touched;
+
+mod touched;
+
 /// Touches of a shard below which forgetting is not worth a sweep.
 const SWEEP_MIN: usize = 256;
 /// Parts of the touches: a table that grows holds its old self too, one part at a time.
@@ -36,15 +39,12 @@ struct State {
     /// Counts batches; a window remembers the count at which it was opened.
     tick: u32,
     open: BTreeSet<(u32, u64)>,
-    /// Those of the open windows that want keys.
-    wanting_keys: BTreeSet<(u32, u64)>,
-    windows: u64,
+    /// Counts what was opened and kept: each has a number of its own.
+    numbers: u64,
     touched: Vec<Shard>,
     /// Where the batches end in the feed, in order.
     ends: VecDeque<(u32, Position)>,
-    keys: HashMap<(PairId, Key), u32>,
-    /// Windows opened before this batch do not know all their keys.
-    overflowed: u32,
+    kept: BTreeMap<u64, Kept>,
 }
 
 #[derive(Debug, Default)]
@@ -75,12 +75,10 @@ impl Windows {
                 received,
                 tick: 0,
                 open: BTreeSet::new(),
-                wanting_keys: BTreeSet::new(),
-                windows: 0,
+                numbers: 0,
                 touched: shards(),
                 ends: VecDeque::new(),
-                keys: HashMap::new(),
-                overflowed: 0,
+                kept: BTreeMap::new(),
             }),
         }
     }
@@ -94,16 +92,24 @@ impl Windows {
     /// Opens a window: from now on touches are kept until it is closed.
     #[must_use]
     pub fn open(&self) -> Window {
-        self.lock().open()
+        let mut state = self.lock();
+        let (tick, number) = (state.tick, state.number());
+        state.open.insert((tick, number));
+        Window {
+            tick,
+            number,
+            received: state.received.clone(),
+        }
     }
 
-    /// Opens a window for which the touched keys are kept too.
+    /// From now on the keys that are touched are kept themselves, until it is dropped.
     #[must_use]
-    pub fn open_with_keys(&self) -> Window {
+    pub fn keep(self: &Arc<Self>) -> Touched {
         let mut state = self.lock();
-        let window = state.open();
-        state.wanting_keys.insert((window.tick, window.number));
-        window
+        let number = state.number();
+        state.kept.insert(number, Kept::default());
+        drop(state);
+        Touched::new(Arc::clone(self), number)
     }
 
     /// Records what a batch touches and that it was received. Called before anything of the batch
@@ -117,8 +123,10 @@ impl Windows {
             for event in events {
                 let touch = touch(event.pair, &event.key);
                 state.touched[shard(touch)].touched.insert(touch, tick);
-                state.keep(event, tick);
             }
+        }
+        for kept in state.kept.values_mut() {
+            kept.receive(events);
         }
         state.received = received.clone();
     }
@@ -141,41 +149,14 @@ impl Windows {
         place.ok().map(|place| state.ends[place].1.clone())
     }
 
-    /// Whether all keys touched since a window was opened are known so far.
-    #[must_use]
-    pub fn knows_keys(&self, window: &Window) -> bool {
-        self.lock().knows_keys(window)
-    }
-
-    /// Keys touched since a window was opened with keys, each once; `None` when they were too many
-    /// to be kept.
-    #[must_use]
-    pub fn touched_since(&self, window: &Window) -> Option<Vec<(PairId, Key)>> {
-        let state = self.lock();
-        if !state.knows_keys(window) {
-            return None;
-        }
-        let since = state.keys.iter().filter(|(_, tick)| **tick > window.tick);
-        Some(since.map(|(key, _)| key.clone()).collect())
-    }
-
     /// Closes a window and forgets what no other window needs.
     pub fn close(&self, window: &Window) {
         let mut state = self.lock();
-        let place = (window.tick, window.number);
-        state.open.remove(&place);
-        if state.wanting_keys.remove(&place) {
-            let keep = state
-                .wanting_keys
-                .first()
-                .map_or(u32::MAX, |(tick, _)| *tick);
-            state.keys.retain(|_, tick| *tick > keep);
-            state.keys.shrink_to_fit();
-        }
+        state.open.remove(&(window.tick, window.number));
         let Some((keep, _)) = state.open.first().copied() else {
             state.touched = shards();
             state.ends.clear();
-            (state.tick, state.overflowed) = (0, 0);
+            state.tick = 0;
             return;
         };
         while state.ends.front().is_some_and(|(tick, _)| *tick <= keep) {
@@ -196,20 +177,9 @@ impl Windows {
 }
 
 impl State {
-    fn open(&mut self) -> Window {
-        let (tick, number) = (self.tick, self.windows);
-        self.windows += 1;
-        self.open.insert((tick, number));
-        Window {
-            tick,
-            number,
-            received: self.received.clone(),
-        }
-    }
-
-    fn knows_keys(&self, window: &Window) -> bool {
-        let wants = self.wanting_keys.contains(&(window.tick, window.number));
-        wants && window.tick >= self.overflowed
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
     }
 
     /// The batch that touched a key last.
@@ -219,19 +189,6 @@ impl State {
         }
         let touch = touch(pair, key);
         self.touched[shard(touch)].touched.get(&touch).copied()
-    }
-
-    /// Keeps the key of an event while a window wants it that knows all keys before it.
-    fn keep(&mut self, event: &Event, tick: u32) {
-        let newest = self.wanting_keys.last().map(|(tick, _)| *tick);
-        if newest.is_none_or(|newest| newest < self.overflowed) {
-            return;
-        }
-        self.keys.insert((event.pair, event.key.clone()), tick);
-        if self.keys.len() > KEYS_MAX {
-            self.keys = HashMap::new();
-            self.overflowed = tick;
-        }
     }
 }
 

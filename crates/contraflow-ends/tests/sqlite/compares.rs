@@ -11,7 +11,7 @@ use contraflow_core::probe::Silent;
 use contraflow_core::record::{Key, PairId};
 use contraflow_core::side::{Direction, Side};
 use contraflow_core::value::Value;
-use contraflow_engine::compare::{Comparer, Comparison};
+use contraflow_engine::compare::{Beside, Comparer, Comparison};
 use contraflow_engine::context::{Bound, Context};
 use contraflow_engine::tasks::Stop;
 use contraflow_engine::turn::{self, Turn};
@@ -31,7 +31,7 @@ const OLD: &str = "create table people (id integer primary key, name text not nu
 const NEW: &str = "create table contacts (id integer primary key,
     label text not null check (label <> 'bad'), tag text unique, kind text not null)";
 
-fn copied(context: &Arc<Context>) -> Worker {
+pub(super) fn copied(context: &Arc<Context>) -> Worker {
     let worker = started(context, Side::Old);
     until(&worker, || worker.status().history_done);
     worker
@@ -46,19 +46,22 @@ fn refused(context: &Context, worker: &Worker) -> Code {
 }
 
 fn full(context: &Context, worker: &Worker) -> Result<Comparison> {
-    let windows = worker.windows().unwrap();
-    let window = windows.open_with_keys();
+    let touched = worker.windows().unwrap().keep();
     let mut comparer = Comparer::open(context, worker.direction).unwrap();
-    let found = comparer.full(worker, &windows, &window, &Stop::default());
-    windows.close(&window);
-    found
+    comparer.full(Beside {
+        worker,
+        touched: &touched,
+        stop: &Stop::default(),
+    })
 }
 
-/// Lets everybody write to the mirror, as a person with a shell can.
-fn unguarded(file: &File) {
+/// A connection that writes to the mirror too, as a person with a shell can.
+pub(super) fn unguarded(file: &File) -> Connection {
+    let db = file.connect();
     // Dropping the triggers would be noticed; a connection that runs none is not.
     let none = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
-    file.db.set_db_config(none, false).unwrap();
+    db.set_db_config(none, false).unwrap();
+    db
 }
 
 /// A change in which key 2 has a letter: the new end does not take its name.
@@ -82,17 +85,17 @@ fn a_row_without_a_key_is_never_called_equal() {
     }
     let worker = copied(&context);
     assert!(compared(&context, &worker).is_clean());
-    unguarded(&old);
+    let old = unguarded(&old);
     // Nothing finds a row without a key again: no compare says anything about such a table.
     let lost = "insert into people values (null, 'lost', null, 3)";
-    old.db.execute_batch(lost).unwrap();
+    old.execute_batch(lost).unwrap();
     assert_eq!(refused(&context, &worker), Code::KEY_VALUES);
     let found = "delete from people where id is null";
-    old.db.execute_batch(found).unwrap();
+    old.execute_batch(found).unwrap();
     assert!(compared(&context, &worker).is_clean());
-    unguarded(&new);
+    let new = unguarded(&new);
     let rogue = "insert into contacts values (null, 'extra', null, 'x')";
-    new.db.execute_batch(rogue).unwrap();
+    new.execute_batch(rogue).unwrap();
     assert_eq!(refused(&context, &worker), Code::KEY_VALUES);
 }
 
@@ -118,7 +121,7 @@ fn a_flow_that_was_started_anew_fails_the_turn() {
 }
 
 /// An end at which something happens after each read of rows.
-fn watched(bound: Bound, between: impl Fn() + Send + Sync + 'static) -> Bound {
+pub(super) fn watched(bound: Bound, between: impl Fn() + Send + Sync + 'static) -> Bound {
     let watched = Watched::new(bound.end, None, Arc::new(|_, _| None));
     Bound {
         end: Arc::new(watched.between(Arc::new(between))),
@@ -152,9 +155,13 @@ fn a_key_that_comes_and_goes_is_not_called_different() {
     let mut comparer = Comparer::open(&looked, Direction::Forward).unwrap();
     let mut result = Comparison::default();
     let key = [Key(vec![Value::Int(7)])];
-    comparer
-        .keys(PairId(0), &key, &worker, &mut result)
-        .unwrap();
+    let touched = worker.windows().unwrap().keep();
+    let beside = Beside {
+        worker: &worker,
+        touched: &touched,
+        stop: &Stop::default(),
+    };
+    comparer.keys(PairId(0), &key, beside, &mut result).unwrap();
     assert_eq!((result.diverged, result.unproven), (0, 1));
 }
 
@@ -163,9 +170,8 @@ fn an_accepted_loss_excuses_its_own_key_and_no_other() {
     let (old, new) = (File::new(OLD), File::new(NEW));
     let context = context(&old, &new);
     let worker = with_a_letter(&old, &context);
-    unguarded(&new);
     // Key 2 is equal by another hand, its letter stands; key 1 is lost.
-    new.db
+    unguarded(&new)
         .execute_batch(
             "pragma ignore_check_constraints = on;
              update contacts set label = 'bad' where id = 2;
@@ -177,7 +183,6 @@ fn an_accepted_loss_excuses_its_own_key_and_no_other() {
     let (_, verdicts) = judged.unwrap();
     let compare = verdicts.iter().find(|v| v.rule == Rule::Compare).unwrap();
     assert_eq!((compare.open, compare.count), (false, Some(1)));
-    turn.give_up();
 }
 
 #[test]

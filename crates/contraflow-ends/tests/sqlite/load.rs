@@ -13,7 +13,7 @@ use contraflow_core::phase::Mode;
 use contraflow_core::probe::{Probe, Silent};
 use contraflow_core::side::Side;
 use contraflow_ends::sqlite::Sqlite;
-use contraflow_engine::compare::Comparer;
+use contraflow_engine::compare::{Beside, Comparer};
 use contraflow_engine::context::{Bound, Context, Limits, Pair};
 use contraflow_engine::tasks::Stop;
 use contraflow_engine::turn::{self, Turn};
@@ -200,7 +200,6 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
             .judge(context, epoch, &worker, &Stop::default())
             .unwrap();
         if verdicts.iter().any(|verdict| !verdict.open) {
-            turn.give_up();
             continue;
         }
         turn.fence(context, epoch).unwrap();
@@ -208,7 +207,6 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
             .drain(context, &worker)
             .and_then(|()| turn.compare(context, &worker).map(|_| ()));
         if ready.is_err() {
-            turn.give_up();
             context.side(losing).switch().unwrap().lift(epoch).unwrap();
             continue;
         }
@@ -274,14 +272,16 @@ fn turns_both_ways_under_load_lose_nothing() {
         let worker = turned(&context, Side::New, epoch, worker);
         more(&worker, &written);
         drop(over);
-        let windows = worker.windows().unwrap();
-        let window = windows.open_with_keys();
-        let mut comparer = Comparer::open(&context, Side::Old.direction()).unwrap();
+        let touched = worker.windows().unwrap().keep();
         let mut clean = false;
         for _ in 0..TRIES {
-            let found = comparer
-                .full(&worker, &windows, &window, &Stop::default())
-                .unwrap();
+            let mut comparer = Comparer::open(&context, Side::Old.direction()).unwrap();
+            let found = comparer.full(Beside {
+                worker: &worker,
+                touched: &touched,
+                stop: &Stop::default(),
+            });
+            let found = found.unwrap();
             let letters = turn::letters(&context, Side::Old.direction()).unwrap();
             clean = found.is_clean() && letters == 0 && found.compared > 2_000;
             if clean {

@@ -55,7 +55,11 @@ impl Comparison {
         self.diverged == 0 && self.unproven == 0
     }
 
+    /// Counts what was found, once: a key that was touched may be looked at more than once.
     pub(super) fn find(&mut self, finding: Finding) {
+        if self.findings.contains(&finding) {
+            return;
+        }
         match finding.kind {
             Kind::Unproven => self.unproven += 1,
             Kind::Missing | Kind::Extra | Kind::Different(_) | Kind::Unmappable(_) => {

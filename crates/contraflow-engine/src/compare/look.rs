@@ -21,7 +21,7 @@ use crate::worker::Worker;
 
 /// Keys looked at in one go, at most and at least. Each look waits for the flow once: more keys at
 /// a time are what keeps up with busy writers.
-const KEYS_MAX: usize = 4_000;
+const KEYS_MAX: usize = 16_000;
 const KEYS_MIN: usize = 16;
 /// Bytes of rows looked at in one go, so that huge ones do not fill the memory.
 const KEYS_BYTES: u64 = 2 << 20;
@@ -46,7 +46,8 @@ struct Looked {
 
 impl Comparer<'_> {
     /// Looks at keys until each is equal, or differs in two looks in a row while nobody wrote it. A
-    /// key that was not found at the authority and `must_be` there is unproven.
+    /// key that was not found at the authority and `must_be` there is unproven. Hands back those
+    /// that never stood still, and those that the flow did not get to.
     pub(super) fn look_often(
         &mut self,
         pair: PairId,
@@ -54,7 +55,7 @@ impl Comparer<'_> {
         worker: &Worker,
         must_be: impl Fn(&Key) -> bool,
         result: &mut Comparison,
-    ) -> Result<()> {
+    ) -> Result<Vec<Key>> {
         let mut open: Vec<Key> = keys.to_vec();
         result.narrowed += open.len() as u64;
         let mut differed = HashSet::new();
@@ -88,18 +89,11 @@ impl Comparer<'_> {
             }
             self.report(pair, found, result)?;
             if open.is_empty() {
-                return Ok(());
+                break;
             }
             differed = once;
         }
-        for key in open {
-            result.find(Finding {
-                pair,
-                key,
-                kind: Kind::Unproven,
-            });
-        }
-        Ok(())
+        Ok(open)
     }
 
     /// One look at a set of keys under a window. `None` when the flow did not get there in time.

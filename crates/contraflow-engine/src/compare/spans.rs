@@ -8,13 +8,14 @@
 use contraflow_core::change::history::Reach;
 use contraflow_core::end::Span;
 use contraflow_core::error::Result;
+use contraflow_core::mapping::Mapping;
 use contraflow_core::position::Position;
 use contraflow_core::record::PairId;
+use contraflow_core::shape::Type;
 use contraflow_core::side::Side;
 
 use super::walk::{nowhere, stopped};
-use super::{Comparer, Comparison};
-use crate::tasks::Stop;
+use super::{Beside, Comparer, Comparison};
 
 /// Rows whose digests are compared at once: few enough that one that changes meanwhile does not
 /// cost much.
@@ -36,10 +37,6 @@ impl Spans {
             read_to: None,
         }
     }
-
-    pub(super) fn is_whole(&self) -> bool {
-        matches!(self.differ.as_slice(), [[span, _]] if *span == Span::whole(span.pair))
-    }
 }
 
 /// Adds spans; those that follow each other become one.
@@ -58,20 +55,18 @@ impl Comparer<'_> {
     pub(super) fn differing(
         &mut self,
         pair: PairId,
-        received: &Position,
+        beside: Beside<'_>,
         result: &mut Comparison,
-        stop: &Stop,
     ) -> Result<Spans> {
         let Some([ours, theirs]) = self.same_fields(pair) else {
             return Ok(Spans::whole(pair));
         };
+        let received = beside.touched.windows().received();
         let (mut differ, mut compared) = (Vec::<[Span; 2]>::new(), 0);
         let [mut here, mut there] = [Span::whole(pair), Span::whole(pair)];
         loop {
-            if stop.asked() {
-                return Err(stopped());
-            }
-            let source = self.source_scan.digest(&here, &ours, ROWS, received)?;
+            stopped(beside.stop)?;
+            let source = self.source_scan.digest(&here, &ours, ROWS, &received)?;
             let Some(source) = source else {
                 return Ok(Spans::whole(pair));
             };
@@ -90,6 +85,7 @@ impl Comparer<'_> {
                 Some(_) => add(&mut differ, [&here, &there]),
                 None => return Ok(Spans::whole(pair)),
             }
+            self.keep_up(beside, result)?;
             if here.through.is_none() {
                 result.compared += compared;
                 let read_to = Some(source.until);
@@ -101,32 +97,56 @@ impl Comparer<'_> {
         }
     }
 
+    /// Whether both ends have the keys of a pair in the same order: the same values, of types that
+    /// no locale orders.
+    pub(super) fn in_order(&self, pair: PairId) -> bool {
+        let mapping = &self.context.pair(pair).mapping;
+        let [old, new] = Side::BOTH.map(|side| mapping.shape(side));
+        let mut places = old.key.iter().zip(&new.key);
+        let same = places.all(|(&there, &here)| {
+            let ty = &old.fields[there].ty;
+            let fixed = matches!(ty, Type::Int { .. } | Type::Uuid | Type::Date);
+            fixed && same_field(mapping, here) == Some(there)
+        });
+        same && old.key.len() == new.key.len() && self.same_engine()
+    }
+
     /// The fields of the mirror's rows and where the source has each, when every one of them
     /// passes through and every row is to be compared.
     fn same_fields(&self, pair: PairId) -> Option<[Vec<usize>; 2]> {
-        let ends = Side::BOTH.map(|side| self.context.side(side).end.engine());
         let pair = self.context.pair(pair);
-        if ends[0] != ends[1] || matches!(pair.history, Reach::Since { .. }) {
+        if !self.same_engine() || matches!(pair.history, Reach::Since { .. }) {
             return None;
         }
         let mapping = &pair.mapping;
         let target = self.direction.target();
         let mut fields = [Vec::new(), Vec::new()];
         for new in 0..mapping.shape(Side::New).fields.len() {
-            let origins = mapping.origins(new);
-            let [old] = origins.as_slice() else { continue };
-            let same =
-                mapping.passes_through(Side::New, new) && mapping.passes_through(Side::Old, *old);
-            if same {
-                let (ours, theirs) = match target {
-                    Side::New => (*old, new),
-                    Side::Old => (new, *old),
-                };
-                fields[0].push(ours);
-                fields[1].push(theirs);
-            }
+            let Some(old) = same_field(mapping, new) else {
+                continue;
+            };
+            let (ours, theirs) = match target {
+                Side::New => (old, new),
+                Side::Old => (new, old),
+            };
+            fields[0].push(ours);
+            fields[1].push(theirs);
         }
         let whole = fields[1].len() == mapping.shape(target).fields.len();
         whole.then_some(fields)
     }
+
+    fn same_engine(&self) -> bool {
+        let [old, new] = Side::BOTH.map(|side| self.context.side(side).end.engine());
+        old == new
+    }
+}
+
+/// The field of the old rows that passes through as this one of the new rows, both ways.
+fn same_field(mapping: &Mapping, new: usize) -> Option<usize> {
+    let [old] = mapping.origins(new)[..] else {
+        return None;
+    };
+    let same = mapping.passes_through(Side::New, new) && mapping.passes_through(Side::Old, old);
+    same.then_some(old)
 }

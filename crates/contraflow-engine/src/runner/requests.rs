@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{granted, refused};
 use super::{Runner, Until, lock, no_turn};
-use crate::compare::{self, Comparer, Comparison};
+use crate::compare::{self, Beside, Comparer, Comparison};
 use crate::context::Context;
 use crate::tasks::Stop;
 use crate::turn;
@@ -284,10 +284,12 @@ impl Runner<'_> {
 /// A full compare beside a running worker.
 pub(super) fn full_compare(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparison> {
     let windows = worker.windows().ok_or_else(no_turn)?;
-    let window = windows.open_with_keys();
-    let compared = Comparer::open(context, worker.direction)?.full(worker, &windows, &window, stop);
-    windows.close(&window);
-    compared
+    let touched = windows.keep();
+    Comparer::open(context, worker.direction)?.full(Beside {
+        worker,
+        touched: &touched,
+        stop,
+    })
 }
 
 /// Keys as typed, in the form of the authority.
