@@ -54,7 +54,7 @@ fn pgbench(args: &str) -> String {
 
 /// The sides are those whose database has a history of its own.
 fn moves(layout: Layout, sides: &[&str]) {
-    let (scale, rate) = if soaks() { (10, 400) } else { (1, 250) };
+    let (scale, rate) = if soaks() { (10, 2_000) } else { (1, 250) };
     let stage = Stage::new(Plan { rate, ..TELLERS }, layout);
     if layout == Layout::TwoDatabases {
         pgbench(&format!("-i -q -I dt '{}'", stage.url("new")));
