@@ -13,7 +13,7 @@ use postgres::{Client, GenericClient};
 
 use super::connection::failure;
 use super::names::{SCHEMA, TableName, literal};
-use super::{Context, bookkeeping, catalog, connection, slot, statements, switch, visible};
+use super::{Context, bookkeeping, catalog, connection, slot, statements, switch};
 use crate::tables::{elsewhere, missing};
 
 /// How long a slot waits for a transaction that is open before whoever waits is told, at first and
@@ -160,19 +160,15 @@ impl Tables {
         client
             .batch_execute("set lock_timeout = 0")
             .map_err(failure)?;
-        // Whoever runs now may have committed in the log before the slot could see it.
-        let from = visible::snapshot(client)?.xmax;
+        // Whoever runs now may have committed in the log before the slot could see it. All of them
+        // have smaller numbers than we; a snapshot knows the largest of those that have ended.
         client
             .execute(
-                "update contraflow.standing set slot_from = $3,
+                "update contraflow.standing set slot_from = pg_current_xact_id()::text::bigint,
                    system = (select system_identifier::text from pg_control_system()),
                    timeline = ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
                  where change = $1 and side = $2",
-                &[
-                    &names.change,
-                    &names.side,
-                    &i64::try_from(from).unwrap_or(i64::MAX),
-                ],
+                &[&names.change, &names.side],
             )
             .map(|_| ())
             .map_err(failure)

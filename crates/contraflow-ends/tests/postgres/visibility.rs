@@ -1,16 +1,18 @@
 //! The log runs ahead of visibility, and a read that does not wait for it is wrong.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use contraflow_core::end::{Chunk, Scan, Span};
+use contraflow_core::end::{Chunk, Scan, Span, Start};
 use contraflow_core::position::Position;
 use contraflow_core::side::Side;
 use contraflow_core::value::Value;
 use contraflow_engine::tasks::{Stop, TaskSet};
 use postgres::Client;
 
-use super::carried::{Carried, MOST, PAIR, events};
+use super::carried::{Carried, MOST, PAIR, events, put};
+use super::lost::{is_waited_for, open};
 use super::server::Server;
 
 /// Commits wait for a standby that never comes, until this is dropped. Not those of our own
@@ -148,5 +150,68 @@ fn a_read_after_a_restart_waits_for_what_was_handed_out_before_it() {
     drop(waiting);
     let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(chunk.rows[0].1.row.0[1], Value::Text("NEW".to_owned()));
+    tasks.join();
+}
+
+/// Waits until a commit of sessions with this name waits for its standby, and says whose it is.
+fn waits_for_standby(old: &Carried, application: &str) -> i32 {
+    let sql = format!(
+        "select coalesce(min(pid), 0)::text from pg_stat_activity
+         where wait_event = 'SyncRep' and application_name = '{application}'"
+    );
+    loop {
+        let process = old.database.one(&sql);
+        if process != "0" {
+            return process.parse().unwrap();
+        }
+    }
+}
+
+/// A transaction that began while the slot was being made and is in the log before its first place
+/// is never told by the feed: whoever reads must wait until it can be seen.
+#[test]
+fn a_read_waits_for_a_commit_that_is_older_than_the_slot() {
+    let server = Server::start();
+    let script = "create table t (id int primary key, v text); insert into t values (42, 'v0')";
+    let old = Carried::planned(server.database(script), Side::Old);
+    let mut tasks = TaskSet::new(Stop::default());
+    // Making the slot waits for the first, and then for the second, which came meanwhile: whoever
+    // comes after that is neither waited for nor told.
+    let (mut first, process) = open(&old, "insert into t values (1, 'gone')");
+    let (end, role, standing) = (Arc::clone(&old.end), Arc::clone(&old.role), old.standing());
+    let expand = move |_: &Stop| end.structure(&role).unwrap().expand(&standing).unwrap();
+    tasks.spawn("expand", expand).unwrap();
+    is_waited_for(&old, process);
+    let (mut second, process) = open(&old, "insert into t values (2, 'gone')");
+    first.batch_execute("rollback").unwrap();
+    is_waited_for(&old, process);
+    let waiting = Waiting::on(&old);
+    write_new(&old, &mut tasks);
+    waits_for_standby(&old, "");
+    second.batch_execute("rollback").unwrap();
+    // Ours waits for the standby, too, until it is told not to.
+    let ours = waits_for_standby(&old, "contraflow");
+    old.database
+        .one(&format!("select pg_cancel_backend({ours})::text"));
+    let mut feed = loop {
+        let mut feed = old.end.feed(&old.role).unwrap();
+        if feed.open(&Start::Earliest).is_ok() {
+            break feed;
+        }
+    };
+    let mut scan = old.scan();
+    let naive = scan
+        .read(&Span::whole(PAIR), MOST, &Position::new([]))
+        .unwrap();
+    assert_eq!(naive.rows[0].1.row.0[1], Value::Text("v0".to_owned()));
+    let read = reader(scan, &feed.received(), &mut tasks);
+    still_waits(&read, "it read at once");
+    drop(waiting);
+    let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(chunk.rows[0].1.row.0[1], Value::Text("NEW".to_owned()));
+    old.database.run("insert into t values (3, 'after')");
+    let followed = events(feed.as_mut(), 1);
+    let followed: Vec<_> = followed.into_iter().map(|event| event.key).collect();
+    assert_eq!(followed, [put(3, "").key], "the feed told of it after all");
     tasks.join();
 }
