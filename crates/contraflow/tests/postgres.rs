@@ -5,6 +5,7 @@ mod bank;
 mod digests;
 mod doctor;
 mod full;
+mod huge;
 mod killed;
 mod load;
 mod naive;

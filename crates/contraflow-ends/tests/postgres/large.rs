@@ -8,8 +8,7 @@ use contraflow_core::value::Value;
 
 use super::carried::{Carried, MOST, PAIR, events};
 
-/// Rows of the transaction, and the bytes of text in each.
-const ROWS: i64 = 200_000;
+/// Bytes of text in each row of the transaction.
 const ROW_BYTES: usize = 64;
 /// What a batch may hold at most: the limit of a feed, and the row that reaches it.
 const BATCH_BYTES: usize = (4 << 20) + ROW_BYTES;
@@ -31,16 +30,25 @@ fn batch(feed: &mut dyn Feed) -> Batch {
     }
 }
 
+/// Rows of the transaction.
+fn rows() -> i64 {
+    match std::env::var_os("CONTRAFLOW_SOAK") {
+        Some(_) => 1_000_000,
+        None => 200_000,
+    }
+}
+
 /// Nobody holds it whole, and a process that is started again in the middle goes on there.
 #[test]
-fn a_huge_transaction_comes_in_bounded_batches_and_survives_restarts() {
+fn a_huge_transaction_comes_in_bounded_batches_and_survives_restarts_soak() {
+    let last = rows();
     let old = Carried::new("create table t (id bigint primary key, v text)", Side::Old);
     let mut feed = old.feed();
     old.database.run(&format!(
-        "insert into t select n, repeat('x', {ROW_BYTES}) from generate_series(1, {ROWS}) n"
+        "insert into t select n, repeat('x', {ROW_BYTES}) from generate_series(1, {last}) n"
     ));
     let (mut next, mut batches) = (1, 0);
-    while next <= ROWS {
+    while next <= last {
         let batch = batch(feed.as_mut());
         for event in &batch.events {
             assert_eq!(event.key.0[0], Value::Int(next), "lost or doubled");

@@ -308,7 +308,7 @@ fn differing<'t>(old: &'t str, new: &'t str) -> String {
 
 /// A run that is started again when it was killed.
 pub(super) struct Run<'s> {
-    stage: &'s Stage,
+    pub(super) stage: &'s Stage,
     pub(super) process: Process,
     /// It was killed at least once.
     pub(super) was_killed: bool,
