@@ -29,6 +29,14 @@ fn postgres_passes_the_suite() {
     conformance::run(&databases("text"), &[]);
 }
 
+/// The same through sockets of the network, at a server that asks for a password.
+#[test]
+fn postgres_passes_the_suite_over_tcp() {
+    let server = Server::over_tcp();
+    let text = "text";
+    conformance::run(&Databases { server, text }, &[]);
+}
+
 /// Where keys have one order everywhere, the database digests its own rows.
 #[test]
 fn keys_in_the_order_of_their_bytes_pass_the_suite_of_reads() {

@@ -1,12 +1,20 @@
 //! A PostgreSQL server for the tests of one process, started by the project's own script.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// The port that names the socket of a server without one.
+const PORT: u16 = 5432;
+/// What a server over TCP asks for.
+const PASSWORD: &str = "hush";
 
 /// A server that ends with this process, whatever becomes of it.
 pub struct Postgres {
     folder: PathBuf,
+    /// The port where it is reached over TCP alone.
+    tcp: Option<u16>,
     /// The script serves as long as this pipe is open.
     words: Option<ChildStdin>,
     said: BufReader<ChildStdout>,
@@ -29,12 +37,39 @@ impl Postgres {
     /// When it does not start; the script has said why on stderr.
     #[must_use]
     pub fn with(folder: &Path, settings: &[&str]) -> Postgres {
+        Postgres::serve(folder, None, settings)
+    }
+
+    /// As [`Postgres::start`], reached over TCP alone: its URLs lead to a port of this machine and
+    /// have the password that it asks for there.
+    ///
+    /// # Panics
+    /// When it does not start; the script has said why on stderr.
+    #[must_use]
+    pub fn over_tcp(folder: &Path) -> Postgres {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        drop(listener);
+        let settings = [
+            "listen_addresses=127.0.0.1",
+            "password_encryption=scram-sha-256",
+        ];
+        let server = Postgres::serve(folder, Some(port), &settings);
+        server.asks_for_password();
+        server
+    }
+
+    fn serve(folder: &Path, tcp: Option<u16>, settings: &[&str]) -> Postgres {
         open_to_all(folder);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
         let folder = folder.join("server");
         let mut script = Command::new(script)
             .arg(&folder)
-            .args(["5432", "fsync=off", "listen_addresses="])
+            .args([
+                &tcp.unwrap_or(PORT).to_string(),
+                "fsync=off",
+                "listen_addresses=",
+            ])
             .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -42,6 +77,7 @@ impl Postgres {
             .expect("the script starts");
         let mut server = Postgres {
             folder,
+            tcp,
             words: script.stdin.take(),
             said: BufReader::new(script.stdout.take().expect("it is piped")),
             script,
@@ -95,16 +131,46 @@ impl Postgres {
     /// Where it listens.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.folder.join(".s.PGSQL.5432")
+        self.folder
+            .join(format!(".s.PGSQL.{}", self.tcp.unwrap_or(PORT)))
     }
 
     /// How to connect to a database of it.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "host={} user=postgres dbname={database}",
-            self.folder.display()
-        )
+        match self.tcp {
+            None => self.local(database),
+            Some(port) => format!(
+                "host=127.0.0.1 port={port} user=postgres password={PASSWORD} dbname={database}"
+            ),
+        }
+    }
+
+    fn local(&self, database: &str) -> String {
+        let folder = self.folder.display();
+        let port = self.tcp.unwrap_or(PORT);
+        format!("host={folder} port={port} user=postgres dbname={database}")
+    }
+
+    /// From now on only whoever asks whether it is there may come through the socket.
+    fn asks_for_password(&self) {
+        let asked = "host all all 127.0.0.1/32 scram-sha-256";
+        let rules = format!("values (''{asked}''), (''local postgres postgres trust'')");
+        let sql = format!(
+            "alter role postgres password '{PASSWORD}';
+             do $$ begin
+               execute format('copy ({rules}) to %L', current_setting('hba_file'));
+             end $$;
+             select pg_reload_conf()"
+        );
+        let done = Command::new("psql")
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null"])
+            .args(["-d", &self.local("postgres"), "-c", &sql])
+            .status();
+        assert!(
+            done.is_ok_and(|status| status.success()),
+            "it has no password"
+        );
     }
 }
 

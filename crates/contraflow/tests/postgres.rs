@@ -9,6 +9,7 @@ mod huge;
 mod killed;
 mod load;
 mod naive;
+mod network;
 mod servers;
 mod shop;
 mod stage;

@@ -1,6 +1,6 @@
 //! A server for all tests of this binary, and a database of its own for each.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -35,12 +35,26 @@ impl Server {
 
     /// A server with settings of its own.
     pub(super) fn start_with(settings: &[&str]) -> Server {
+        Server::of(|folder| server::Postgres::with(folder, settings))
+    }
+
+    /// A server that is reached over TCP alone, with a password.
+    pub(super) fn over_tcp() -> Server {
+        Server::of(server::Postgres::over_tcp)
+    }
+
+    fn of(start: impl FnOnce(&Path) -> server::Postgres) -> Server {
         let folder = tempfile::Builder::new().prefix("cf-pg-").tempdir().unwrap();
-        let server = server::Postgres::with(folder.path(), settings);
         Server {
-            server,
+            server: start(folder.path()),
             _folder: folder,
         }
+    }
+
+    /// Ends all its processes at once, and starts it again: what was in memory only is gone.
+    pub(super) fn loses_power(&mut self) {
+        self.server.kill();
+        self.server.start_again();
     }
 
     /// A fresh database of it.

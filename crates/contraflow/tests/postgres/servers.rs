@@ -1,5 +1,6 @@
 //! Servers: one for all tests, and others for tests that do something to theirs.
 
+use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use contraflow_testkit::server::Postgres;
@@ -21,10 +22,14 @@ pub(super) fn shared() -> &'static Server {
 
 impl Server {
     fn start() -> Server {
+        Server::of(Postgres::start)
+    }
+
+    fn of(start: impl FnOnce(&Path) -> Postgres) -> Server {
         let folder = tempfile::Builder::new().prefix("cf-pg-").tempdir();
         let folder = folder.expect("a folder");
         Server {
-            server: Mutex::new(Postgres::start(folder.path())),
+            server: Mutex::new(start(folder.path())),
             _folder: folder,
         }
     }
@@ -32,6 +37,11 @@ impl Server {
     /// A server that nobody else uses. It lives as long as this process.
     pub(super) fn own() -> &'static Server {
         Box::leak(Box::new(Server::start()))
+    }
+
+    /// The same, reached over TCP alone and with a password.
+    pub(super) fn over_tcp() -> &'static Server {
+        Box::leak(Box::new(Server::of(Postgres::over_tcp)))
     }
 
     /// How to connect to a database of it.
