@@ -9,6 +9,7 @@ mod guarded;
 mod held;
 mod large;
 mod lost;
+mod power;
 mod server;
 mod silent;
 mod spelled;
