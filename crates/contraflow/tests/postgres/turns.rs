@@ -1,5 +1,7 @@
 //! Turns: what keeps one from happening, and what is the same however often they happen.
 
+use contraflow_core::probe::Point;
+
 use super::bank::BANK;
 use super::stage::{Layout, Plan, Stage};
 use crate::live::process::until;
@@ -66,6 +68,35 @@ fn ten_turns_under_load_neither_make_nor_lose_anything() {
         assert_eq!(totals(authority), before, "turn {turn}");
         load.resume();
     }
+}
+
+/// What was written before the fence is still on its way: the old end is sealed behind it.
+#[test]
+fn a_cutover_waits_for_what_was_written_before_its_fence() {
+    let limits = "{ fence_max: 30s }";
+    let stage = Stage::new(Plan { limits, ..BANK }, Layout::TwoDatabases);
+    let at = format!("{}:1", Point::TURN_JUDGED.0);
+    let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
+    until("follow", || stage.status()["phase"] == "follow");
+    let mut verb = stage.start(&["cutover"], &[]);
+    run.until_stopped();
+    let write = "update pgbench_accounts set abalance = 7 where aid = 1";
+    stage.sql("old", write);
+    let (session, _) = stage.session("new", "begin; lock table accounts in share mode");
+    run.signal("-CONT");
+    let fenced = "select count(*) from pg_locks where mode = 'ShareRowExclusiveLock' and granted
+                  and relation = 'pgbench_accounts'::regclass";
+    let waits = "select count(*) from pg_locks where not granted
+                 and relation = 'accounts'::regclass";
+    until("the write waits behind the fence", || {
+        stage.number("old", fenced) == Some(1) && stage.number("new", waits) == Some(1)
+    });
+    assert_eq!(stage.open(), ["old"]);
+    session.finish("rollback");
+    assert_eq!(verb.wait(), Some(0), "{}", verb.err());
+    let carried = "select abalance from accounts where aid = 1";
+    assert_eq!(stage.sql("new", carried).trim(), "0.07");
+    stage.audit("new");
 }
 
 /// The mirror may be ahead of what was read: two looks that both differ prove nothing while the row
