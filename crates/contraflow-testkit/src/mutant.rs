@@ -30,6 +30,8 @@ pub enum Mutant {
     NoBarrier,
     /// A chunk's rows are written whatever the feed said of their keys meanwhile.
     BlindChunk,
+    /// A batch is confirmed before it is applied.
+    EarlyConfirm,
 }
 
 impl Mutant {
@@ -40,6 +42,7 @@ impl Mutant {
         Mutant::NoFencing,
         Mutant::NoBarrier,
         Mutant::BlindChunk,
+        Mutant::EarlyConfirm,
     ];
 }
 
@@ -113,6 +116,7 @@ impl End for Watched {
             feed: Some(feed),
             early: None,
             events_max: state.events_max,
+            mutant: self.mutant,
         };
         Some(Box::new(self.pause.clone()))
     }
@@ -158,6 +162,20 @@ struct Paused {
     feed: Option<Box<dyn Feed>>,
     early: Option<Batch>,
     events_max: Option<usize>,
+    mutant: Option<Mutant>,
+}
+
+impl Paused {
+    /// The next batch, and what the mutant makes of it.
+    fn batch(&mut self, events_max: usize) -> Result<Batch> {
+        let feed = self.feed.as_mut();
+        let feed = feed.expect("a feed was made before it is used");
+        let batch = feed.next(events_max)?;
+        if self.mutant == Some(Mutant::EarlyConfirm) {
+            feed.confirm(&batch.through)?;
+        }
+        Ok(batch)
+    }
 }
 
 impl Pause {
@@ -168,10 +186,8 @@ impl Pause {
     pub fn receive(&self) -> Result<()> {
         let mut state = self.lock();
         let events_max = state.events_max.unwrap_or(1_000);
-        if state.early.is_none()
-            && let Some(feed) = state.feed.as_mut()
-        {
-            state.early = Some(feed.next(events_max)?);
+        if state.early.is_none() && state.feed.is_some() {
+            state.early = Some(state.batch(events_max)?);
         }
         Ok(())
     }
@@ -203,8 +219,7 @@ impl Feed for Pause {
             return Ok(batch);
         }
         let limit = state.events_max.unwrap_or(events_max).min(events_max);
-        drop(state);
-        self.with(|feed| feed.next(limit))
+        state.batch(limit)
     }
 
     fn received(&self) -> Position {
@@ -250,7 +265,7 @@ impl<F> Reads<F> {
             Some(Mutant::BlindChunk) => {
                 chunk.since = Position::new(vec![0xff; chunk.until.as_bytes().len()]);
             }
-            Some(Mutant::SeparateCheckpoint | Mutant::NoFencing) | None => {}
+            Some(Mutant::SeparateCheckpoint | Mutant::NoFencing | Mutant::EarlyConfirm) | None => {}
         }
         Ok(chunk)
     }
