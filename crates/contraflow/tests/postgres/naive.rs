@@ -358,16 +358,22 @@ fn copies_under_load(naive: &mut Naive, stage: &Stage, server: &Server, rows: u3
     }
 }
 
-/// Has the writers write behind what is copied, until that is so many rows.
-fn copies_to(stage: &Stage, rows: i64) {
+/// How far before the copy of so many rows writers write.
+fn ahead(rows: u32) -> u32 {
+    rows / 20
+}
+
+/// Has the writers write where the copy is about to read, until so many of the rows are copied. At
+/// the end of the table they stay: who writes to no row waits for nobody.
+fn copies_to(stage: &Stage, goal: u32, rows: u32) {
+    let last = i64::from(rows - ahead(rows));
     until("history is copied so far", || {
         let there = stage.number("new", "select count(*) from copied");
         let there = there.expect("the table is there");
-        stage.sql(
-            "old",
-            &format!("set synchronous_commit = local; update front set id = {there}"),
-        );
-        there >= rows
+        let front = there.min(last);
+        let moved = format!("set synchronous_commit = local; update front set id = {front}");
+        stage.sql("old", &moved);
+        there >= i64::from(goal)
     });
 }
 
@@ -375,7 +381,7 @@ fn copies_to(stage: &Stage, rows: i64) {
 /// before anything is. How often it has kept the copy waiting.
 fn runs_under_load(stage: &Stage, server: &Server, run: &Process, rows: u32) -> u32 {
     for n in 0..absences() {
-        copies_to(stage, i64::from(rows / absences() * n));
+        copies_to(stage, rows / absences() * n, rows);
         all_wait(stage, server);
         run.signal("-CONT");
         all_told(stage);
@@ -407,7 +413,7 @@ fn eight_writers_lose_nothing_to_the_copy_soak() {
     assert!(back > 0 && behind > 0, "the textbook's copy lost nothing");
 
     let stage = filled(servers, Layout::TwoDatabases, rows);
-    stage.sql("old", &format!("update front set ahead = {}", rows / 20));
+    stage.sql("old", &format!("update front set ahead = {}", ahead(rows)));
     let at = format!("{}:1", Point::LEASE_CLAIMED.0);
     let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
     run.until_stopped();
