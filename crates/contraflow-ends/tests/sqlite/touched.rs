@@ -18,11 +18,11 @@ use super::compares::{copied, unguarded, watched};
 use super::files::File;
 use super::load::{OPERATIONS, context_mapped, expanded};
 
-/// 40 MB of keys, which are more than may wait, in ranges of 4 MB.
+/// Rows whose keys are more than may wait: 40 MB, which are read in ranges of 4 MB.
 const ROWS: usize = 400;
 const OLD: &str = "create table people (id text primary key not null, name text not null,
     tag text, n integer not null);
-    with recursive i(n) as (select 0 union all select n + 1 from i where n < 399)
+    with recursive i(n) as (select 0 union all select n + 1 from i where n < {last})
     insert into people select format('%03d', n) || hex(zeroblob(50000)), 'a', null, n from i";
 const NEW: &str = "create table contacts (id text primary key not null, label text not null,
     tag text, kind text not null)";
@@ -33,11 +33,14 @@ struct Stage {
     new: File,
     context: Arc<Context>,
     worker: Worker,
+    rows: usize,
 }
 
 impl Stage {
-    fn new() -> Stage {
-        let (old, new) = (File::new(OLD), File::new(NEW));
+    fn new(rows: usize) -> Stage {
+        let last = (rows - 1).to_string();
+        let old = OLD.replace("{last}", &last);
+        let (old, new) = (File::new(&old), File::new(NEW));
         let context = context_mapped(&old, &new, Arc::new(Silent), OPERATIONS, "id text");
         for side in Side::BOTH {
             expanded(&context, side);
@@ -48,18 +51,19 @@ impl Stage {
             new,
             context,
             worker,
+            rows,
         }
     }
 
     /// Writes to those of the rows whose number leaves this rest, and waits for the mirror.
     fn writer(&self) -> impl Fn(usize, usize, usize) + Send + use<> {
-        let [old, new] = [&self.old, &self.new].map(File::connect);
+        let ([old, new], rows) = ([&self.old, &self.new].map(File::connect), self.rows);
         move |time, rest, of| {
             let name = format!("{time}");
             let sql = format!("update people set name = '{name}' where n % {of} = {rest}");
             old.execute_batch(&sql).unwrap();
             // What is written last arrives last.
-            let last = format!("{:03}", ROWS - of + rest);
+            let last = format!("{:03}", rows - of + rest);
             let sql = "select label from contacts where id > ? order by id limit 1";
             let mut there = new.prepare(sql).unwrap();
             while there.query_row([&last], |row| row.get(0)) != Ok(name.clone()) {
@@ -105,7 +109,7 @@ fn closed(verdicts: &[Verdict]) -> Vec<(Rule, Option<u64>)> {
 
 #[test]
 fn a_turn_is_judged_whatever_was_written_since_it_was_asked_for() {
-    let stage = Stage::new();
+    let stage = Stage::new(ROWS);
     let write = stage.writer();
     let judged = stage.judged(Side::Old, move |reads| {
         if reads < 2 {
@@ -115,22 +119,18 @@ fn a_turn_is_judged_whatever_was_written_since_it_was_asked_for() {
     assert_eq!(closed(&judged.unwrap()), []);
 }
 
-/// Each key is touched twice: together they are twice as much as may wait.
+/// Ten keys at every read of the old end: in the end many more than may wait at a time.
 #[test]
 fn keys_that_are_written_all_along_are_compared_all_along() {
-    let stage = Stage::new();
+    let stage = Stage::new(2 * ROWS);
     let write = stage.writer();
-    let judged = stage.judged(Side::Old, move |reads| {
-        if reads < 8 {
-            write(reads, reads % 4, 4);
-        }
-    });
+    let judged = stage.judged(Side::Old, move |reads| write(reads, reads % 80, 80));
     assert_eq!(closed(&judged.unwrap()), []);
 }
 
 #[test]
 fn what_was_proven_before_too_many_keys_were_written_is_proven_again() {
-    let stage = Stage::new();
+    let stage = Stage::new(ROWS);
     let (write, mirror) = (stage.writer(), unguarded(&stage.new));
     // The first range of the mirror has been read, and its first row is equal.
     let judged = stage.judged(Side::New, move |reads| {
@@ -145,7 +145,7 @@ fn what_was_proven_before_too_many_keys_were_written_is_proven_again() {
 
 #[test]
 fn writers_that_outrun_every_pass_keep_a_turn_from_being_judged() {
-    let stage = Stage::new();
+    let stage = Stage::new(ROWS);
     let write = stage.writer();
     let refused = stage
         .judged(Side::Old, move |reads| write(reads, 0, 1))
