@@ -24,6 +24,7 @@ mod rows;
 mod changes;
 mod feed;
 mod folded;
+mod form;
 mod scan;
 mod slot;
 

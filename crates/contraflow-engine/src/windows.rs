@@ -116,7 +116,7 @@ impl Windows {
     /// is applied.
     pub fn receive(&self, events: &[Event], received: &Position) {
         let mut state = self.lock();
-        if !state.open.is_empty() {
+        if !state.open.is_empty() && !events.is_empty() {
             state.tick = state.tick.saturating_add(1);
             let tick = state.tick;
             state.ends.push_back((tick, received.clone()));

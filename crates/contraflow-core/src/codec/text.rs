@@ -323,8 +323,20 @@ fn number(text: &str, width: usize) -> Option<i64> {
     digits.then(|| text.parse().ok())?
 }
 
-/// The civil date of a day number: Howard Hinnant's algorithm, in eras of 400 years.
 fn date_text(days: i64) -> String {
+    let (year, month, day) = civil(days);
+    let sign = match year {
+        10_000.. => "+",
+        i64::MIN..0 => "-",
+        0..10_000 => "",
+    };
+    format!("{sign}{:04}-{month:02}-{day:02}", year.abs())
+}
+
+/// Year, month and day of a day number, in days since 1970-01-01 of the proleptic Gregorian
+/// calendar. Year 0 is 1 BC. Howard Hinnant's algorithm, in eras of 400 years.
+#[must_use]
+pub fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -332,13 +344,7 @@ fn date_text(days: i64) -> String {
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    let sign = match year {
-        10_000.. => "+",
-        i64::MIN..0 => "-",
-        0..10_000 => "",
-    };
-    format!("{sign}{:04}-{month:02}-{day:02}", year.abs())
+    (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
 fn date(text: &str) -> Option<i64> {

@@ -4,12 +4,14 @@ use contraflow_core::code::Code;
 use contraflow_core::end::Table;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::shape::{TimeUnit, Type};
-use contraflow_core::value::Frame;
+use contraflow_core::value::{Frame, Value};
 use postgres::GenericClient;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::connection::failure;
+use super::form::Form;
 use super::names::{TableName, quote};
+use super::wire::{malformed, spelling};
 
 /// A table as the catalogue knows it.
 #[derive(Debug)]
@@ -261,6 +263,8 @@ pub(super) struct Layout {
     pub(super) key: Vec<usize>,
     pub(super) types: Vec<Type>,
     native: Vec<bool>,
+    /// The form in which a column is read, where that is not text.
+    asked: Vec<Option<Form>>,
 }
 
 impl Layout {
@@ -292,8 +296,10 @@ impl Layout {
             // Keys are compared with what people type: they are always looked into.
             .map(|i| table.native.get(i) == Some(&true) && !key.contains(&i))
             .collect();
+        let form = |column: &Column| Form::of(column).filter(|form| form.is_asked_for());
         Ok(Layout {
             name,
+            asked: ordered.iter().map(form).collect(),
             columns: ordered,
             types: table.shape.fields.iter().map(|f| f.ty.clone()).collect(),
             key,
@@ -324,8 +330,28 @@ impl Layout {
     }
 
     /// A column's text as a value.
-    pub(super) fn value(&self, place: usize, text: &str) -> contraflow_core::value::Value {
+    pub(super) fn value(&self, place: usize, text: &str) -> Value {
         super::codec::decode(text, &self.types[place], self.native[place])
+    }
+
+    /// For each column whether rows are read in the server's own form of it.
+    pub(super) fn forms(&self) -> Vec<bool> {
+        self.asked.iter().map(Option::is_some).collect()
+    }
+
+    /// What came of a column, as a value.
+    ///
+    /// # Errors
+    /// When it is neither a text nor of the form that was asked for.
+    pub(super) fn came(&self, place: usize, field: &[u8]) -> Result<Value> {
+        let Some(form) = self.asked[place] else {
+            return Ok(self.value(place, spelling(field)?));
+        };
+        let text = form.spelled(field).ok_or_else(malformed)?;
+        Ok(match self.native[place] {
+            true => Value::Text(text),
+            false => self.value(place, &text),
+        })
     }
 
     /// A column as it is.

@@ -24,7 +24,7 @@ use super::names::{SCHEMA, TableName};
 use super::pgoutput::{self, Message, Relation, Tuple};
 use super::place::{Place, lsn_text};
 use super::wire::{Purpose, Wire};
-use super::{Context, bookkeeping, connection, slot, visible};
+use super::{Context, bookkeeping, connection, slot};
 
 /// Bytes of changes after which a batch ends.
 const BATCH_BYTES: usize = 4 << 20;
@@ -32,13 +32,6 @@ const BATCH_BYTES: usize = 4 << 20;
 const WAIT: Duration = Duration::from_millis(1);
 /// How long the middle of a transaction is waited for: the server has all of it.
 const WAIT_INSIDE: Duration = Duration::from_millis(500);
-/// How often the server is told where we are, well within its `wal_sender_timeout`.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// An answer is waited for so many times as long as elsewhere: a server that decodes a large
-/// transaction has no time to answer.
-const SILENCES_MAX: u32 = 2;
-/// How often an idle feed asks how far the server has looked.
-const ASK_EVERY: Duration = Duration::from_millis(50);
 /// A log in which nothing concerns us is passed over after so long or so much of it, so that the
 /// server need not keep it.
 const IDLE_MAX: Duration = Duration::from_secs(10);
@@ -50,6 +43,7 @@ const EVENT_BYTES: u64 = 300;
 const WATCHED_MAX: usize = 20_000;
 
 mod images;
+mod reports;
 mod watch;
 
 pub(super) struct LogFeed {
@@ -64,6 +58,8 @@ pub(super) struct LogFeed {
     /// The server has looked through the log up to here, and we have seen all that it found.
     looked: u64,
     confirmed: u64,
+    /// What was confirmed when the server was told, and when that was.
+    told: (u64, Duration),
     reported: Duration,
     asked: Duration,
     /// Since when the server owes an answer.
@@ -71,9 +67,9 @@ pub(super) struct LogFeed {
     moved: Duration,
     /// Only who wrote is asked for, and this is our own echo.
     watches: Option<Direction>,
-    /// A table was told of, as it is after whatever was done to it. Whether its rows are still
+    /// A table was described, as it is after whatever was done to it. Whether its rows are still
     /// those of before is asked at the next change: those of a truncated table are told to be gone.
-    told: bool,
+    described: bool,
 }
 
 /// A relation of the stream.
@@ -104,12 +100,13 @@ impl LogFeed {
             received: Place::default(),
             looked: 0,
             confirmed: 0,
+            told: (0, Duration::ZERO),
             reported: Duration::ZERO,
             asked: Duration::ZERO,
             owed: None,
             moved: Duration::ZERO,
             watches: None,
-            told: false,
+            described: false,
         }
     }
 
@@ -146,34 +143,6 @@ impl LogFeed {
         wire.start(&slot, "0/0", self.watches.is_some())?;
         self.wire = Some(wire);
         Ok(())
-    }
-
-    /// Tells the server where we are when it is time, or when it asks.
-    fn report(&mut self, answer: bool) -> Result<()> {
-        let oldest = self.context.shared.unproven.oldest();
-        let flushed = oldest.map_or(self.confirmed, |oldest| self.confirmed.min(oldest));
-        let received = self.received.lsn.max(self.looked);
-        if let Some(wire) = &mut self.wire {
-            wire.report(received, flushed, answer)?;
-        }
-        self.reported = self.context.clock.elapsed();
-        if answer {
-            self.owed.get_or_insert(self.reported);
-        }
-        Ok(())
-    }
-
-    /// Gives up a server that has said nothing for long although it was asked: the connection may
-    /// be gone without either side knowing.
-    fn is_heard(&self) -> Result<()> {
-        let now = self.context.clock.elapsed();
-        let silence_max = self.context.target.silence_max() * SILENCES_MAX;
-        match self.owed {
-            Some(since) if now.saturating_sub(since) > silence_max => {
-                Err(connection::lost("the server has not answered for long"))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The stream has reached a place: behind what was received, nothing is missing any more.
@@ -351,14 +320,14 @@ impl LogFeed {
                 .detail("Nothing was carried without it.")
                 .hint("Publish all columns again, then `contraflow resume`."));
         }
-        self.told = true;
+        self.described = true;
         Ok(Known::Table(pair, layout, places))
     }
 
-    /// The place behind one more change of the transaction. Where a table was told of since the one
-    /// before, its rows must still be those that they were.
+    /// The place behind one more change of the transaction. Where a table was described since the
+    /// one before, its rows must still be those that they were.
     fn next_place(&mut self) -> Result<Place> {
-        if std::mem::take(&mut self.told) {
+        if std::mem::take(&mut self.described) {
             let context = self.context.clone();
             bookkeeping::kept(self.client()?, &context)?;
         }
@@ -463,20 +432,6 @@ impl LogFeed {
         Ok(through)
     }
 
-    /// Tells the server where we are, and asks a quiet one how far it has looked.
-    fn keep_in_touch(&mut self, nothing_came: bool) -> Result<()> {
-        let now = self.context.clock.elapsed();
-        let is_quiet = nothing_came && self.inside.is_none();
-        if is_quiet && now.saturating_sub(self.asked) >= ASK_EVERY {
-            self.asked = now;
-            return self.report(true);
-        }
-        if now.saturating_sub(self.reported) >= REPORT_EVERY {
-            return self.report(false);
-        }
-        Ok(())
-    }
-
     /// Passes over a log in which nothing concerned us for long.
     fn idle(&mut self) -> Option<Place> {
         let now = self.context.clock.elapsed();
@@ -555,16 +510,7 @@ impl Feed for LogFeed {
     fn confirm(&mut self, through: &Position) -> Result<()> {
         let place = Place::of(through).unwrap_or_default();
         self.confirmed = self.confirmed.max(place.lsn);
-        if self.context.shared.unproven.oldest().is_some() {
-            let unproven = std::sync::Arc::clone(&self.context.shared);
-            let seen = visible::snapshot(self.client()?)?;
-            unproven.unproven.prune(&seen);
-        }
-        // A stream that was lost is opened again by the next read, which says why if it cannot.
-        if self.wire.is_some() && self.report(false).is_err() {
-            self.wire = None;
-        }
-        Ok(())
+        self.tell()
     }
 
     fn head(&mut self) -> Result<(Position, u64)> {

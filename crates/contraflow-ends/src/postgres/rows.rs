@@ -75,13 +75,14 @@ pub(super) fn image(row: &[u8], layout: &Layout) -> Result<(Image, u64)> {
     let width = layout.columns.len();
     let mut values = Vec::with_capacity(width);
     let mut complement = Complement::default();
-    for (place, text) in wire::fields(row)?.enumerate() {
-        let text = text?;
+    for (place, field) in wire::fields(row)?.enumerate() {
+        let field = field?;
         if place < width {
-            bytes += VALUE_BYTES + text.map_or(0, str::len) as u64;
-            values.push(text.map_or(Value::Null, |text| layout.value(place, text)));
-        } else if let Some(document) = text {
-            complement = Complement(hex(document).ok_or_else(malformed)?);
+            bytes += VALUE_BYTES + field.map_or(0, <[u8]>::len) as u64;
+            let value = field.map(|field| layout.came(place, field)).transpose()?;
+            values.push(value.unwrap_or(Value::Null));
+        } else if let Some(document) = field {
+            complement = Complement(hex(wire::spelling(document)?).ok_or_else(malformed)?);
         }
     }
     if values.len() != width {

@@ -254,8 +254,12 @@ fn read(session: &mut Session, context: &Context, span: &Span, most: Most) -> Re
         Some(wire) => wire,
         None => Wire::connect(&context.target, Purpose::Scan)?,
     };
-    wire.select(&sql, &texts, page.rows)?;
-    let (mut images, mut bytes, mut cut) = (Vec::new(), 0, None);
+    let mut forms = layout.forms();
+    // What lies beside is the last column.
+    forms.extend(beside.then_some(false));
+    wire.select(&sql, &texts, &forms, page.rows)?;
+    let (mut bytes, mut cut) = (0, None);
+    let mut images = Vec::with_capacity(usize::try_from(page.rows).unwrap_or(0));
     loop {
         match wire.found()? {
             Found::Row(row) => {

@@ -18,7 +18,7 @@ use super::connection::{SESSION, SPELLING, Target, lost, of_state};
 mod rows;
 mod socket;
 
-pub(super) use rows::{Found, fields};
+pub(super) use rows::{Found, fields, spelling};
 use socket::Socket;
 
 /// Version 3.0 of the protocol.

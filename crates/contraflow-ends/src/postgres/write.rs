@@ -16,7 +16,6 @@ use super::names::{Names, quote};
 use super::rows;
 use crate::tables::Refusal;
 
-mod form;
 mod load;
 
 pub(super) use load::Worth;

@@ -50,7 +50,10 @@ impl Prepared {
             if copied && history.may_lack(&image.row) {
                 continue;
             }
-            missing.remove(&key);
+            // Most are of a range, which misses none: a hash for each is not for nothing.
+            if !copied {
+                missing.remove(&key);
+            }
             mapper.put(pair, key, image, false);
         }
         for key in missing {

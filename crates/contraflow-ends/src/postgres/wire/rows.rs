@@ -1,5 +1,5 @@
-//! Rows of a query, page by page, each column in the spelling of its type's own output function:
-//! the same bytes as in the log.
+//! Rows of a query, page by page: each column in the spelling of its type's own output function,
+//! the same bytes as in the log, or in the server's own form.
 
 use std::str;
 
@@ -23,7 +23,8 @@ pub(in crate::postgres) enum Found<'b> {
 }
 
 impl Wire {
-    /// Begins a query whose parameters are texts, and asks for its first page.
+    /// Begins a query whose parameters are texts, and asks for its first page; `forms` says which
+    /// columns are wanted in the server's own form.
     ///
     /// # Errors
     /// When the connection is lost. What the server says against it comes with the first row.
@@ -31,11 +32,12 @@ impl Wire {
         &mut self,
         sql: &str,
         params: &[String],
+        forms: &[bool],
         rows: i32,
     ) -> Result<()> {
         self.settle()?;
         let mut packet = Vec::with_capacity(sql.len() + 64);
-        statement(&mut packet, sql, params, rows)?;
+        statement(&mut packet, sql, params, forms, rows)?;
         message(&mut packet, b'H', |_| {})?;
         self.write(&packet)
     }
@@ -48,20 +50,20 @@ impl Wire {
     pub(in crate::postgres) fn transact(&mut self, statements: &[&str]) -> Result<String> {
         self.settle()?;
         let mut packet = Vec::new();
-        statement(&mut packet, "begin", &[], ALL)?;
+        statement(&mut packet, "begin", &[], &[], ALL)?;
         for sql in statements {
-            statement(&mut packet, sql, &[], ALL)?;
+            statement(&mut packet, sql, &[], &[], ALL)?;
         }
         // So far is told at once.
         message(&mut packet, b'H', |_| {})?;
-        statement(&mut packet, "commit", &[], ALL)?;
+        statement(&mut packet, "commit", &[], &[], ALL)?;
         message(&mut packet, b'S', |_| {})?;
         self.write(&packet)?;
         self.commits = true;
         loop {
             if let Found::Row(row) = self.found()? {
                 let value = fields(row)?.next().ok_or_else(malformed)??;
-                return Ok(value.unwrap_or_default().to_owned());
+                return spelling(value.unwrap_or_default()).map(str::to_owned);
             }
         }
     }
@@ -147,7 +149,13 @@ fn message(packet: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Re
 
 /// A statement and its portal without a name, parameters of whatever type they are, and its first
 /// rows.
-fn statement(packet: &mut Vec<u8>, sql: &str, params: &[String], rows: i32) -> Result<()> {
+fn statement(
+    packet: &mut Vec<u8>,
+    sql: &str,
+    params: &[String],
+    forms: &[bool],
+    rows: i32,
+) -> Result<()> {
     message(packet, b'P', |body| {
         body.push(0);
         body.extend_from_slice(sql.as_bytes());
@@ -162,8 +170,12 @@ fn statement(packet: &mut Vec<u8>, sql: &str, params: &[String], rows: i32) -> R
             body.extend_from_slice(&length.to_be_bytes());
             body.extend_from_slice(text.as_bytes());
         }
-        // Every column as text.
-        body.extend_from_slice(&[0, 0]);
+        // None said: every column as text.
+        let count = u16::try_from(forms.len()).unwrap_or(u16::MAX);
+        body.extend_from_slice(&count.to_be_bytes());
+        for &form in forms {
+            body.extend_from_slice(&u16::from(form).to_be_bytes());
+        }
     })?;
     page(packet, rows)
 }
@@ -181,7 +193,7 @@ fn page(packet: &mut Vec<u8>, rows: i32) -> Result<()> {
 /// When the row is none.
 pub(in crate::postgres) fn fields(
     row: &[u8],
-) -> Result<impl Iterator<Item = Result<Option<&str>>>> {
+) -> Result<impl Iterator<Item = Result<Option<&[u8]>>>> {
     let (count, mut rest) = row.split_first_chunk().ok_or_else(malformed)?;
     let count = u16::from_be_bytes(*count);
     let mut field = move || {
@@ -190,8 +202,8 @@ pub(in crate::postgres) fn fields(
             -1 => (None, after),
             length => {
                 let length = usize::try_from(length).ok()?;
-                let (text, after) = after.split_at_checked(length)?;
-                (Some(str::from_utf8(text).ok()?), after)
+                let (field, after) = after.split_at_checked(length)?;
+                (Some(field), after)
             }
         };
         rest = after;
@@ -199,4 +211,12 @@ pub(in crate::postgres) fn fields(
     };
     let fields = (0..count).map(move |_| field().ok_or_else(malformed));
     Ok(fields.map(|field: std::result::Result<_, Error>| field))
+}
+
+/// A column that was asked for as text.
+///
+/// # Errors
+/// When it is none.
+pub(in crate::postgres) fn spelling(field: &[u8]) -> Result<&str> {
+    str::from_utf8(field).map_err(|_| malformed())
 }

@@ -14,7 +14,7 @@ use contraflow_core::record::{Change, Image, Record};
 use contraflow_core::value::Value;
 use std::io::Write as _;
 
-use super::form::Form;
+use super::super::form::Form;
 use super::{
     Layout, Ready, TableWriter, Upserted, encode, failure, quote, ready, refused, rows as sql_rows,
 };

@@ -66,6 +66,31 @@ fn spellings_are_what_the_server_sends() {
     }
 }
 
+#[test]
+fn what_is_asked_for_is_spelled_as_the_server_does() {
+    for (form, text) in [
+        (Form::Date, "2000-01-01"),
+        (Form::Date, "infinity"),
+        (Form::Date, "-infinity"),
+        (Form::Date, "0044-03-15 BC"),
+        (Form::Date, "4713-01-01 BC"),
+        (Form::Date, "0001-01-01"),
+        (Form::Date, "5874897-12-31"),
+        (Form::Instant, "1999-12-31 23:59:59.999999+00"),
+        (Form::Instant, "0044-03-15 12:00:00+00 BC"),
+        (Form::Instant, "294276-12-31 23:59:59.5+00"),
+        (Form::Instant, "-infinity"),
+        (Form::Timestamp, "2000-02-29 00:00:00"),
+        (Form::Timestamp, "1969-07-20 20:17:40.00001"),
+    ] {
+        let mut bytes = Vec::new();
+        form.put(&Value::Text(text.to_owned()), &Type::Text, &mut bytes)
+            .unwrap();
+        assert_eq!(form.spelled(&bytes[4..]).as_deref(), Some(text));
+        assert_eq!(form.spelled(&bytes[5..]), None);
+    }
+}
+
 /// The server reads more than it spells, rounds, and refuses with a reason.
 #[test]
 fn what_is_spelled_otherwise_is_left_to_the_server() {

@@ -1,5 +1,5 @@
-//! Values in the server's own form: what it takes in least time. It need not read digits, and we
-//! read them faster.
+//! Values in the server's own form: what it takes and gives in least time. It need not read or
+//! write digits, and we do so faster.
 //!
 //! A form follows from the type of the column. What is spelled otherwise than the type's own output
 //! function spells it is left to the server: it reads more than that.
@@ -10,13 +10,14 @@ use contraflow_core::codec::text;
 use contraflow_core::shape::Type;
 use contraflow_core::value::{Frame, Timestamp, Value};
 
-use super::super::catalog::Column;
-use super::super::codec::{encode, hex};
+use super::catalog::Column;
+use super::codec::{encode, hex};
 
 /// Days and seconds from 1970-01-01, where we begin to count, to 2000-01-01, where the server does.
 const EPOCH_DAYS: i64 = 10_957;
 const DAY_SECONDS: i64 = 86_400;
 const SECOND_MICROS: i64 = 1_000_000;
+const DAY_MICROS: i64 = DAY_SECONDS * SECOND_MICROS;
 const MICRO_NANOS: u64 = 1_000;
 /// Decimal digits in one digit of a `numeric`.
 const GROUP: usize = 4;
@@ -165,6 +166,51 @@ impl Form {
         Some(())
     }
 
+    /// Whether the server is asked for this form: where spelling it costs it most.
+    pub(super) fn is_asked_for(self) -> bool {
+        matches!(self, Form::Date | Form::Timestamp | Form::Instant)
+    }
+
+    /// What the type's own output function makes of a form that is asked for; `None` when it is
+    /// none.
+    pub(super) fn spelled(self, bytes: &[u8]) -> Option<String> {
+        let (days, time) = if self == Form::Date {
+            match i32::from_be_bytes(bytes.try_into().ok()?) {
+                i32::MAX => return Some("infinity".to_owned()),
+                i32::MIN => return Some("-infinity".to_owned()),
+                day => (i64::from(day) + EPOCH_DAYS, None),
+            }
+        } else {
+            match i64::from_be_bytes(bytes.try_into().ok()?) {
+                i64::MAX => return Some("infinity".to_owned()),
+                i64::MIN => return Some("-infinity".to_owned()),
+                micros => {
+                    let (day, time) =
+                        (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
+                    (day + EPOCH_DAYS, Some(time))
+                }
+            }
+        };
+        let (year, month, day) = text::civil(days);
+        let mut out = String::with_capacity(32);
+        spell_number(if year > 0 { year } else { 1 - year }, 4, &mut out);
+        for part in [month, day] {
+            out.push('-');
+            spell_number(part, 2, &mut out);
+        }
+        if let Some(micros) = time {
+            out.push(' ');
+            spell_clock(micros, &mut out);
+        }
+        if self == Form::Instant {
+            out.push_str("+00");
+        }
+        if year <= 0 {
+            out.push_str(" BC");
+        }
+        Some(out)
+    }
+
     /// The microseconds of a point in time since 2000-01-01.
     fn point(self, text: &str) -> Option<i64> {
         match text {
@@ -179,7 +225,7 @@ impl Form {
             _ => time,
         };
         (civil(date, before)? - EPOCH_DAYS)
-            .checked_mul(DAY_SECONDS * SECOND_MICROS)?
+            .checked_mul(DAY_MICROS)?
             .checked_add(clock(time)?)
     }
 }
@@ -322,6 +368,32 @@ fn clock(text: &str) -> Option<i64> {
     let sound = minute < 60 && second < 60 && (hour < 24 || (hour, minute, second) == (24, 0, 0));
     let seconds = (hour * 60 + minute) * 60 + second;
     sound.then_some(seconds * SECOND_MICROS + micros)
+}
+
+/// `HH:MM:SS`, and what there is of a second without zeros at its end.
+fn spell_clock(micros: i64, out: &mut String) {
+    let (second, fraction) = (micros / SECOND_MICROS, micros % SECOND_MICROS);
+    spell_number(second / 3600, 2, out);
+    out.push(':');
+    spell_number(second / 60 % 60, 2, out);
+    out.push(':');
+    spell_number(second % 60, 2, out);
+    if fraction > 0 {
+        out.push('.');
+        spell_number(fraction, 6, out);
+        out.truncate(out.trim_end_matches('0').len());
+    }
+}
+
+/// A number that is not negative, with zeros before it up to a width.
+fn spell_number(number: i64, width: usize, out: &mut String) {
+    let (mut digits, mut rest, mut from) = ([b'0'; 20], number.unsigned_abs(), 20);
+    while rest > 0 || from > 20 - width {
+        from -= 1;
+        digits[from] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+    }
+    out.extend(digits[from..].iter().map(|&digit| char::from(digit)));
 }
 
 fn two(tens: u8, ones: u8) -> Option<i64> {
