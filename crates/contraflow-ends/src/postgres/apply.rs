@@ -321,9 +321,10 @@ fn write_records(
         Progress::Advance { .. } | Progress::Keys { .. } => Point::BATCH_APPLY_MID,
         Progress::Chunk { .. } => Point::CHUNK_APPLY_MID,
     };
-    let used: HashSet<u16> = records.iter().map(|record| record.pair.0).collect();
-    let mut pairs: Vec<u16> = used.into_iter().collect();
+    let mut pairs: Vec<u16> = records.iter().map(|record| record.pair.0).collect();
+    pairs.dedup();
     pairs.sort_unstable();
+    pairs.dedup();
     for &pair in &pairs {
         writer(tx, context, tables, pair).free_deleted(records)?;
     }

@@ -192,23 +192,23 @@ impl Form {
             }
         };
         let (year, month, day) = text::civil(days);
-        let mut out = String::with_capacity(32);
-        spell_number(if year > 0 { year } else { 1 - year }, 4, &mut out);
+        let mut out = Vec::with_capacity(32);
+        spell_year(if year > 0 { year } else { 1 - year }, &mut out);
         for part in [month, day] {
-            out.push('-');
-            spell_number(part, 2, &mut out);
+            out.push(b'-');
+            spell_two(part, &mut out);
         }
         if let Some(micros) = time {
-            out.push(' ');
+            out.push(b' ');
             spell_clock(micros, &mut out);
         }
         if self == Form::Instant {
-            out.push_str("+00");
+            out.extend_from_slice(b"+00");
         }
         if year <= 0 {
-            out.push_str(" BC");
+            out.extend_from_slice(b" BC");
         }
-        Some(out)
+        String::from_utf8(out).ok()
     }
 
     /// The microseconds of a point in time since 2000-01-01.
@@ -371,29 +371,37 @@ fn clock(text: &str) -> Option<i64> {
 }
 
 /// `HH:MM:SS`, and what there is of a second without zeros at its end.
-fn spell_clock(micros: i64, out: &mut String) {
+fn spell_clock(micros: i64, out: &mut Vec<u8>) {
     let (second, fraction) = (micros / SECOND_MICROS, micros % SECOND_MICROS);
-    spell_number(second / 3600, 2, out);
-    out.push(':');
-    spell_number(second / 60 % 60, 2, out);
-    out.push(':');
-    spell_number(second % 60, 2, out);
+    spell_two(second / 3600, out);
+    out.push(b':');
+    spell_two(second / 60 % 60, out);
+    out.push(b':');
+    spell_two(second % 60, out);
     if fraction > 0 {
-        out.push('.');
-        spell_number(fraction, 6, out);
-        out.truncate(out.trim_end_matches('0').len());
+        out.push(b'.');
+        for part in [fraction / 10_000, fraction / 100 % 100, fraction % 100] {
+            spell_two(part, out);
+        }
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
     }
 }
 
-/// A number that is not negative, with zeros before it up to a width.
-fn spell_number(number: i64, width: usize, out: &mut String) {
-    let (mut digits, mut rest, mut from) = ([b'0'; 20], number.unsigned_abs(), 20);
-    while rest > 0 || from > 20 - width {
-        from -= 1;
-        digits[from] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
+/// Four digits or more.
+fn spell_year(year: i64, out: &mut Vec<u8>) {
+    if year > 9_999 {
+        return out.extend_from_slice(year.to_string().as_bytes());
     }
-    out.extend(digits[from..].iter().map(|&digit| char::from(digit)));
+    spell_two(year / 100, out);
+    spell_two(year % 100, out);
+}
+
+/// Two digits of a number below a hundred.
+fn spell_two(number: i64, out: &mut Vec<u8>) {
+    let digit = |of: i64| b'0' + u8::try_from(of).unwrap_or(0);
+    out.extend_from_slice(&[digit(number / 10), digit(number % 10)]);
 }
 
 fn two(tens: u8, ones: u8) -> Option<i64> {
