@@ -6,6 +6,7 @@ mod digests;
 mod doctor;
 mod full;
 mod huge;
+mod kept;
 mod killed;
 mod load;
 mod naive;
