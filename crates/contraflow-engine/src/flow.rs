@@ -45,8 +45,8 @@ pub struct Flow {
     lease: Lease,
     windows: Arc<Windows>,
     applied: Position,
-    /// When the last checkpoint was written.
-    checkpoint_at: Duration,
+    /// The last checkpoint, and when it was written.
+    checkpoint: (Position, Duration),
     waiting: VecDeque<Waiting>,
     chunks: Vec<(PairId, Option<Range>)>,
     totals: Totals,
@@ -136,8 +136,8 @@ impl Flow {
             lookup: source.lookup()?,
             lease,
             windows: Arc::new(Windows::new(applied.clone())),
+            checkpoint: (applied.clone(), context.clock.elapsed()),
             applied,
-            checkpoint_at: context.clock.elapsed(),
             waiting: VecDeque::new(),
             chunks: resume.chunks,
             totals: Totals::default(),
@@ -232,7 +232,8 @@ impl Flow {
     /// Receives and applies one batch. Says whether there was one.
     fn follow(&mut self) -> Result<bool> {
         let mut batch = self.feed.next(events_max(&self.batch))?;
-        if batch.through == self.applied {
+        let put_off = self.checkpoint.0 != self.applied && self.checkpoint_is_due();
+        if batch.through == self.applied && !put_off {
             return Ok(false);
         }
         self.context.probe.at(Point::FEED_RECEIVED)?;
@@ -262,7 +263,7 @@ impl Flow {
         self.context.probe.at(Point::BATCH_APPLIED)?;
         self.feed.confirm(&batch.through)?;
         self.context.probe.at(Point::CONFIRMED)?;
-        self.checkpoint_at = self.context.clock.elapsed();
+        self.checkpoint = (batch.through.clone(), self.context.clock.elapsed());
         self.applied = batch.through;
         self.totals.events += count;
         self.batch.learn(count, applied.held);
@@ -281,12 +282,8 @@ impl Flow {
     }
 
     fn checkpoint_is_due(&self) -> bool {
-        let since = self
-            .context
-            .clock
-            .elapsed()
-            .saturating_sub(self.checkpoint_at);
-        since >= CHECKPOINT_EVERY
+        let now = self.context.clock.elapsed();
+        now.saturating_sub(self.checkpoint.1) >= CHECKPOINT_EVERY
     }
 
     /// Applies the oldest rows whose `until` the feed has passed.

@@ -84,24 +84,32 @@ fn a_read_waits_for_what_the_log_has_shown() {
     let script = "create table t (id int primary key, v text); insert into t values (42, 'v0')";
     let old = Carried::on(&server, script, Side::Old);
     let mut feed = old.feed();
-    let mut scan = old.scan();
     let mut tasks = TaskSet::new(Stop::default());
     let waiting = Waiting::on(&old);
     write_new(&old, &mut tasks);
     let event = events(feed.as_mut(), 1).remove(0);
     let new = Value::Text("NEW".to_owned());
     assert_eq!(event.image.unwrap().row.0[1], new);
-    // The negative control: the textbook's way carries the old row after the new one.
+    waits_where_the_textbook_does_not(old.scan(), &feed.received(), waiting, &mut tasks);
+    tasks.join();
+}
+
+/// The negative control, whose way carries the old row after the new one, and ours.
+fn waits_where_the_textbook_does_not(
+    mut scan: Box<dyn Scan>,
+    received: &Position,
+    waiting: Waiting<'_>,
+    tasks: &mut TaskSet,
+) {
     let naive = scan
         .read(&Span::whole(PAIR), MOST, &Position::new([]))
         .unwrap();
     assert_eq!(naive.rows[0].1.row.0[1], Value::Text("v0".to_owned()));
-    let read = reader(scan, &feed.received(), &mut tasks);
+    let read = reader(scan, received, tasks);
     still_waits(&read, "it read at once");
     drop(waiting);
     let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
-    assert_eq!(chunk.rows[0].1.row.0[1], new);
-    tasks.join();
+    assert_eq!(chunk.rows[0].1.row.0[1], Value::Text("NEW".to_owned()));
 }
 
 /// A restart forgets what it has waited for: the slot must not.
@@ -199,16 +207,7 @@ fn a_read_waits_for_a_commit_that_is_older_than_the_slot() {
             break feed;
         }
     };
-    let mut scan = old.scan();
-    let naive = scan
-        .read(&Span::whole(PAIR), MOST, &Position::new([]))
-        .unwrap();
-    assert_eq!(naive.rows[0].1.row.0[1], Value::Text("v0".to_owned()));
-    let read = reader(scan, &feed.received(), &mut tasks);
-    still_waits(&read, "it read at once");
-    drop(waiting);
-    let chunk = read.recv_timeout(Duration::from_secs(30)).unwrap();
-    assert_eq!(chunk.rows[0].1.row.0[1], Value::Text("NEW".to_owned()));
+    waits_where_the_textbook_does_not(old.scan(), &feed.received(), waiting, &mut tasks);
     old.database.run("insert into t values (3, 'after')");
     let followed = events(feed.as_mut(), 1);
     let followed: Vec<_> = followed.into_iter().map(|event| event.key).collect();

@@ -2,9 +2,9 @@
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind};
-use contraflow_core::lease::Epoch;
+use contraflow_core::lease::{Epoch, LaneId};
 use contraflow_core::side::Direction;
-use contraflow_engine::flow::Flow;
+use contraflow_engine::flow::{Flow, Stepped};
 
 use super::between::{Between, Read, offer, settle};
 
@@ -127,4 +127,22 @@ fn an_alteration_that_nobody_writes_after_stops_a_turn() {
     let limit = std::time::Duration::from_secs(5);
     let error = between.old.switch().fence(Epoch::FIRST, limit).unwrap_err();
     assert_eq!((error.code, error.kind), (Code::SHAPE_CHANGED, Kind::Hold));
+}
+
+/// While a range is due its progress is not written; when nothing follows it is, soon and not with
+/// whatever comes next.
+#[test]
+fn a_checkpoint_that_a_range_has_put_off_is_written_all_the_same() {
+    let between = Between::new(TABLE, ROWS);
+    let mut flow = between.flow(FORWARD);
+    let whole = between.read(&flow, (0, None), 100);
+    offer(&mut flow, whole);
+    while !matches!(flow.step().unwrap(), Stepped::Copied(_)) {}
+    let applied = flow.applied().clone();
+    let mut apply = between.new.end.apply(&between.new.role).unwrap();
+    let mut written = || apply.checkpoint(LaneId(0), FORWARD).unwrap();
+    while written().as_ref() != Some(flow.applied()) {
+        flow.step().unwrap();
+    }
+    assert_eq!(flow.applied(), &applied, "only with what came next");
 }

@@ -4,7 +4,7 @@ use super::bank::BANK;
 use super::stage::{Layout, Plan, Stage};
 
 /// A change that only renames: every field passes through.
-const RENAMED: Plan = Plan {
+pub(super) const RENAMED: Plan = Plan {
     old: "create table pgbench_accounts (aid int not null primary key, bid int, abalance int,
             filler char(84));
           insert into pgbench_accounts select n, 1, n, 'y' from generate_series(1, 50000) n",
