@@ -189,7 +189,10 @@ pub(super) fn kept(client: &mut impl GenericClient, context: &Context) -> Result
             "`vacuum full` leaves rows as they were; `alter table .. using` may not, and the log \
              does not tell.",
         )
-        .hint("`contraflow resume`; where rows may have changed, then `verify` and `repair`."))
+        .hint(
+            "`contraflow resume`; where rows may have changed, then `verify`: `repair` carries \
+             single keys, an update of the table by itself carries all of them.",
+        ))
 }
 
 /// Whether anything lies beside rows of a pair; most changes need nothing at all.
