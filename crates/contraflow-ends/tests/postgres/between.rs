@@ -57,6 +57,7 @@ impl Between {
                 fence_max: Duration::from_secs(5),
                 lag_events_max: 1_000,
                 letters_max: 1_000,
+                copy_share_percent: 100,
                 backfill_rows_per_s: None,
             },
             clock: Arc::new(Real::start()),

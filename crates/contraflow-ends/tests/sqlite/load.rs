@@ -123,6 +123,7 @@ pub(super) fn context_mapped(
             fence_max: Duration::from_secs(5),
             lag_events_max: 1_000,
             letters_max: 1_000,
+            copy_share_percent: 100,
             backfill_rows_per_s: None,
         },
         clock,

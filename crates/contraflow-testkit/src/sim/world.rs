@@ -353,6 +353,7 @@ impl Outside {
                 fence_max: Duration::from_secs(1),
                 lag_events_max: 1_000,
                 letters_max: 1_000,
+                copy_share_percent: 100,
                 backfill_rows_per_s: None,
             },
             clock: Arc::<SimClock>::clone(&self.clock),

@@ -174,6 +174,7 @@ impl World {
                 fence_max: change.limits().fence_max,
                 lag_events_max: change.gates().lag_events_max,
                 letters_max: change.limits().letters_max,
+                copy_share_percent: change.limits().copy_share_percent,
                 backfill_rows_per_s: change.limits().rate_rows_per_s,
             },
             pairs,
