@@ -156,6 +156,13 @@ codes! {
     /// A letter or key is not there.
     LETTER_UNKNOWN = 409;
 
+    /// A payload is not what its format says.
+    PAYLOAD_MALFORMED = 501;
+    /// A payload does not fit its shape.
+    PAYLOAD_UNFIT = 502;
+    /// A row cannot be written as a payload.
+    PAYLOAD_UNWRITABLE = 503;
+
     /// A broken invariant of this program.
     INTERNAL = 900;
 }
