@@ -64,6 +64,8 @@ pub struct Limits {
     pub fence_max: Duration,
     /// Events behind which a turn does not begin.
     pub lag_events_max: u64,
+    /// For how long nothing may have been written before writers are taken for stopped.
+    pub writers_quiet: Duration,
     /// Letters at which the change is held instead of collecting more.
     pub letters_max: u64,
     /// Rows per second that a backfill reads at most, if any.
@@ -101,7 +103,12 @@ impl Context {
     pub fn allowed(&self, rule: Rule) -> u64 {
         match rule {
             Rule::Lag => self.limits.lag_events_max,
-            Rule::Compare | Rule::Letters | Rule::Laws | Rule::ForeignKeys | Rule::Users => 0,
+            Rule::Compare
+            | Rule::Letters
+            | Rule::Laws
+            | Rule::ForeignKeys
+            | Rule::Users
+            | Rule::Writers => 0,
         }
     }
 }

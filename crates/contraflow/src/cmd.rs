@@ -26,6 +26,8 @@ pub mod diff;
 
 pub mod letters;
 
+pub mod producer;
+
 pub mod adopt;
 
 pub mod demo;

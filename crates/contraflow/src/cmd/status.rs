@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use contraflow_core::end::StoredLetter;
 use contraflow_core::error::Result;
-use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
+use contraflow_core::gate::{Evidence, Verdict, judge};
 use contraflow_core::lease::{Gate, Ownership, Standing, ownership};
 use contraflow_core::ledger::{Entry, RunnerMark, Saved};
 use contraflow_core::phase::{Phase, State};
@@ -52,6 +52,19 @@ pub struct Status {
     /// When this was gathered.
     at_ms: u64,
     next: String,
+}
+
+impl Status {
+    /// Whether writers may write to a side.
+    #[must_use]
+    pub fn is_open_to_writers(&self, side: Side) -> bool {
+        let standing = match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        };
+        let open = standing.as_ref().map(|standing| standing.gate) == Some(Gate::Open);
+        open && !self.ambiguous
+    }
 }
 
 /// Shows the status. Exit 0 when nothing blocks, 1 when held, 3 when ambiguous.
@@ -164,9 +177,13 @@ fn verdicts(
         return Vec::new();
     }
     let direction = by.direction();
-    let mut verdicts = judge(Rule::TURN, evidence, epoch, direction, |rule| {
-        session.context.allowed(rule)
-    });
+    let mut verdicts = judge(
+        session.context.mode.rules().turn,
+        evidence,
+        epoch,
+        direction,
+        |rule| session.context.allowed(rule),
+    );
     // A gate that nobody has tried yet is neither open nor closed.
     verdicts.retain(|verdict| {
         evidence
