@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::lease::{Epoch, LaneId, Lease, Standing};
+use crate::log::Room;
 use crate::position::Position;
 use crate::preflight::Looked;
 use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record};
@@ -70,6 +71,8 @@ pub struct Inspected {
     pub rows_estimated: u64,
     /// How the engine declares each field of the shape, without its name.
     pub declared: Vec<String>,
+    /// What it holds as a log, if it is one.
+    pub log: Option<Room>,
 }
 
 /// Where a feed starts.
@@ -126,6 +129,12 @@ pub trait Feed: Send {
             foreign: batch.events.iter().filter(foreign).count() as u64,
             through: batch.through,
         })
+    }
+
+    /// Whether the oldest events of a partition were gone when the feed was opened. Feeds without
+    /// partitions, or without an end of their memory, have nothing to say.
+    fn has_forgotten(&self, _pair: PairId, _partition: i32) -> bool {
+        false
     }
 
     /// Everything up to here has been handed out by [`Feed::next`] or seen by [`Feed::watch`].

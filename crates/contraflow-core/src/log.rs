@@ -4,6 +4,8 @@
 //! the same when it is carried, so both logs of a pair are one sequence: see
 //! `docs/decisions/topics-in-the-house.md`.
 
+use crate::code::Code;
+use crate::error::Problem;
 use crate::record::Key;
 use crate::shape::{Field, Shape, Type};
 use crate::side::Side;
@@ -42,6 +44,64 @@ pub fn shape(payload: Vec<Field>) -> Shape {
         fields,
         key: (0..FIELDS.len()).collect(),
     }
+}
+
+/// What a log can hold, to be compared with another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Ordered sequences of records.
+    pub partitions: usize,
+    /// Bytes of a record at most.
+    pub record_bytes_max: u64,
+    /// For how long records are kept, in milliseconds; `None` is for ever.
+    pub kept_ms: Option<u64>,
+    /// How many bytes of a partition are kept; `None` is all of them.
+    pub kept_bytes: Option<u64>,
+}
+
+/// Everything that keeps a new log from holding what an old one holds.
+#[must_use]
+pub fn unfit(old: (&str, &Room), new: (&str, &Room)) -> Vec<Problem> {
+    let ((old_name, old), (new_name, new)) = (old, new);
+    let mut problems = Vec::new();
+    let mut found = |message: String, hint: &str| {
+        problems.push(Problem::error(Code::LOGS_UNEQUAL, message).hint(hint));
+    };
+    if old.partitions != new.partitions {
+        let message = format!(
+            "`{new_name}` has {} partitions, `{old_name}` has {}",
+            new.partitions, old.partitions
+        );
+        found(
+            message,
+            "Make the new one with as many: a key must stay in its partition.",
+        );
+    }
+    if new.record_bytes_max < old.record_bytes_max {
+        let message = format!(
+            "`{new_name}` takes records of {} bytes, `{old_name}` of {}",
+            new.record_bytes_max, old.record_bytes_max
+        );
+        found(
+            message,
+            "Set `max.message.bytes` of the new one as high, and a little higher.",
+        );
+    }
+    // No limit is the highest one.
+    let less =
+        |old: Option<u64>, new: Option<u64>| new.is_some_and(|new| old.is_none_or(|old| new < old));
+    if less(old.kept_ms, new.kept_ms) {
+        let message = format!("`{new_name}` forgets sooner than `{old_name}`");
+        found(
+            message,
+            "Set `retention.ms` of the new one as high: timestamps are kept.",
+        );
+    }
+    if less(old.kept_bytes, new.kept_bytes) {
+        let message = format!("`{new_name}` keeps fewer bytes than `{old_name}`");
+        found(message, "Set `retention.bytes` of the new one as high.");
+    }
+    problems
 }
 
 /// What a record carries besides its payload. Never printed: its key and headers are values.

@@ -108,6 +108,7 @@ impl End for Kafka {
             declared: shape.fields.iter().map(|field| field.ty.name()).collect(),
             shape,
             primary_key: log::key_names(),
+            log: Some(broker.room(&topic)?),
             rows_estimated: u64::try_from(records.sum::<i64>()).unwrap_or(0),
         }))
     }

@@ -12,10 +12,10 @@ use contraflow_core::end::{Applied, Apply, Feed, Letter, Lookup, Progress, Range
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Lease};
 use contraflow_core::log::Place;
-use contraflow_core::phase::Unmappable;
+use contraflow_core::phase::{History, Unmappable};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
-use contraflow_core::record::{Key, Origin, PairId, Record};
+use contraflow_core::record::{Event, Key, Origin, PairId, Record};
 use contraflow_core::side::Direction;
 
 use crate::ahead::Ahead;
@@ -244,8 +244,7 @@ impl Flow {
             return Ok(false);
         }
         self.context.probe.at(Point::FEED_RECEIVED)?;
-        let echo = Origin::Flow(self.direction.opposite());
-        batch.events.retain(|event| event.origin != echo);
+        self.drop_echo(&mut batch.events)?;
         self.windows.receive(&batch.events, &batch.through);
         let count = batch.events.len() as u64;
         let mut mapper = Mapper::new(&self.context, self.direction, batch.events.len());
@@ -284,6 +283,19 @@ impl Flow {
         self.letters.changed |= count > 0 && self.letters.standing > 0;
         self.note(&applied);
         Ok(true)
+    }
+
+    /// What the opposite flow wrote is not carried back. A log is read from behind it, so there it
+    /// would be somebody's record with our header: dropped, it would be lost.
+    fn drop_echo(&self, events: &mut Vec<Event>) -> Result<()> {
+        let echo = Origin::Flow(self.direction.opposite());
+        let before = events.len();
+        events.retain(|event| event.origin != echo);
+        let dropped = before - events.len();
+        if dropped > 0 && self.context.mode.rules().history == History::Feed {
+            return Err(not_ours(self.direction, dropped));
+        }
+        Ok(())
     }
 
     /// Whether the oldest rows that wait may be carried when the feed has passed a place.
@@ -428,6 +440,16 @@ impl Flow {
 /// How many events a batch of this size has at most.
 fn events_max(batch: &Size) -> usize {
     usize::try_from(batch.rows()).map_or(EVENTS_MAX, |rows| rows.min(EVENTS_MAX))
+}
+
+/// Records that say they are ours and are not.
+fn not_ours(direction: Direction, count: usize) -> Error {
+    let side = direction.source();
+    let message = format!("{count} records on the {side} end say that we wrote them");
+    Error::new(Kind::Hold, Code::ROGUE_WRITE, message)
+        .at(side)
+        .detail("Somebody copies records there with the headers of what they have read.")
+        .hint("Have them leave `contraflow-src` out.")
 }
 
 /// The hold of a mode without letters. A place in a log is no value.

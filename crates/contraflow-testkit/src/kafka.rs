@@ -1,9 +1,14 @@
 //! A Kafka for the tests of one process, started by the project's own script.
 
+use std::future::Future;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
 /// A broker that ends with this process, whatever becomes of it.
 pub struct Kafka {
@@ -86,6 +91,25 @@ impl Kafka {
             read.is_ok() && said.trim() == word,
             "the broker is not {word}"
         );
+    }
+}
+
+/// Waits for what a client's own thread brings: admin clients answer in futures only.
+pub fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use contraflow_core::error::Result;
+use contraflow_core::log::Room;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -41,9 +42,10 @@ pub(super) struct Broker {
 impl Broker {
     pub(super) fn new(servers: &str) -> Result<Broker> {
         let open = |level: &str| -> Result<BaseConsumer> {
-            let mut settings = client::consumer(servers, "contraflow");
-            settings.set("isolation.level", level);
-            let made = settings.create();
+            // Without a group: whoever only asks has nothing to leave, and is gone at once.
+            let made = client::settings(servers)
+                .set("isolation.level", level)
+                .create();
             made.map_err(|error| failure("making a client", error))
         };
         Ok(Broker {
@@ -132,6 +134,23 @@ impl Broker {
             }
         }
         Ok(found)
+    }
+
+    /// What a topic can hold.
+    pub(super) fn room(&self, topic: &Topic) -> Result<Room> {
+        let settings = self.settings(&topic.name)?;
+        let number = |name: &str| {
+            settings
+                .get(name)
+                .and_then(|value| value.parse::<u64>().ok())
+        };
+        Ok(Room {
+            partitions: topic.partitions,
+            record_bytes_max: number("max.message.bytes").unwrap_or(0),
+            // No limit is written as -1.
+            kept_ms: number("retention.ms"),
+            kept_bytes: number("retention.bytes"),
+        })
     }
 
     /// Makes a topic unless it is there.

@@ -48,6 +48,8 @@ struct Open {
     pair: PairId,
     topic: Topic,
     consumer: BaseConsumer,
+    /// The oldest offset of each partition when it was opened.
+    starts: Vec<i64>,
     /// The next offset of each partition.
     next: Vec<i64>,
     /// The ends that were asked for last.
@@ -200,6 +202,13 @@ impl Feed for TopicFeed {
         })
     }
 
+    fn has_forgotten(&self, pair: PairId, partition: i32) -> bool {
+        let mut topics = self.reading.iter().flat_map(|reading| &reading.topics);
+        let open = topics.find(|open| open.pair == pair);
+        let start = open.and_then(|open| open.starts.get(index(partition)));
+        start.is_some_and(|start| *start > 0)
+    }
+
     fn received(&self) -> Position {
         let topics = self.reading.iter().flat_map(|reading| &reading.topics);
         let places: Vec<TopicPlace> = topics.map(Open::place).collect();
@@ -277,6 +286,7 @@ fn open(
         pair,
         ends: next.clone(),
         sought: vec![None; topic.partitions],
+        starts,
         topic,
         consumer,
         next,

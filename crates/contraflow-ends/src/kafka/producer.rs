@@ -21,6 +21,8 @@ const TRANSACTION_MAX_MS: &str = "30000";
 const TAKE_MAX: Duration = Duration::from_secs(45);
 /// How long a full queue is waited for before it is tried again.
 const QUEUE_WAIT: Duration = Duration::from_millis(10);
+/// How long the last records of a transaction are waited for before they are looked at again.
+const SENT_WAIT: Duration = Duration::from_millis(1);
 
 /// One record on its way.
 pub(super) struct Outgoing<'a> {
@@ -106,6 +108,12 @@ impl Producer {
 
     /// Commits. The client itself gives up when the transaction's time has passed.
     pub(super) fn commit(&self) -> Result<()> {
+        // The binding looks for the end of this ten times a second only.
+        while self.inner.in_flight_count() > 0 {
+            // Lets nothing linger; whether all was sent is asked again.
+            drop(self.inner.flush(Duration::ZERO));
+            self.inner.poll(SENT_WAIT);
+        }
         let committed = self.inner.commit_transaction(Timeout::Never);
         committed.map_err(|error| failure("committing a transaction", error))
     }

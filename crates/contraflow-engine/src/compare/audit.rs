@@ -50,8 +50,10 @@ pub struct Audit {
 #[derive(Default)]
 struct Lane {
     waiting: [VecDeque<Entry>; 2],
-    /// A record was there on both sides. Before it, only what retention took may be missing.
+    /// A record was there on both sides. Before it, what a side has forgotten may be missing.
     matched: bool,
+    /// Whether a side has.
+    forgetful: [bool; 2],
 }
 
 struct Entry {
@@ -93,6 +95,9 @@ impl Audit {
     ) -> Result<Comparison> {
         let (source, target) = (self.direction.source(), self.direction.target());
         let head = self.mirror.head()?.0;
+        // A feed that knows how far its log reaches finds the way to there.
+        self.authority.head()?;
+        let mut unread = false;
         let mut since = context.clock.elapsed();
         loop {
             stopped(stop)?;
@@ -116,12 +121,14 @@ impl Audit {
                 since = context.clock.elapsed();
                 continue;
             }
-            if read && context.clock.elapsed().saturating_sub(since) >= PATIENCE {
+            if context.clock.elapsed().saturating_sub(since) >= PATIENCE {
+                unread = !read;
                 break;
             }
             context.clock.sleep(PAUSE);
         }
         let mut result = self.result.clone();
+        result.unproven += u64::from(unread);
         self.judge_rest(stillness, &mut result);
         Ok(result)
     }
@@ -141,7 +148,14 @@ impl Audit {
                 continue;
             };
             let digest = digest(context, side, at, event);
-            let lane = self.lanes.entry((pair, at.partition)).or_default();
+            let (authority, mirror) = (&self.authority, &self.mirror);
+            let lane = self.lanes.entry((pair, at.partition)).or_insert_with(|| {
+                let mut lane = Lane::default();
+                let of = |feed: &dyn Feed| feed.has_forgotten(pair, at.partition);
+                lane.forgetful[place(self.direction.source())] = of(authority.as_ref());
+                lane.forgetful[place(self.direction.target())] = of(mirror.as_ref());
+                lane
+            });
             let entry = Entry { place: at, digest };
             lane.waiting[place(side)].push_back(entry);
             lane.settle(pair, self.direction, &mut self.result);
@@ -154,13 +168,13 @@ impl Audit {
         let (source, target) = (self.direction.source(), self.direction.target());
         for ((pair, _), lane) in &self.lanes {
             for entry in &lane.waiting[place(source)] {
-                if !lane.is_excused(source, entry) {
+                if !lane.is_excused(source) {
                     result.find(finding(*pair, entry, Kind::Missing));
                 }
             }
             let extra = lane.waiting[place(target)].iter();
             for entry in extra.filter(|_| stillness == Stillness::Settled) {
-                if !lane.is_excused(target, entry) {
+                if !lane.is_excused(target) {
                     result.find(finding(*pair, entry, Kind::Extra));
                 }
             }
@@ -190,12 +204,12 @@ impl Lane {
                 self.waiting[source].pop_front();
                 target
             } else if ours.place < theirs.place {
-                if !self.is_excused(direction.source(), ours) {
+                if !self.is_excused(direction.source()) {
                     result.find(finding(pair, ours, Kind::Missing));
                 }
                 source
             } else {
-                if !self.is_excused(direction.target(), theirs) {
+                if !self.is_excused(direction.target()) {
                     result.find(finding(pair, theirs, Kind::Extra));
                 }
                 target
@@ -204,9 +218,9 @@ impl Lane {
         }
     }
 
-    /// Whether retention took the record that this one, its copy, was made of.
-    fn is_excused(&self, side: Side, entry: &Entry) -> bool {
-        !self.matched && entry.place.origin() != side
+    /// Whether the other side may have forgotten the counterpart of a record of this one.
+    fn is_excused(&self, side: Side) -> bool {
+        !self.matched && self.forgetful[place(side.other())]
     }
 }
 

@@ -12,6 +12,7 @@ use contraflow_core::codec::payload::{self, Json, Payload, Raw};
 use contraflow_core::end::{End, Inspected, Role, Table};
 use contraflow_core::error::{Problem, Severity};
 use contraflow_core::lease::Standing;
+use contraflow_core::log;
 use contraflow_core::mapping::{Mapping, OpSpec};
 use contraflow_core::preflight::{self, Looked};
 use contraflow_core::probe::Probe;
@@ -357,6 +358,10 @@ fn bind_pair(
         problems.push(problem.hint(format!("Looked in {}.", old.address())));
         return None;
     };
+    if let (Some(old), Some(new)) = (&ours.log, theirs.as_ref().and_then(|it| it.log.as_ref())) {
+        let unfit = log::unfit((&declared.old, old), (&declared.new, new));
+        problems.extend(unfit.into_iter().map(|problem| problem.place(place)));
+    }
     let new_shape = theirs.as_ref().map(|found| &found.shape);
     let key_new = key_new.map(Vec::as_slice);
     // The key of a record is its envelope, which nobody declares.
