@@ -5,6 +5,7 @@
 //! Calls block. An end whose driver needs a runtime keeps one inside: see
 //! `docs/decisions/blocking-traits.md`.
 
+mod readers;
 mod role;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record};
 use crate::shape::Shape;
 use crate::side::Direction;
 
+pub use readers::{Group, Next, Readers};
 pub use role::{Role, Table};
 
 /// A place where data lives, and its driver.
@@ -56,6 +58,10 @@ pub trait End: Send + Sync {
     fn lookup(&self, role: &Arc<Role>) -> Option<Box<dyn Lookup>>;
     /// Tables.
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>>;
+    /// Who reads, where that is known.
+    fn readers(&self, _role: &Arc<Role>) -> Option<Box<dyn Readers>> {
+        None
+    }
     /// Authority.
     fn switch(&self, role: &Arc<Role>) -> Option<Box<dyn Switch>>;
 }

@@ -15,6 +15,7 @@ mod names;
 mod place;
 mod preflight;
 mod producer;
+mod readers;
 mod structure;
 mod switch;
 mod topic_id;
@@ -24,7 +25,9 @@ use std::sync::Arc;
 
 use contraflow_core::clock::Clock;
 use contraflow_core::codec::payload::Payload;
-use contraflow_core::end::{Apply, End, Feed, Inspected, Lookup, Role, Scan, Structure, Switch};
+use contraflow_core::end::{
+    Apply, End, Feed, Inspected, Lookup, Readers, Role, Scan, Structure, Switch,
+};
 use contraflow_core::error::Result;
 use contraflow_core::log;
 use contraflow_core::position::Position;
@@ -139,6 +142,10 @@ impl End for Kafka {
 
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>> {
         Some(Box::new(structure::Topics::new(self.context(role))))
+    }
+
+    fn readers(&self, role: &Arc<Role>) -> Option<Box<dyn Readers>> {
+        Some(Box::new(readers::Groups::new(self.context(role))))
     }
 
     fn switch(&self, role: &Arc<Role>) -> Option<Box<dyn Switch>> {

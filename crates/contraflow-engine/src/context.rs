@@ -6,7 +6,7 @@ use std::time::Duration;
 use contraflow_core::change::history::Reach;
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
-use contraflow_core::end::{Apply, End, Feed, Lookup, Role, Scan, Structure, Switch};
+use contraflow_core::end::{Apply, End, Feed, Lookup, Readers, Role, Scan, Structure, Switch};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Rule;
 use contraflow_core::mapping::Mapping;
@@ -158,6 +158,16 @@ impl Bound {
         self.end
             .structure(&self.role)
             .ok_or_else(|| self.lacks("structure"))
+    }
+
+    /// The readers face.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn readers(&self) -> Result<Box<dyn Readers>> {
+        self.end
+            .readers(&self.role)
+            .ok_or_else(|| self.lacks("readers"))
     }
 
     /// The switch face.

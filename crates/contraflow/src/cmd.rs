@@ -28,6 +28,8 @@ pub mod letters;
 
 pub mod producer;
 
+pub mod consumers;
+
 pub mod adopt;
 
 pub mod demo;

@@ -3,6 +3,7 @@
 
 mod audit;
 mod broker;
+mod consumers;
 mod guards;
 mod kills;
 mod stage;

@@ -30,6 +30,8 @@ use super::place::{self, TopicPlace};
 const POLL: Duration = Duration::from_millis(5);
 /// How long going back to a place may take.
 const SEEK_MAX: Duration = Duration::from_secs(1);
+/// Bytes of keys and payloads in a batch, about: huge records must not fill the memory.
+const BATCH_BYTES: usize = 8 << 20;
 /// Records of one look at a mirror.
 const WATCHED_MAX: usize = 4_000;
 
@@ -80,16 +82,17 @@ impl TopicFeed {
     ) -> Result<()> {
         let context = self.context.clone();
         let reading = self.reading()?;
-        let mut taken = 0;
+        let (mut taken, mut bytes) = (0, 0);
         for open in &mut reading.topics {
             let before = taken;
-            while taken < records_max {
+            while taken < records_max && bytes < BATCH_BYTES {
                 let wait = if taken == 0 { POLL } else { Duration::ZERO };
                 match open.consumer.poll(wait) {
                     None => break,
                     Some(Ok(message)) => {
                         take(&context, open.pair, &message)?;
                         taken += 1;
+                        bytes += message.key_len() + message.payload_len();
                         let partition = index(message.partition());
                         open.next[partition] = message.offset() + 1;
                     }

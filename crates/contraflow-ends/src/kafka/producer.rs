@@ -52,6 +52,8 @@ impl Producer {
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.kbytes", "65536")
             .set("compression.type", "lz4")
+            // The broker knows what it takes.
+            .set("message.max.bytes", "1000000000")
             .set("delivery.report.only.error", "true");
         let fail = |error| failure(&format!("taking transactional id `{id}`"), error);
         let inner: BaseProducer = settings.create().map_err(fail)?;

@@ -177,7 +177,7 @@ impl Structure for Topics {
         let names = self.names();
         let reads = |assignment: Option<&[u8]>| {
             let assigned = assignment.unwrap_or_default();
-            names.iter().any(|name| names_topic(assigned, name))
+            names.iter().any(|name| reads_topic(assigned, name))
         };
         let mut users = Vec::new();
         for group in groups.groups() {
@@ -212,7 +212,7 @@ impl Structure for Topics {
 
 /// Whether an assignment, as members of a group write it, names a topic: a version, then a list of
 /// topics with a list of partitions each.
-fn names_topic(assignment: &[u8], topic: &str) -> bool {
+pub(super) fn reads_topic(assignment: &[u8], topic: &str) -> bool {
     fn read(bytes: &[u8], topic: &str) -> Option<bool> {
         let (_version, rest) = bytes.split_first_chunk::<2>()?;
         let (count, mut rest) = rest.split_first_chunk()?;

@@ -274,3 +274,6 @@ fn of_record(op: Op, key: Key, image: Option<Image>) -> u128 {
     }
     row_digest(&values)
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,3 +217,96 @@ fn a_record_that_cannot_be_carried_holds_the_change() {
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
     assert!(!run.err().contains("poison"), "a value: {}", run.err());
 }
+
+/// A copy as the program wrote it, headers and all.
+fn copy_on(stage: &Stage, topic: &str) -> Written {
+    let all = super::audit::read(&stage.servers, topic);
+    let mut copies = all.into_iter().flatten();
+    let found = copies.find(|seen| !seen.ours.is_empty());
+    let mut found = found.expect("something was carried");
+    found.record.headers.append(&mut found.ours);
+    found.record
+}
+
+/// A record that somebody wrote again as we did is an echo to whoever looks at headers only.
+#[test]
+fn a_copy_that_is_there_twice_is_found() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.verified();
+    let twice = copy_on(&stage, &stage.new);
+    stage.write(&stage.new, &[twice]);
+    stage.write(&stage.old, &stage.records(100..200, "old"));
+    stage.says(&["verify"], 1, &["CF0404", "1 keys differ"]);
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 1, &["CF0402", "compare"]);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// A new producer that copies what it has read, with our headers: dropped as an echo, it would be
+/// lost.
+#[test]
+fn a_record_that_says_it_is_ours_holds_the_way_back() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+    let copied = copy_on(&stage, &stage.new);
+    stage.write(&stage.new, &[copied]);
+    stage.holds(203);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// The new topic takes records as large as the old one, and ours are larger by a header.
+#[test]
+fn a_record_that_is_too_large_holds_the_change() {
+    let stage = Stage::bare(Kind::Raw);
+    for topic in [&stage.old, &stage.new] {
+        broker::make(&stage.servers, topic, 3, &[("max.message.bytes", "2000")]);
+    }
+    let bytes = |count: usize| Written {
+        partition: 0,
+        timestamp: 5,
+        key: None,
+        // Nothing that could be compressed.
+        value: Some((0..count).map(|n| (n * n / 7 + n % 251) as u8).collect()),
+        headers: Vec::new(),
+    };
+    stage.write(&stage.old, &[bytes(100)]);
+    stage.write(&stage.old, &[bytes(1_900)]);
+    let mut run = stage.start(&["run"], &[]);
+    stage.holds(208);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// What the client would write with the time of now is not written.
+#[test]
+fn a_record_without_a_time_is_carried_and_one_of_1970_holds() {
+    let stage = Stage::new(Kind::Raw);
+    let at = |timestamp: i64| Written {
+        partition: 1,
+        timestamp,
+        key: None,
+        value: Some(b"x".to_vec()),
+        headers: Vec::new(),
+    };
+    stage.write(&stage.old, &[at(-1), at(1)]);
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.verified();
+    let old = super::audit::read(&stage.servers, &stage.old);
+    let new = super::audit::read(&stage.servers, &stage.new);
+    let times = |topic: &[Vec<super::audit::Seen>]| -> Vec<i64> {
+        topic
+            .iter()
+            .flatten()
+            .map(|seen| seen.record.timestamp)
+            .collect()
+    };
+    assert_eq!(times(&old), times(&new));
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
