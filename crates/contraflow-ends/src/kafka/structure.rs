@@ -121,7 +121,7 @@ impl Structure for Topics {
         Demands {
             declaring: "nothing: a control topic is made beside the topics",
             carrying: "nothing; records become visible with their transaction",
-            fenced: "nothing: producers stop by themselves, and somebody says so",
+            fenced: "are not refused: they stop by themselves, and somebody says so",
             rights: "Read and Describe on both topics, Write on both, Create, DescribeConfigs; all \
                      on `__contraflow.*`, groups and transactional ids `contraflow-*`",
         }

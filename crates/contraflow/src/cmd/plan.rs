@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use contraflow_core::change::history::Reach;
 use contraflow_core::change::quantity;
 use contraflow_core::end::{Demands, Step};
+use contraflow_core::phase::History;
 use contraflow_core::side::Side;
 use serde::Serialize;
 
@@ -118,7 +119,7 @@ fn plan(session: &Session) -> anyhow::Result<Plan<'_>> {
         schema: "contraflow.plan/1",
         change: &context.change,
         mapping,
-        phases: phases(session)?,
+        phases: possible(session)?,
     })
 }
 
@@ -149,6 +150,25 @@ fn locks(session: &Session) -> anyhow::Result<Locks> {
     })
 }
 
+/// The phases that the mode has.
+fn possible(session: &Session) -> anyhow::Result<Vec<Planned>> {
+    let mut all = phases(session)?;
+    let rolls_back = session.context.mode.rules().rolls_back;
+    all.retain(|planned| rolls_back || planned.phase != "rollback");
+    Ok(all)
+}
+
+/// How history gets to the new end.
+fn history(session: &Session) -> &'static str {
+    match session.context.mode.rules().history {
+        History::Ranges => {
+            "copies history range by range in key order, while every write is followed"
+        }
+        History::Feed => "reproduces the old end from its oldest record, until it has caught up",
+        History::None => "there is no history",
+    }
+}
+
 fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
     let Locks {
         declaring,
@@ -167,7 +187,7 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         },
         Planned {
             phase: "backfill",
-            does: "copies history range by range in key order, while every write is followed",
+            does: history(session),
             locks: at_new.clone(),
             steps: Vec::new(),
         },
