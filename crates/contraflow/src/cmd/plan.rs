@@ -50,7 +50,7 @@ struct Operation {
 #[derive(Serialize)]
 struct Planned {
     phase: &'static str,
-    does: &'static str,
+    does: String,
     locks: String,
     steps: Vec<Statements>,
 }
@@ -158,17 +158,6 @@ fn possible(session: &Session) -> anyhow::Result<Vec<Planned>> {
     Ok(all)
 }
 
-/// How history gets to the new end.
-fn history(session: &Session) -> &'static str {
-    match session.context.mode.rules().history {
-        History::Ranges => {
-            "copies history range by range in key order, while every write is followed"
-        }
-        History::Feed => "reproduces the old end from its oldest record, until it has caught up",
-        History::None => "there is no history",
-    }
-}
-
 fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
     let Locks {
         declaring,
@@ -178,7 +167,7 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
     Ok(vec![
         Planned {
             phase: "expand",
-            does: "creates the new tables, the bookkeeping of both ends, journal and guard",
+            does: "creates the new tables, the bookkeeping of both ends, journal and guard".into(),
             locks: declaring.clone(),
             steps: vec![
                 statements(session, Side::New, Step::Expand)?,
@@ -187,19 +176,20 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         },
         Planned {
             phase: "backfill",
-            does: history(session),
+            does: copies(session),
             locks: at_new.clone(),
             steps: Vec::new(),
         },
         Planned {
             phase: "follow",
-            does: "carries every committed write of the old end",
+            does: "carries every committed write of the old end".into(),
             locks: at_new,
             steps: Vec::new(),
         },
         Planned {
             phase: "cutover",
-            does: "judges the gates, fences the old end, drains, compares, seals, opens the new",
+            does: "judges the gates, fences the old end, drains, compares, seals, opens the new"
+                .into(),
             locks: old,
             steps: vec![
                 statements(session, Side::Old, Step::Fence)?,
@@ -209,13 +199,14 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         },
         Planned {
             phase: "reverse",
-            does: "carries every committed write of the new end back, for readers of the old one",
+            does: "carries every committed write of the new end back, for readers of the old one"
+                .into(),
             locks: at_old,
             steps: Vec::new(),
         },
         Planned {
             phase: "rollback",
-            does: "the same turn the other way, any number of times",
+            does: "the same turn the other way, any number of times".into(),
             locks: new,
             steps: vec![
                 statements(session, Side::New, Step::Fence)?,
@@ -225,7 +216,8 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         },
         Planned {
             phase: "contract",
-            does: "drops the old tables and all bookkeeping, after showing evidence and asking",
+            does: "drops the old tables and all bookkeeping, after showing evidence and asking"
+                .into(),
             locks: declaring,
             steps: vec![
                 statements(session, Side::Old, Step::Drop)?,
@@ -234,6 +226,23 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
             ],
         },
     ])
+}
+
+/// How history gets to the new end.
+fn copies(session: &Session) -> String {
+    match session.context.mode.rules().history {
+        History::Ranges => {
+            let share = session.context.limits.copy_share_percent;
+            format!(
+                "copies history range by range in key order, while every write is followed; its \
+                 readers read {share} % of the time"
+            )
+        }
+        History::Feed => {
+            "reproduces the old end from its oldest record until it has caught up".into()
+        }
+        History::None => "there is no history".into(),
+    }
 }
 
 fn statements(session: &Session, side: Side, step: Step) -> anyhow::Result<Statements> {
