@@ -98,6 +98,8 @@ codes! {
     KEY_VALUES = 111;
     /// Old and new are the same table.
     SAME_TABLE = 112;
+    /// The new log cannot hold what the old one holds, as it holds it.
+    LOGS_UNEQUAL = 113;
 
     /// The shape of a table changed while the change runs.
     SHAPE_CHANGED = 201;
@@ -155,6 +157,13 @@ codes! {
     WAIT_TIMED_OUT = 408;
     /// A letter or key is not there.
     LETTER_UNKNOWN = 409;
+
+    /// A payload is not what its format says.
+    PAYLOAD_MALFORMED = 501;
+    /// A payload does not fit its shape.
+    PAYLOAD_UNFIT = 502;
+    /// A row cannot be written as a payload.
+    PAYLOAD_UNWRITABLE = 503;
 
     /// A broken invariant of this program.
     INTERNAL = 900;

@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod json;
+pub mod payload;
 pub mod text;
 
 /// Why bytes or text could not be read as a value. Never carries the value.

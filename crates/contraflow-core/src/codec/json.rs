@@ -10,6 +10,7 @@ mod read;
 mod write;
 
 pub use read::from_json;
+pub(super) use write::members;
 pub use write::to_json;
 
 use crate::codec::Malformed;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use contraflow_core::change::history::Reach;
 use contraflow_core::change::quantity;
 use contraflow_core::end::{Demands, Step};
+use contraflow_core::phase::History;
 use contraflow_core::side::Side;
 use serde::Serialize;
 
@@ -118,7 +119,7 @@ fn plan(session: &Session) -> anyhow::Result<Plan<'_>> {
         schema: "contraflow.plan/1",
         change: &context.change,
         mapping,
-        phases: phases(session)?,
+        phases: possible(session)?,
     })
 }
 
@@ -147,6 +148,14 @@ fn locks(session: &Session) -> anyhow::Result<Locks> {
             .map(|(side, end)| format!("at the {side} end {}", end.carrying)),
         fenced: [fenced(Side::Old, old), fenced(Side::New, new)],
     })
+}
+
+/// The phases that the mode has.
+fn possible(session: &Session) -> anyhow::Result<Vec<Planned>> {
+    let mut all = phases(session)?;
+    let rolls_back = session.context.mode.rules().rolls_back;
+    all.retain(|planned| rolls_back || planned.phase != "rollback");
+    Ok(all)
 }
 
 fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
@@ -219,12 +228,21 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
     ])
 }
 
+/// How history gets to the new end.
 fn copies(session: &Session) -> String {
-    let share = session.context.limits.copy_share_percent;
-    format!(
-        "copies history range by range in key order, while every write is followed; its readers \
-         read {share} % of the time"
-    )
+    match session.context.mode.rules().history {
+        History::Ranges => {
+            let share = session.context.limits.copy_share_percent;
+            format!(
+                "copies history range by range in key order, while every write is followed; its \
+                 readers read {share} % of the time"
+            )
+        }
+        History::Feed => {
+            "reproduces the old end from its oldest record until it has caught up".into()
+        }
+        History::None => "there is no history".into(),
+    }
 }
 
 fn statements(session: &Session, side: Side, step: Step) -> anyhow::Result<Statements> {

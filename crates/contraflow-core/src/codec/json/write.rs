@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::codec::{Malformed, text};
 use crate::shape::{Field, Type};
-use crate::value::{Record, Value};
+use crate::value::Value;
 
 /// Appends a value of the given type as JSON text.
 pub fn to_json(value: &Value, ty: &Type, out: &mut String) -> Result<(), Malformed> {
@@ -54,7 +54,7 @@ pub fn to_json(value: &Value, ty: &Type, out: &mut String) -> Result<(), Malform
             let Type::Record(fields) = ty else {
                 return Err(Malformed::new(text::expected(ty)));
             };
-            record(inner, fields, out)?;
+            members(&inner.fields, &inner.extras, fields, out)?;
         }
         Value::Native(_) => return Err(Malformed::new(text::expected(ty))),
     }
@@ -89,13 +89,20 @@ fn map(entries: &[(Value, Value)], ty: &Type, out: &mut String) -> Result<(), Ma
     Ok(())
 }
 
-fn record(record: &Record, fields: &[Field], out: &mut String) -> Result<(), Malformed> {
-    if record.fields.len() > fields.len() {
+/// Appends an object: declared members in the order of their fields, then undeclared ones in the
+/// order they came. Absent members are left out.
+pub(in crate::codec) fn members(
+    values: &[Value],
+    extras: &[(String, Value)],
+    fields: &[Field],
+    out: &mut String,
+) -> Result<(), Malformed> {
+    if values.len() > fields.len() {
         return Err(Malformed::new("a record has more fields than its type"));
     }
     out.push('{');
     let mut written = 0;
-    for (field, value) in fields.iter().zip(&record.fields) {
+    for (field, value) in fields.iter().zip(values) {
         if matches!(value, Value::Absent) {
             continue;
         }
@@ -105,7 +112,11 @@ fn record(record: &Record, fields: &[Field], out: &mut String) -> Result<(), Mal
         out.push(':');
         to_json(value, &field.ty, out)?;
     }
-    for (name, value) in &record.extras {
+    for (name, value) in extras {
+        if fields.iter().any(|field| field.name == *name) {
+            let reason = "an undeclared field has the name of a declared one";
+            return Err(Malformed::new(reason));
+        }
         comma(written, out);
         written += 1;
         string(name, out);
