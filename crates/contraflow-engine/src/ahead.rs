@@ -14,7 +14,6 @@ use contraflow_core::record::Batch;
 
 use crate::gather::Gather;
 use crate::tasks::{Stop, TaskSet};
-use crate::windows::Windows;
 
 /// Batches that wait for the flow at most. What comes while it is busy is better one larger batch
 /// than several small ones, each of which somebody waits for.
@@ -56,7 +55,8 @@ enum Ask {
 }
 
 impl Ahead {
-    /// Reads an open feed from where it is, at first in batches of at most so many events.
+    /// Reads an open feed from where it is, at first in batches of at most so many events, and
+    /// without a rest while `waits` says that somebody waits for them.
     ///
     /// # Errors
     /// When the system has no thread left.
@@ -64,7 +64,7 @@ impl Ahead {
         name: &str,
         feed: Box<dyn Feed>,
         events_max: usize,
-        windows: &Arc<Windows>,
+        waits: impl Fn() -> bool + Send + 'static,
     ) -> Result<Ahead> {
         // With room for why the reader ends.
         let (out, batches) = sync_channel(AHEAD + 1);
@@ -81,7 +81,7 @@ impl Ahead {
             out,
             asked,
             shared: Arc::clone(&shared),
-            windows: Arc::clone(windows),
+            waits: Box::new(waits),
             gather: Gather::resting(REST),
         };
         let mut tasks = TaskSet::new(Stop::default());
@@ -163,8 +163,8 @@ struct Reader {
     out: SyncSender<Result<Batch>>,
     asked: Receiver<Ask>,
     shared: Arc<Shared>,
-    /// Who waits for what is received.
-    windows: Arc<Windows>,
+    /// Whether somebody waits for what is received.
+    waits: Box<dyn Fn() -> bool + Send>,
     gather: Gather,
 }
 
@@ -191,7 +191,7 @@ impl Reader {
                     return Ok(());
                 }
             }
-            if !self.windows.are_waited_for() {
+            if !(self.waits)() {
                 let _: bool = stop.wait(self.gather.after(count));
             } else if !moved {
                 self.wait(IDLE)?;

@@ -74,6 +74,14 @@ pub struct Limits {
     pub copy_share_percent: u64,
 }
 
+impl Limits {
+    /// Whether readers of history never rest.
+    #[must_use]
+    pub fn copies_at_full_speed(&self) -> bool {
+        self.copy_share_percent >= 100
+    }
+}
+
 impl Context {
     /// The end of a side, with its role.
     #[must_use]

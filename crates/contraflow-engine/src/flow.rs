@@ -130,8 +130,10 @@ impl Flow {
         let windows = Arc::new(Windows::new(applied.clone()));
         if pace == Pace::Ahead {
             let name = format!("feed-{direction}");
-            let most = events_max(&batch);
-            feed = Box::new(Ahead::start(&name, feed, most, &windows)?);
+            // Whoever copies at full speed waits for the feed; readers that rest have time.
+            let (read, full) = (Arc::clone(&windows), context.limits.copies_at_full_speed());
+            let waits = move || read.are_kept() || (full && read.are_open());
+            feed = Box::new(Ahead::start(&name, feed, events_max(&batch), waits)?);
         }
         Ok(Flow {
             context: Arc::clone(context),

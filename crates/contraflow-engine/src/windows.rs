@@ -102,11 +102,16 @@ impl Windows {
         }
     }
 
-    /// Whether somebody reads or compares rows, and waits for what the flow receives.
+    /// Whether somebody reads rows and waits until the flow has received what they show.
     #[must_use]
-    pub fn are_waited_for(&self) -> bool {
-        let state = self.lock();
-        !state.open.is_empty() || !state.kept.is_empty()
+    pub fn are_open(&self) -> bool {
+        !self.lock().open.is_empty()
+    }
+
+    /// Whether somebody compares, and waits for the flow all along.
+    #[must_use]
+    pub fn are_kept(&self) -> bool {
+        !self.lock().kept.is_empty()
     }
 
     /// From now on the keys that are touched are kept themselves, until it is dropped.

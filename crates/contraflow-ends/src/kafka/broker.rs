@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{self, ANSWER_MAX, failure};
+use super::client::{self, ANSWER_MAX, failure, unreachable};
 use super::place::TopicPlace;
 use super::topic_id::{self, TopicId};
 
@@ -231,13 +231,15 @@ fn offsets(consumer: &BaseConsumer, topic: &Topic, which: Offset) -> Result<Vec<
     let answered = consumer
         .offsets_for_times(asked, ANSWER_MAX)
         .map_err(fail)?;
-    let mut offsets = vec![0; topic.partitions];
+    let mut offsets = vec![None; topic.partitions];
     for element in answered.elements() {
         element.error().map_err(fail)?;
         let place = usize::try_from(element.partition()).unwrap_or(usize::MAX);
         if let (Some(offset), Offset::Offset(found)) = (offsets.get_mut(place), element.offset()) {
-            *offset = found;
+            *offset = Some(found);
         }
     }
-    Ok(offsets)
+    let whole: Option<Vec<i64>> = offsets.into_iter().collect();
+    let message = format!("the broker does not say where `{}` ends", topic.name);
+    whole.ok_or_else(|| unreachable(&message))
 }

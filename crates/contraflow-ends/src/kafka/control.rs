@@ -12,7 +12,7 @@ use contraflow_core::lease::{LaneId, Ownership, Standing, ownership};
 use contraflow_core::position::Position;
 use contraflow_core::side::{Direction, Side};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::de::DeserializeOwned;
@@ -258,9 +258,11 @@ fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<
     let metadata = consumer.fetch_metadata(Some(topic), client::ANSWER_MAX);
     let metadata = metadata.map_err(fail)?;
     let mut topics = metadata.topics().iter();
-    let is_there = topics.any(|found| found.name() == topic && found.error().is_none());
-    if !is_there {
-        return Ok(None);
+    let found = topics.find(|found| found.name() == topic);
+    match found.map(|found| found.error().map(RDKafkaErrorCode::from)) {
+        None | Some(Some(RDKafkaErrorCode::UnknownTopicOrPartition)) => return Ok(None),
+        Some(Some(code)) => return Err(fail(KafkaError::MetadataFetch(code))),
+        Some(None) => {}
     }
     let mut from = TopicPartitionList::new();
     let added = from.add_partition_offset(topic, partition, Offset::Beginning);

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Feed, Sequence, Start, Switch, fenced};
+use contraflow_core::end::{Sequence, Switch, fenced};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Ownership, Standing};
 use contraflow_core::position::Position;
@@ -17,14 +17,14 @@ use super::Context;
 use super::broker::{Broker, Visible};
 use super::client;
 use super::control::{Checkpoint, Control, Coordinator, Flip, LANES, Note, Sealed, Stopped};
-use super::feed::TopicFeed;
 use super::place::{self, TopicPlace};
 use super::producer::Producer;
 
 /// How often is looked whether the writers are still silent.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long markers of transactions that were decided may take to be written.
-const SETTLE_MAX: Duration = Duration::from_secs(30);
+/// For how long it counts that somebody said the producers have stopped: whoever said so may have
+/// started them again since.
+const STOPPED_MAX: Duration = Duration::from_secs(60 * 60);
 
 pub(super) struct ControlRecord {
     context: Context,
@@ -57,19 +57,13 @@ impl ControlRecord {
         Ok(Ends { visible, written })
     }
 
-    /// The end of the topics, once no transaction is open and no marker is on its way.
-    fn settled(&self) -> Result<Vec<TopicPlace>> {
-        let deadline = self.context.clock.elapsed() + SETTLE_MAX;
-        loop {
-            let ends = self.ends()?;
-            if ends.visible == ends.written {
-                return Ok(ends.written);
-            }
-            if self.context.clock.elapsed() >= deadline {
-                return Err(unfinished(self.side(), "a transaction is open"));
-            }
-            self.context.clock.sleep(LOOK);
-        }
+    /// What was said of the producers, while it counts.
+    fn stopped<'c>(&self, control: &'c Control) -> Option<&'c Stopped> {
+        let now_ms = self.context.clock.unix_ms();
+        let stopped = control.stopped.as_ref();
+        stopped.filter(|stopped| {
+            u128::from(now_ms.saturating_sub(stopped.at_ms)) <= STOPPED_MAX.as_millis()
+        })
     }
 
     /// The standing of this side, if it is of this epoch and one of these gates.
@@ -89,25 +83,6 @@ impl ControlRecord {
         }
         Ok(())
     }
-
-    /// Everything behind a place of this side's topics must be ours, up to another one.
-    fn is_ours(&self, from: &[TopicPlace], to: &[TopicPlace]) -> Result<()> {
-        let mut feed = TopicFeed::new(self.context.clone());
-        feed.open(&Start::After(place::encode(from)))?;
-        feed.head()?;
-        let goal = place::encode(to);
-        let deadline = self.context.clock.elapsed() + SETTLE_MAX;
-        while !place::reached(&feed.received(), &goal) {
-            let seen = feed.watch(self.side().other().direction())?;
-            if seen.foreign > 0 {
-                return Err(written_early(self.side(), seen.foreign));
-            }
-            if self.context.clock.elapsed() >= deadline {
-                return Err(unfinished(self.side(), "its last records cannot be read"));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Switch for ControlRecord {
@@ -121,7 +96,7 @@ impl Switch for ControlRecord {
         let control = &coordinator.control;
         let standing = self.expect(control, epoch, &[Gate::Open, Gate::Fenced])?;
         let ends = self.ends()?;
-        let stopped = control.stopped.as_ref();
+        let stopped = self.stopped(control);
         if stopped.is_none_or(|stopped| stopped.ends != ends.written) {
             return Err(unfinished(self.side(), "its producers write"));
         }
@@ -178,8 +153,8 @@ impl Switch for ControlRecord {
         // here on; one that is claimed later sees the seal and refuses.
         let losing = self.side().other().direction();
         self.sweep(losing)?;
-        let starts = self.settled()?;
-        self.is_ours(&sealed.new_compared, &starts)?;
+        // What was written behind the last compare is nobody's copy: it goes back.
+        let starts = sealed.new_compared.clone();
         let standing = Standing {
             gate: Gate::Open,
             epoch,
@@ -248,7 +223,7 @@ impl Switch for ControlRecord {
             // Authority never moves away from there.
             return Ok(Some(0));
         }
-        let Some(stopped) = &control.stopped else {
+        let Some(stopped) = self.stopped(&control) else {
             return Ok(Some(1));
         };
         let quiet_ms = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
@@ -302,12 +277,4 @@ fn unfinished(side: Side, why: &str) -> Error {
         .at(side)
         .detail("Authority stayed where it was.")
         .hint("Stop the producers, say so with `contraflow producer stopped`, and ask again.")
-}
-
-fn written_early(side: Side, count: u64) -> Error {
-    let message = format!("{count} records on the {side} topic are not ours");
-    Error::new(Kind::Hold, Code::ROGUE_WRITE, message)
-        .at(side)
-        .detail("A producer wrote there before the change has flipped.")
-        .hint("Stop it; `contraflow wait --for gate=producer-may-switch` says when it may start.")
 }

@@ -61,9 +61,8 @@ fn ahead(left: u8) -> (Ahead, Receiver<u8>) {
         at,
         confirmed,
     };
-    let windows = Arc::new(Windows::new(place(0)));
     (
-        Ahead::start("test", Box::new(feed), 10, &windows).unwrap(),
+        Ahead::start("test", Box::new(feed), 10, || false).unwrap(),
         seen,
     )
 }

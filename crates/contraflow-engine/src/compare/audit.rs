@@ -50,9 +50,11 @@ pub struct Audit {
 #[derive(Default)]
 struct Lane {
     waiting: [VecDeque<Entry>; 2],
-    /// A record was there on both sides. Before it, what a side has forgotten may be missing.
-    matched: bool,
-    /// Whether a side has.
+    /// The oldest record that a side still has. What it has forgotten lies before it.
+    first: [Option<Place>; 2],
+    /// The newest one that was read.
+    last: [Option<Place>; 2],
+    /// Whether a side has forgotten any.
     forgetful: [bool; 2],
 }
 
@@ -122,7 +124,8 @@ impl Audit {
                 continue;
             }
             if context.clock.elapsed().saturating_sub(since) >= PATIENCE {
-                unread = !read;
+                let all = reached(target, &self.mirror.received(), &head);
+                unread = !read || (stillness == Stillness::Settled && !all);
                 break;
             }
             context.clock.sleep(PAUSE);
@@ -131,6 +134,11 @@ impl Audit {
         result.unproven += u64::from(unread);
         self.judge_rest(stillness, &mut result);
         Ok(result)
+    }
+
+    /// Up to where the mirror was compared.
+    pub fn compared(&self) -> Position {
+        self.mirror.received()
     }
 
     /// Whether records of the authority wait for the mirror.
@@ -157,7 +165,14 @@ impl Audit {
                 lane
             });
             let entry = Entry { place: at, digest };
-            lane.waiting[place(side)].push_back(entry);
+            let here = place(side);
+            if lane.last[here].is_some_and(|last| at <= last) {
+                self.result.find(finding(pair, &entry, Kind::Extra));
+                continue;
+            }
+            lane.last[here] = Some(at);
+            lane.first[here].get_or_insert(at);
+            lane.waiting[here].push_back(entry);
             lane.settle(pair, self.direction, &mut self.result);
         }
         count
@@ -168,13 +183,16 @@ impl Audit {
         let (source, target) = (self.direction.source(), self.direction.target());
         for ((pair, _), lane) in &self.lanes {
             for entry in &lane.waiting[place(source)] {
-                if !lane.is_excused(source) {
+                if lane.has_nothing_left(target) {
+                    // Whether it had the record cannot be seen any more.
+                    result.find(finding(*pair, entry, Kind::Unproven));
+                } else if !lane.is_excused(source, entry.place) {
                     result.find(finding(*pair, entry, Kind::Missing));
                 }
             }
             let extra = lane.waiting[place(target)].iter();
             for entry in extra.filter(|_| stillness == Stillness::Settled) {
-                if !lane.is_excused(target) {
+                if !lane.has_nothing_left(source) && !lane.is_excused(target, entry.place) {
                     result.find(finding(*pair, entry, Kind::Extra));
                 }
             }
@@ -193,7 +211,6 @@ impl Lane {
                 return;
             };
             let at = if ours.place == theirs.place {
-                self.matched = true;
                 result.compared += 1;
                 if ours.digest.is_none() || theirs.digest.is_none() {
                     let why = "it does not map".to_owned();
@@ -204,12 +221,12 @@ impl Lane {
                 self.waiting[source].pop_front();
                 target
             } else if ours.place < theirs.place {
-                if !self.is_excused(direction.source()) {
+                if !self.is_excused(direction.source(), ours.place) {
                     result.find(finding(pair, ours, Kind::Missing));
                 }
                 source
             } else {
-                if !self.is_excused(direction.target()) {
+                if !self.is_excused(direction.target(), theirs.place) {
                     result.find(finding(pair, theirs, Kind::Extra));
                 }
                 target
@@ -218,9 +235,16 @@ impl Lane {
         }
     }
 
-    /// Whether the other side may have forgotten the counterpart of a record of this one.
-    fn is_excused(&self, side: Side) -> bool {
-        !self.matched && self.forgetful[place(side.other())]
+    /// Whether the other side may have forgotten the counterpart of a record of this one: what it
+    /// still has begins behind it.
+    fn is_excused(&self, side: Side, at: Place) -> bool {
+        let other = place(side.other());
+        self.forgetful[other] && self.first[other].is_some_and(|first| at < first)
+    }
+
+    /// Whether a side has forgotten all that it had.
+    fn has_nothing_left(&self, side: Side) -> bool {
+        self.forgetful[place(side)] && self.first[place(side)].is_none()
     }
 }
 

@@ -1,5 +1,5 @@
 //! A run that stands still, another one that takes its place, and what the first can do after it
-//! wakes: nothing.
+//! wakes: nothing. And what comes while nobody looks.
 
 use contraflow_core::probe::Point;
 
@@ -53,4 +53,30 @@ fn a_zombie_in_the_middle_of_a_batch_is_fenced() {
 #[test]
 fn a_zombie_before_its_commit_is_fenced() {
     wakes_after_the_flip(Point::COMMIT_BEFORE);
+}
+
+/// A producer that starts on the new topic a moment too early, when all was compared and the flip is
+/// about to come: what it wrote is no copy of anything, and goes back.
+#[test]
+fn a_write_between_the_last_compare_and_the_flip_goes_back() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..300, "old"));
+    let at = format!("{}:1", Point::COMPARED.0);
+    let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
+    stage.reaches("follow");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["wait", "--for", "lag"], 0, &[]);
+    let mut asked = stage.start(&["cutover"], &[]);
+    run.until_stopped();
+    stage.write(&stage.new, &stage.records(300..320, "new"));
+    run.signal("-CONT");
+    assert_eq!(asked.wait(), Some(0), "{}", asked.err());
+    stage.write(&stage.new, &stage.records(320..400, "new"));
+    stage.verified();
+    let of = |numbers: std::ops::Range<i64>| stage.records(numbers, "old");
+    let on_old = [(of(1..300), false), (of(300..400), true)];
+    let on_new = [(of(1..300), true), (of(300..400), false)];
+    holds(&stage.servers, &stage.old, &on_old, PARTITIONS);
+    holds(&stage.servers, &stage.new, &on_new, PARTITIONS);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
 }
