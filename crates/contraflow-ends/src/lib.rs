@@ -4,6 +4,8 @@
 pub mod ledger;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "registry")]
+pub mod registry;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

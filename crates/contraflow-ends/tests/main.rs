@@ -4,4 +4,5 @@
 
 mod one_table;
 mod postgres;
+mod registry;
 mod sqlite;

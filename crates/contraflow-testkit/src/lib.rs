@@ -19,6 +19,7 @@ pub mod trap;
 
 #[cfg(unix)]
 pub mod proxy;
+pub mod registry;
 pub mod server;
 
 pub mod mapping;
