@@ -1,4 +1,6 @@
-//! Avro beside a codec that is not ours: the same bytes, the same values, the same resolution.
+//! Avro beside codecs that are not ours: the same bytes, the same values, the same resolution.
+
+mod vectors;
 
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as Theirs;

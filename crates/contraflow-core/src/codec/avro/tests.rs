@@ -310,6 +310,15 @@ fn fields_are_found_by_name_and_alias_and_the_rest_is_kept() {
 }
 
 #[test]
+fn a_field_of_the_very_name_counts_before_one_of_an_earlier_name() {
+    let int = |name: &str, more: &str| format!(r#"{{"name":"{name}","type":"int"{more}}}"#);
+    let writer = record(&format!("{},{}", int("a", ""), int("b", "")));
+    let reader = record(&int("b", r#","aliases":["a"]"#));
+    let read = carried(&writer, &reader, r#"{"a":1,"b":2}"#).unwrap();
+    assert_eq!(read, r#"{"b":2,"a":1}"#);
+}
+
+#[test]
 fn what_the_specification_would_change_is_refused() {
     let e = |symbols: &str, rest: &str| {
         schema(&format!(
