@@ -156,12 +156,19 @@ fn said(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => "it did not answer in time".to_owned(),
         ureq::Error::HostNotFound => "its host was not found".to_owned(),
-        ureq::Error::Io(cause) => format!("it cannot be reached ({})", cause.kind()),
+        ureq::Error::Io(cause) => match cause.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(fault) => untrusted(fault),
+            None => format!("it cannot be reached ({})", cause.kind()),
+        },
         ureq::Error::ConnectionFailed => "it cannot be reached".to_owned(),
-        ureq::Error::Rustls(cause) => format!("its certificate was not taken ({cause})"),
+        ureq::Error::Rustls(fault) => untrusted(fault),
         ureq::Error::BodyExceedsLimit(_) => "its answer was too long".to_owned(),
         _ => "it does not speak HTTP".to_owned(),
     }
+}
+
+fn untrusted(fault: &rustls::Error) -> String {
+    format!("its TLS was not taken ({fault})")
 }
 
 fn tls(settings: &Settings) -> Result<TlsConfig> {
