@@ -17,16 +17,20 @@ pub mod spec;
 
 pub mod history;
 
+pub mod format;
+
 mod check;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use self::format::Format;
 use self::node::Node;
 use self::secret::Secret;
 use self::settings::{Gates, Limits};
 use self::spec::History;
 use crate::error::Place;
+use crate::phase::Mode;
 use crate::record::PairId;
 use crate::side::Side;
 
@@ -59,6 +63,12 @@ impl Change {
             Side::Old => &self.old,
             Side::New => &self.new,
         }
+    }
+
+    /// The kind of dataflow: that of both ends.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.old.mode()
     }
 
     /// The pairs, in the order of the file; at least one. `pairs()[i].id` is `PairId(i)`.
@@ -131,6 +141,22 @@ pub enum Connection {
         /// `postgres://user:password@host:port/database`, or the `key=value` form.
         url: Secret<String>,
     },
+    /// Topics of a Kafka cluster.
+    Kafka {
+        /// Its `bootstrap.servers`.
+        servers: Secret<String>,
+    },
+}
+
+impl Connection {
+    /// The kind of dataflow that ends of this kind have.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self {
+            Connection::Sqlite { .. } | Connection::Postgres { .. } => Mode::Tables,
+            Connection::Kafka { .. } => Mode::Topics,
+        }
+    }
 }
 
 impl fmt::Display for Connection {
@@ -139,6 +165,7 @@ impl fmt::Display for Connection {
             Connection::Sqlite { path } => write!(f, "sqlite:{path}"),
             // The text as typed may hold a password: the driver says where it leads.
             Connection::Postgres { .. } => f.write_str("postgres"),
+            Connection::Kafka { servers } => write!(f, "kafka:{servers}"),
         }
     }
 }
@@ -156,6 +183,8 @@ pub struct Pair {
     pub key_old: Vec<String>,
     /// The key fields of the new table; `None` when they follow from the mapping.
     pub key_new: Option<Vec<String>>,
+    /// What the payloads are, of topics.
+    pub format: Option<Format>,
     /// Which rows from before the change are carried.
     pub history: History,
     /// The operations, unread: `mapping::spec::parse` reads them. `None` is the identity.
@@ -165,6 +194,15 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// What it is a pair of, in messages.
+    #[must_use]
+    pub fn thing(&self) -> &'static str {
+        match self.format {
+            Some(_) => "topic",
+            None => "table",
+        }
+    }
+
     /// The table on that side.
     #[must_use]
     pub fn table(&self, side: Side) -> &str {

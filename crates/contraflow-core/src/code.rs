@@ -98,6 +98,8 @@ codes! {
     KEY_VALUES = 111;
     /// Old and new are the same table.
     SAME_TABLE = 112;
+    /// The new log cannot hold what the old one holds, as it holds it.
+    LOGS_UNEQUAL = 113;
 
     /// The shape of a table changed while the change runs.
     SHAPE_CHANGED = 201;

@@ -5,63 +5,24 @@
 //! Calls block. An end whose driver needs a runtime keeps one inside: see
 //! `docs/decisions/blocking-traits.md`.
 
+mod readers;
+mod role;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::lease::{Epoch, LaneId, Lease, Standing};
+use crate::log::Room;
 use crate::position::Position;
 use crate::preflight::Looked;
 use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record};
 use crate::shape::Shape;
-use crate::side::{Direction, Side};
+use crate::side::Direction;
 
-/// What an end must know of the change it serves.
-#[derive(Clone, Debug)]
-pub struct Role {
-    /// The name of the change.
-    pub change: String,
-    /// Which side this end is.
-    pub side: Side,
-    /// Its table of each pair, in the order of the pairs.
-    pub tables: Vec<Table>,
-}
-
-/// One table of a role.
-#[derive(Clone, Debug)]
-pub struct Table {
-    /// The table's name, as the end spells it.
-    pub name: String,
-    /// Rows are positional by this shape. The mapping decides the types; the end encodes them.
-    pub shape: Shape,
-    /// Fields that the mapping passes through untouched between two ends of one engine: the end
-    /// carries them in its native form, neither decoded nor encoded again.
-    pub native: Vec<bool>,
-    /// How the other end's engine declares each field, for those that an end of the same engine
-    /// can declare alike; used only for a table that the change creates.
-    pub declared: Vec<Option<String>>,
-    /// Whether the change creates this table at expand.
-    pub created: bool,
-}
-
-impl Role {
-    /// The table of a pair.
-    #[must_use]
-    pub fn table(&self, pair: PairId) -> &Table {
-        &self.tables[usize::from(pair.0)]
-    }
-
-    /// The pairs, in order.
-    pub fn pairs(&self) -> impl Iterator<Item = (PairId, &Table)> {
-        self.tables.iter().enumerate().map(|(i, table)| {
-            (
-                PairId(u16::try_from(i).expect("a change has fewer than 65 536 pairs")),
-                table,
-            )
-        })
-    }
-}
+pub use readers::{Group, Next, Readers};
+pub use role::{Role, Table};
 
 /// A place where data lives, and its driver.
 pub trait End: Send + Sync {
@@ -97,6 +58,10 @@ pub trait End: Send + Sync {
     fn lookup(&self, role: &Arc<Role>) -> Option<Box<dyn Lookup>>;
     /// Tables.
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>>;
+    /// Who reads, where that is known.
+    fn readers(&self, _role: &Arc<Role>) -> Option<Box<dyn Readers>> {
+        None
+    }
     /// Authority.
     fn switch(&self, role: &Arc<Role>) -> Option<Box<dyn Switch>>;
 }
@@ -112,6 +77,8 @@ pub struct Inspected {
     pub rows_estimated: u64,
     /// How the engine declares each field of the shape, without its name.
     pub declared: Vec<String>,
+    /// What it holds as a log, if it is one.
+    pub log: Option<Room>,
 }
 
 /// Where a feed starts.
@@ -168,6 +135,12 @@ pub trait Feed: Send {
             foreign: batch.events.iter().filter(foreign).count() as u64,
             through: batch.through,
         })
+    }
+
+    /// Whether the oldest events of a partition were gone when the feed was opened. Feeds without
+    /// partitions, or without an end of their memory, have nothing to say.
+    fn has_forgotten(&self, _pair: PairId, _partition: i32) -> bool {
+        false
     }
 
     /// Everything up to here has been handed out by [`Feed::next`] or seen by [`Feed::watch`].
@@ -570,6 +543,25 @@ pub trait Switch: Send {
     /// # Errors
     /// When the end cannot be reached.
     fn sequences(&mut self) -> Result<Vec<Sequence>>;
+
+    /// Somebody says that the writers of this end have stopped. Ends that refuse writers themselves
+    /// need not be told.
+    ///
+    /// # Errors
+    /// When the end is not open, or cannot be written.
+    fn writers_stopped(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// How much speaks against all writers of this end having stopped, once nothing was written
+    /// for so long; `None` when it cannot be found out. Waits for that time to pass if it must.
+    /// Ends that refuse writers themselves have nothing to find out.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn writers(&mut self, _quiet: Duration) -> Result<Option<u64>> {
+        Ok(Some(0))
+    }
 
     /// Hands the change over to another ledger.
     ///

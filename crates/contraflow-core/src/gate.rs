@@ -21,26 +21,11 @@ pub enum Rule {
     ForeignKeys,
     /// Nobody was seen using the old end.
     Users,
+    /// The writers of the losing end have stopped, where the end cannot stop them.
+    Writers,
 }
 
 impl Rule {
-    /// The rules of a turn.
-    pub const TURN: &'static [Rule] = &[
-        Rule::Letters,
-        Rule::Lag,
-        Rule::Laws,
-        Rule::Compare,
-        Rule::ForeignKeys,
-    ];
-    /// The rules of contract.
-    pub const CONTRACT: &'static [Rule] = &[
-        Rule::Letters,
-        Rule::Lag,
-        Rule::Compare,
-        Rule::ForeignKeys,
-        Rule::Users,
-    ];
-
     /// The name shown to people.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -51,6 +36,7 @@ impl Rule {
             Rule::Laws => "laws",
             Rule::ForeignKeys => "foreign_keys",
             Rule::Users => "users",
+            Rule::Writers => "writers",
         }
     }
 
@@ -68,6 +54,7 @@ impl Rule {
             Rule::Laws => "`contraflow check --laws` shows a row that does not survive the mapping",
             Rule::ForeignKeys => "rows of the mirror point at nothing: carry the tables together",
             Rule::Users => "stop what still uses the old end",
+            Rule::Writers => "stop the producers, then say so: `contraflow producer stopped`",
         }
     }
 }

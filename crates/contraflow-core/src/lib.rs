@@ -19,6 +19,8 @@ pub mod value;
 
 pub mod record;
 
+pub mod log;
+
 pub mod shape;
 
 pub mod codec;

@@ -10,6 +10,8 @@
 //! ledger: [`observe`] is asked first after every start and after every step whose answer was
 //! lost.
 
+mod mode;
+
 mod asked;
 mod observed;
 
@@ -20,47 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lease::{Epoch, Ownership};
 use crate::side::{Direction, Side};
 
-/// The kind of dataflow that a change moves. Modes are rows in a table, nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Tables of databases.
-    Tables,
-    /// Topics of brokers.
-    Topics,
-    /// Routes of services.
-    Services,
-}
-
-/// What a mode can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// There is history to copy.
-    pub has_history: bool,
-    /// Authority can move back.
-    pub rolls_back: bool,
-}
-
-impl Mode {
-    /// The row of this mode.
-    #[must_use]
-    pub fn rules(self) -> Rules {
-        match self {
-            Mode::Tables => Rules {
-                has_history: true,
-                rolls_back: true,
-            },
-            Mode::Topics => Rules {
-                has_history: true,
-                rolls_back: false,
-            },
-            Mode::Services => Rules {
-                has_history: false,
-                rolls_back: true,
-            },
-        }
-    }
-}
+pub use mode::{Compared, History, Mode, Rules, Unmappable};
 
 /// Where a change is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,6 +222,8 @@ pub enum Ask {
         /// Letter ids; empty means all.
         ids: Vec<u64>,
     },
+    /// Say that the writers of the old end have stopped.
+    Stopped,
 }
 
 /// Work for a carrier, whose outcome comes back as [`Input::Done`] or [`Input::Failed`].
@@ -391,7 +355,7 @@ fn run(state: &State) -> Decision {
 fn done(mode: Mode, state: &State, effect: Effect) -> Decision {
     match (state.phase, effect) {
         (Phase::Expand, Effect::Expand) => {
-            let phase = if mode.rules().has_history {
+            let phase = if mode.rules().history != History::None {
                 Phase::Backfill
             } else {
                 Phase::Follow

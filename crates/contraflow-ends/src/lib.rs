@@ -1,5 +1,7 @@
 //! Drivers: one folder and one cargo feature per system, holding only the faces it has.
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "sqlite")]
 pub mod ledger;
 #[cfg(feature = "postgres")]
@@ -8,5 +10,5 @@ pub mod postgres;
 pub mod registry;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "kafka", feature = "postgres", feature = "sqlite"))]
 mod tables;

@@ -23,15 +23,19 @@ use contraflow_core::value::Value;
 use crate::context::Context;
 use crate::turn;
 
+pub use audit::{Audit, Stillness};
 pub use beside::Beside;
 pub use finding::{Comparison, Finding, Kind};
+pub use sample::sample;
 
 use walk::nowhere;
 
+mod audit;
 mod beside;
 mod finding;
 mod look;
 mod portion;
+mod sample;
 mod spans;
 mod walk;
 

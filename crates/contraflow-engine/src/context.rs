@@ -6,7 +6,7 @@ use std::time::Duration;
 use contraflow_core::change::history::Reach;
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
-use contraflow_core::end::{Apply, End, Feed, Lookup, Role, Scan, Structure, Switch};
+use contraflow_core::end::{Apply, End, Feed, Lookup, Readers, Role, Scan, Structure, Switch};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Rule;
 use contraflow_core::mapping::Mapping;
@@ -64,6 +64,8 @@ pub struct Limits {
     pub fence_max: Duration,
     /// Events behind which a turn does not begin.
     pub lag_events_max: u64,
+    /// For how long nothing may have been written before writers are taken for stopped.
+    pub writers_quiet: Duration,
     /// Letters at which the change is held instead of collecting more.
     pub letters_max: u64,
     /// Rows per second that a backfill reads at most, if any.
@@ -101,7 +103,12 @@ impl Context {
     pub fn allowed(&self, rule: Rule) -> u64 {
         match rule {
             Rule::Lag => self.limits.lag_events_max,
-            Rule::Compare | Rule::Letters | Rule::Laws | Rule::ForeignKeys | Rule::Users => 0,
+            Rule::Compare
+            | Rule::Letters
+            | Rule::Laws
+            | Rule::ForeignKeys
+            | Rule::Users
+            | Rule::Writers => 0,
         }
     }
 }
@@ -151,6 +158,16 @@ impl Bound {
         self.end
             .structure(&self.role)
             .ok_or_else(|| self.lacks("structure"))
+    }
+
+    /// The readers face.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn readers(&self) -> Result<Box<dyn Readers>> {
+        self.end
+            .readers(&self.role)
+            .ok_or_else(|| self.lacks("readers"))
     }
 
     /// The switch face.

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Applied, Apply, Feed, Lookup, Progress, Range, Start};
+use contraflow_core::end::{Applied, Apply, Feed, Letter, Lookup, Progress, Range, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Lease};
+use contraflow_core::log::Place;
+use contraflow_core::phase::{History, Unmappable};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
-use contraflow_core::record::{Key, Origin, PairId, Record};
+use contraflow_core::record::{Event, Key, Origin, PairId, Record};
 use contraflow_core::side::Direction;
 
 use crate::ahead::Ahead;
@@ -41,7 +43,8 @@ pub struct Flow {
     direction: Direction,
     feed: Box<dyn Feed>,
     apply: Box<dyn Apply>,
-    lookup: Box<dyn Lookup>,
+    /// Opened when keys are carried again for the first time.
+    lookup: Option<Box<dyn Lookup>>,
     lease: Lease,
     windows: Arc<Windows>,
     applied: Position,
@@ -133,7 +136,7 @@ impl Flow {
             direction,
             feed,
             apply,
-            lookup: source.lookup()?,
+            lookup: None,
             lease,
             windows: Arc::new(Windows::new(applied.clone())),
             checkpoint: (applied.clone(), context.clock.elapsed()),
@@ -201,8 +204,12 @@ impl Flow {
     /// # Errors
     /// When the source cannot be reached.
     pub fn recarry(&mut self, pair: PairId, keys: Vec<Key>) -> Result<()> {
+        let lookup = match &mut self.lookup {
+            Some(lookup) => lookup,
+            none => none.insert(self.context.side(self.direction.source()).lookup()?),
+        };
         let window = self.windows.open();
-        let chunk = self.lookup.get(pair, &keys, &window.received)?;
+        let chunk = lookup.get(pair, &keys, &window.received)?;
         self.context.probe.at(Point::RECARRY_READ)?;
         let what = Carried::Keys(pair, keys);
         let rows = Prepared::map(&self.context, self.direction, chunk, what);
@@ -237,8 +244,7 @@ impl Flow {
             return Ok(false);
         }
         self.context.probe.at(Point::FEED_RECEIVED)?;
-        let echo = Origin::Flow(self.direction.opposite());
-        batch.events.retain(|event| event.origin != echo);
+        self.drop_echo(&mut batch.events)?;
         self.windows.receive(&batch.events, &batch.through);
         let count = batch.events.len() as u64;
         let mut mapper = Mapper::new(&self.context, self.direction, batch.events.len());
@@ -248,6 +254,11 @@ impl Flow {
         let Mapper {
             records, letters, ..
         } = mapper;
+        if let (Some(letter), Unmappable::Hold) =
+            (letters.first(), self.context.mode.rules().unmappable)
+        {
+            return Err(unmappable(letter));
+        }
         let nothing = records.is_empty() && letters.is_empty();
         if nothing && self.is_due(&batch.through) && !self.checkpoint_is_due() {
             self.applied = batch.through;
@@ -272,6 +283,19 @@ impl Flow {
         self.letters.changed |= count > 0 && self.letters.standing > 0;
         self.note(&applied);
         Ok(true)
+    }
+
+    /// What the opposite flow wrote is not carried back. A log is read from behind it, so there it
+    /// would be somebody's record with our header: dropped, it would be lost.
+    fn drop_echo(&self, events: &mut Vec<Event>) -> Result<()> {
+        let echo = Origin::Flow(self.direction.opposite());
+        let before = events.len();
+        events.retain(|event| event.origin != echo);
+        let dropped = before - events.len();
+        if dropped > 0 && self.context.mode.rules().history == History::Feed {
+            return Err(not_ours(self.direction, dropped));
+        }
+        Ok(())
     }
 
     /// Whether the oldest rows that wait may be carried when the feed has passed a place.
@@ -416,6 +440,27 @@ impl Flow {
 /// How many events a batch of this size has at most.
 fn events_max(batch: &Size) -> usize {
     usize::try_from(batch.rows()).map_or(EVENTS_MAX, |rows| rows.min(EVENTS_MAX))
+}
+
+/// Records that say they are ours and are not.
+fn not_ours(direction: Direction, count: usize) -> Error {
+    let side = direction.source();
+    let message = format!("{count} records on the {side} end say that we wrote them");
+    Error::new(Kind::Hold, Code::ROGUE_WRITE, message)
+        .at(side)
+        .detail("Somebody copies records there with the headers of what they have read.")
+        .hint("Have them leave `contraflow-src` out.")
+}
+
+/// The hold of a mode without letters. A place in a log is no value.
+fn unmappable(letter: &Letter) -> Error {
+    let place = Place::of(&letter.source_key).map_or_else(String::new, |place| {
+        format!(" {} of partition {}", place.offset, place.partition)
+    });
+    let message = format!("record{place} cannot be mapped: {}", letter.reason);
+    Error::new(Kind::Hold, letter.code, message)
+        .detail("What follows it must not overtake it. Nothing of its batch was written.")
+        .hint("Correct the mapping's `on_fail`, or what writes such records.")
 }
 
 fn too_many(standing: u64, limit: u64) -> Error {

@@ -377,7 +377,7 @@ impl<'w> Runner<'w> {
             Effect::Compare { .. } => {
                 let worker = self.worker.as_ref().ok_or_else(no_turn)?;
                 let turn = self.turn.as_mut().ok_or_else(no_turn)?;
-                turn.compare(&context, worker).map(|_| ())
+                turn.compare(&context, worker, &self.stop).map(|_| ())
             }
             Effect::Seal { .. } => self.turn()?.seal(&context, epoch),
             Effect::Flip { side } => {
@@ -424,7 +424,7 @@ impl<'w> Runner<'w> {
     fn judge_turn(&mut self, to: Side) -> Result<()> {
         let accept_loss = self.accepts_loss()?;
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
-        let mut turn = Turn::new(to.other(), accept_loss, worker)?;
+        let mut turn = Turn::new(&self.context, to.other(), accept_loss, worker)?;
         let (evidence, verdicts) =
             turn.judge(&self.context, self.state.epoch, worker, &self.stop)?;
         for evidence in &evidence {

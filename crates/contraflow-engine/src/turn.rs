@@ -5,23 +5,25 @@
 //! alone decides. Each step is compare-and-set with the epoch in the end itself.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Letter, Most, Span, Start};
+use contraflow_core::end::{Letter, Most, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
 use contraflow_core::lease::Epoch;
 use contraflow_core::mapping::check_laws;
+use contraflow_core::phase::Compared;
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
 use contraflow_core::record::{Image, Key, PairId};
 use contraflow_core::side::{Direction, Side};
 
-use crate::compare::{Beside, Comparer, Comparison};
+use crate::compare::{Audit, Beside, Comparer, Comparison, Stillness, sample};
 use crate::context::Context;
 use crate::tasks::Stop;
-use crate::windows::Touched;
+use crate::windows::{Touched, Windows};
 use crate::worker::Worker;
 
 /// Keys left to compare behind the fence at most: a few milliseconds of refused writers.
@@ -43,9 +45,18 @@ pub struct Turn {
     losing: Side,
     /// Letters do not keep the gate closed.
     accept_loss: bool,
-    /// The keys that are yet to be compared, while the gates are judged and behind the fence.
-    touched: Touched,
+    /// The flow that the turn began beside.
+    windows: Arc<Windows>,
+    proof: Proof,
     fence: Option<(Position, Duration)>,
+}
+
+/// What is left to be compared behind the fence.
+enum Proof {
+    /// The keys that were touched while the gates were judged, and are touched still.
+    Keys(Touched),
+    /// What the logs got since.
+    Order(Option<Audit>),
 }
 
 impl Turn {
@@ -53,7 +64,12 @@ impl Turn {
     ///
     /// # Errors
     /// When the worker has not started yet.
-    pub fn new(losing: Side, accept_loss: bool, worker: &Worker) -> Result<Turn> {
+    pub fn new(
+        context: &Context,
+        losing: Side,
+        accept_loss: bool,
+        worker: &Worker,
+    ) -> Result<Turn> {
         let windows = worker.windows().ok_or_else(|| {
             Error::new(
                 Kind::Transient,
@@ -64,7 +80,11 @@ impl Turn {
         Ok(Turn {
             losing,
             accept_loss,
-            touched: windows.keep(),
+            proof: match context.mode.rules().compared {
+                Compared::ByKey => Proof::Keys(windows.keep()),
+                Compared::InOrder => Proof::Order(None),
+            },
+            windows,
             fence: None,
         })
     }
@@ -85,35 +105,56 @@ impl Turn {
         worker: &Worker,
         stop: &Stop,
     ) -> Result<(Vec<Evidence>, Vec<Verdict>)> {
-        let beside = Beside {
-            worker,
-            touched: &self.touched,
-            stop,
-        };
-        let comparer = Comparer::open(context, self.direction())?;
-        let mut comparer = comparer.accepting_loss(self.accept_loss).before_fence();
-        let mut comparison = comparer.full(beside)?;
-        let mut evidence = gather(context, epoch, self.direction(), worker)?;
-        evidence.push(laws(context, epoch, self.direction())?);
-        if comparison.is_clean() {
-            comparer.shrink(TOUCHED_MAX, beside, &mut comparison)?;
-            self.same_flow(worker)?;
-        }
-        evidence.push(evidence_of(context, epoch, self.direction(), &comparison));
-        let verdicts = judge(Rule::TURN, &evidence, epoch, self.direction(), |rule| {
-            if rule == Rule::Letters && self.accept_loss {
-                u64::MAX
-            } else {
-                context.allowed(rule)
+        let direction = self.direction();
+        let (mut evidence, comparison) = match &mut self.proof {
+            Proof::Keys(touched) => {
+                let beside = Beside {
+                    worker,
+                    touched,
+                    stop,
+                };
+                let comparer = Comparer::open(context, direction)?;
+                let mut comparer = comparer.accepting_loss(self.accept_loss).before_fence();
+                let mut comparison = comparer.full(beside)?;
+                let evidence = gather(context, epoch, direction, worker)?;
+                if comparison.is_clean() {
+                    comparer.shrink(TOUCHED_MAX, beside, &mut comparison)?;
+                }
+                (evidence, comparison)
             }
-        });
+            Proof::Order(audit) => {
+                let audit = audit.insert(Audit::open(context, direction)?);
+                audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)?;
+                // Nobody writes any more when the gate of the writers opens: little is left then.
+                let evidence = gather(context, epoch, direction, worker)?;
+                let goal = applied(worker)?;
+                let comparison = audit.go_on(context, &goal, Stillness::Moving, stop)?;
+                (evidence, comparison)
+            }
+        };
+        evidence.push(laws(context, epoch, direction)?);
+        self.same_flow(worker)?;
+        evidence.push(evidence_of(context, epoch, direction, &comparison));
+        let verdicts = judge(
+            context.mode.rules().turn,
+            &evidence,
+            epoch,
+            direction,
+            |rule| {
+                if rule == Rule::Letters && self.accept_loss {
+                    u64::MAX
+                } else {
+                    context.allowed(rule)
+                }
+            },
+        );
         context.probe.at(Point::TURN_JUDGED)?;
         Ok((evidence, verdicts))
     }
 
     /// Fails when the flow was started anew since the turn began: what it touched is not known.
     fn same_flow(&self, worker: &Worker) -> Result<()> {
-        if worker.carries_with(self.touched.windows()) {
+        if worker.carries_with(&self.windows) {
             return Ok(());
         }
         Err(failed(
@@ -167,15 +208,35 @@ impl Turn {
     ///
     /// # Errors
     /// When something differs.
-    pub fn compare(&mut self, context: &Context, worker: &Worker) -> Result<Comparison> {
+    pub fn compare(
+        &mut self,
+        context: &Context,
+        worker: &Worker,
+        stop: &Stop,
+    ) -> Result<Comparison> {
         self.same_flow(worker)?;
-        let mut result = Comparison::default();
-        let touched = self.touched.take().ok_or_else(|| {
-            failed("more keys changed right before the fence than can be compared behind it")
-        })?;
-        Comparer::open(context, self.direction())?
-            .accepting_loss(self.accept_loss)
-            .settled(&touched, &mut result)?;
+        let goal = self.fenced()?.0.clone();
+        let direction = self.direction();
+        let result = match &mut self.proof {
+            Proof::Keys(touched) => {
+                let mut result = Comparison::default();
+                let touched = touched.take().ok_or_else(|| {
+                    failed(
+                        "more keys changed right before the fence than can be compared behind it",
+                    )
+                })?;
+                Comparer::open(context, direction)?
+                    .accepting_loss(self.accept_loss)
+                    .settled(&touched, &mut result)?;
+                result
+            }
+            Proof::Order(audit) => {
+                let audit = audit
+                    .as_mut()
+                    .ok_or_else(|| failed("its gates were not judged"))?;
+                audit.go_on(context, &goal, Stillness::Settled, stop)?
+            }
+        };
         if !result.is_clean() {
             let what = format!("{} of {} keys differ", result.diverged, result.narrowed);
             return Err(failed(&format!("the final compare is not clean: {what}")));
@@ -248,6 +309,8 @@ pub fn gather(
     let violations = foreign_key_violations(context, direction)?;
     let letters = letters(context, direction)?;
     let users = context.side(direction.target()).structure()?.users()?;
+    let quiet = context.limits.writers_quiet;
+    let writers = context.side(direction.source()).switch()?.writers(quiet)?;
     Ok(vec![
         found(Rule::Letters, Some(letters), letters),
         found(Rule::Lag, lag, 0),
@@ -257,7 +320,38 @@ pub fn gather(
             Some(users.map_or(0, |users| users.len() as u64)),
             0,
         ),
+        found(Rule::Writers, writers, 0),
     ])
+}
+
+/// A full compare beside a running worker.
+///
+/// # Errors
+/// When an end cannot be read, or the compare is no longer wanted.
+pub fn whole(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparison> {
+    match context.mode.rules().compared {
+        Compared::ByKey => {
+            let windows = worker
+                .windows()
+                .ok_or_else(|| failed("no flow is running"))?;
+            let touched = windows.keep();
+            Comparer::open(context, worker.direction)?.full(Beside {
+                worker,
+                touched: &touched,
+                stop,
+            })
+        }
+        Compared::InOrder => {
+            let mut audit = Audit::open(context, worker.direction)?;
+            audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)
+        }
+    }
+}
+
+/// Everything up to here was carried.
+fn applied(worker: &Worker) -> Result<Position> {
+    let applied = worker.status().applied.clone();
+    applied.ok_or_else(|| failed("the flow has not started yet"))
 }
 
 /// The evidence in a compare.
@@ -281,12 +375,10 @@ pub fn evidence_of(
 
 /// Tries the laws of all mappings on real rows of the authority.
 fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidence> {
-    let (mut broken, mut sample) = (0, 0);
+    let (mut broken, mut tried) = (0, 0);
     for pair in context.pair_ids() {
-        let mut scan = context.side(direction.source()).scan()?;
-        let chunk = scan.read(&Span::whole(pair), LAW_ROWS, &Position::new([]))?;
-        let rows: Vec<Image> = chunk.rows.into_iter().map(|(_, image)| image).collect();
-        sample += rows.len() as u64;
+        let rows: Vec<Image> = sample(context, direction.source(), pair, LAW_ROWS)?;
+        tried += rows.len() as u64;
         let samples: [&[Image]; 2] = match direction {
             Direction::Forward => [&rows, &[]],
             Direction::Reverse => [&[], &rows],
@@ -300,7 +392,7 @@ fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidenc
         direction,
         at_ms: context.clock.unix_ms(),
         count: broken,
-        sample,
+        sample: tried,
         proven: true,
     })
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use contraflow_core::end::Range;
 use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::gate::Rule;
+use contraflow_core::phase::History;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Key, PairId, Record};
 use contraflow_core::side::Direction;
@@ -156,6 +158,12 @@ impl Shared {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn recarry(&self) -> Option<Recarry> {
+        let recarries = self.recarries.lock();
+        let mut recarries = recarries.unwrap_or_else(PoisonError::into_inner);
+        recarries.pop_front()
+    }
+
     fn publish(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.lock());
         self.changed.notify_all();
@@ -213,16 +221,11 @@ fn carry(
     });
     let mut asked: VecDeque<SyncSender<()>> = VecDeque::new();
     let mut looked = None;
+    // A feed that begins with history has brought it once it has caught up.
+    let mut fed = context.mode.rules().history != History::Feed;
     while !stop.asked() {
         // Not before the first step: until then the feed does not know what readers must wait for.
-        let queued = looked.and_then(|_| {
-            let mut recarries = shared
-                .recarries
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            recarries.pop_front()
-        });
-        if let Some(recarry) = queued {
+        if let Some(recarry) = looked.and_then(|_| shared.recarry()) {
             flow.recarry(recarry.pair, recarry.keys)?;
             asked.push_back(recarry.done);
         }
@@ -250,11 +253,12 @@ fn carry(
         if looked.is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY) {
             lag = Some(flow.lag()?);
             looked = Some(now);
+            fed |= lag.is_some_and(|lag| lag <= context.allowed(Rule::Lag));
         }
         shared.publish(|status| {
             status.applied = Some(flow.applied().clone());
             status.totals = flow.totals();
-            status.history_done = copy.is_done();
+            status.history_done = copy.is_done() && fed;
             status.lag_events = lag.or(status.lag_events);
         });
         if stepped == Stepped::Idle && !copy.offer_to(&mut flow, IDLE)? {
@@ -277,9 +281,10 @@ struct Copy {
 
 impl Copy {
     fn start(context: &Arc<Context>, flow: &Flow, history: bool, size: &Arc<Size>) -> Result<Copy> {
+        let ranges = context.mode.rules().history == History::Ranges;
         let is_left = |(pair, last): &(PairId, Option<Range>)| {
             let done = last.as_ref().is_some_and(|range| range.through.is_none());
-            history && !done && context.pair(*pair).history.copies()
+            history && ranges && !done && context.pair(*pair).history.copies()
         };
         let mut left = flow.resumed_chunks().to_vec();
         left.retain(is_left);

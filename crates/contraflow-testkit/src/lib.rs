@@ -17,6 +17,7 @@ pub mod chance;
 pub mod clock;
 pub mod trap;
 
+pub mod kafka;
 #[cfg(unix)]
 pub mod proxy;
 pub mod registry;

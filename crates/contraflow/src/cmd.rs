@@ -26,6 +26,10 @@ pub mod diff;
 
 pub mod letters;
 
+pub mod producer;
+
+pub mod consumers;
+
 pub mod adopt;
 
 pub mod demo;

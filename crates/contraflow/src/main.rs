@@ -51,6 +51,8 @@ enum Verb {
     /// Carry keys again, through the flow.
     Repair(ask::Repair),
     Letters(cmd::letters::Args),
+    Producer(cmd::producer::Args),
+    Consumers(cmd::consumers::Args),
     Adopt(cmd::adopt::Args),
     Explain(cmd::explain::Args),
     Schema(cmd::schema::Args),
@@ -103,6 +105,8 @@ fn run(verb: &Verb, out: &mut Output) -> anyhow::Result<Exit> {
         Verb::Diff(args) => cmd::diff::run(args, out),
         Verb::Repair(args) => ask::run("repair", args.change.as_ref(), &args.ask(), out),
         Verb::Letters(args) => cmd::letters::run(args, out),
+        Verb::Producer(args) => cmd::producer::run(args, out),
+        Verb::Consumers(args) => cmd::consumers::run(args, out),
         Verb::Adopt(args) => cmd::adopt::run(args, out),
         Verb::Explain(args) => cmd::explain::run(args, out),
         Verb::Schema(args) => cmd::schema::run(args, out),

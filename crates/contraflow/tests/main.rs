@@ -11,4 +11,5 @@ mod over;
 mod postgres;
 mod proof;
 mod snapshots;
+mod topics;
 mod verbs;

@@ -45,6 +45,9 @@ impl ChangeSpec {
         for end in [&old, &new].into_iter().flatten() {
             self.check_ledger(end, ledger.as_ref(), &mut problems);
         }
+        if let (Some(old), Some(new)) = (&old, &new) {
+            self.check_kinds(old, new, &mut problems);
+        }
         problems.sort_by_key(|problem| problem.place);
         let refused = problems.iter().any(|p| p.severity == Severity::Error);
         match (name, old, new, pairs, ledger) {
@@ -114,6 +117,20 @@ impl ChangeSpec {
         }
     }
 
+    /// Topics go to topics, and one transaction reaches one cluster only.
+    fn check_kinds(&self, old: &Connection, new: &Connection, problems: &mut Vec<Problem>) {
+        let place = self.new.as_ref().map(|new| new.place);
+        if old.mode() != new.mode() {
+            let message = "one end has tables and the other topics";
+            problems.push(Problem::error(Code::VALUE_INVALID, message).place(place));
+        } else if matches!(old, Connection::Kafka { .. }) && !same_place(old, new) {
+            let message = "the topics are in two clusters: a transaction reaches one only";
+            let hint = "Write the same `kafka` for `old` and `new`.";
+            let problem = Problem::error(Code::VALUE_INVALID, message).hint(hint);
+            problems.push(problem.place(place));
+        }
+    }
+
     fn ledger_file(
         &self,
         name: &ChangeName,
@@ -172,6 +189,7 @@ fn pair((index, spec): (usize, &PairSpec)) -> Option<Pair> {
         new: spec.new.as_ref()?.value.clone(),
         key_old: names(&spec.key_old),
         key_new: spec.key_new.as_deref().map(names),
+        format: spec.format.clone(),
         history: spec.history.clone(),
         mapping: spec.mapping.clone(),
         place: spec.place,
@@ -206,6 +224,16 @@ fn connection(
             }
             Some(Connection::Postgres { url })
         }
+        ConnectionSpec::Kafka { servers } => {
+            if servers.expose().trim().is_empty() {
+                let problem = Problem::error(Code::VALUE_INVALID, "`kafka` names no server")
+                    .hint("Write `kafka: host:9092`, or several with commas between.");
+                problems.push(problem.place(Some(end.place)));
+                return None;
+            }
+            let servers = servers.clone();
+            Some(Connection::Kafka { servers })
+        }
     }
 }
 
@@ -237,8 +265,12 @@ fn same_place(old: &Connection, new: &Connection) -> bool {
         (Connection::Postgres { url: old }, Connection::Postgres { url: new }) => {
             old.expose() == new.expose()
         }
-        (Connection::Sqlite { .. }, Connection::Postgres { .. })
-        | (Connection::Postgres { .. }, Connection::Sqlite { .. }) => false,
+        (Connection::Kafka { servers: old }, Connection::Kafka { servers: new }) => {
+            old.expose() == new.expose()
+        }
+        (Connection::Sqlite { .. } | Connection::Postgres { .. } | Connection::Kafka { .. }, _) => {
+            false
+        }
     }
 }
 

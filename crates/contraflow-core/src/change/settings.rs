@@ -14,7 +14,14 @@ pub const DEFAULT_FENCE_MAX: Duration = Duration::from_secs(5);
 /// wrong mapping.
 pub const DEFAULT_LETTERS_MAX: u64 = 1_000;
 
+/// For how long nothing may have been written to a log before its producers are taken for stopped:
+/// longer than most of them wait between two tries.
+pub const DEFAULT_WRITERS_QUIET: Duration = Duration::from_secs(30);
+
 pub(super) const LAG_EVENTS: RangeInclusive<u64> = 0..=100_000_000;
+/// An hour of silence says no more than ten minutes of it.
+pub(super) const QUIET: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(60 * 60);
 /// Longer than ten minutes is an outage, not a fence.
 pub(super) const FENCE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(10 * 60);
@@ -26,12 +33,16 @@ pub(super) const LETTERS: RangeInclusive<u64> = 1..=10_000_000;
 pub struct Gates {
     /// How far the mirror may be behind, in events. Depends on how fast the target writes.
     pub lag_events_max: u64,
+    /// For how long nothing may have been written to a topic before its producers are taken for
+    /// stopped. Depends on how they retry.
+    pub writers_quiet: Duration,
 }
 
 impl Default for Gates {
     fn default() -> Gates {
         Gates {
             lag_events_max: DEFAULT_LAG_EVENTS_MAX,
+            writers_quiet: DEFAULT_WRITERS_QUIET,
         }
     }
 }

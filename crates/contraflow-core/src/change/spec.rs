@@ -1,5 +1,6 @@
 //! The change file as typed: read from its text with all problems at once, not yet checked.
 
+use super::format::Format;
 use super::interpolate::Secrets;
 use super::node::{Content, Fields, Node, nearest};
 use super::reading::Reading;
@@ -18,9 +19,10 @@ pub const PAIRS_MAX: usize = 1_000;
 
 /// The connection kinds, by their key in the file: a row here, a variant of [`ConnectionSpec`] and
 /// of [`super::Connection`].
-const CONNECTION_KINDS: [(&str, Connect); 2] = [
+const CONNECTION_KINDS: [(&str, Connect); 3] = [
     ("sqlite", |path| ConnectionSpec::Sqlite { path }),
     ("postgres", |url| ConnectionSpec::Postgres { url }),
+    ("kafka", |servers| ConnectionSpec::Kafka { servers }),
 ];
 
 type Connect = fn(Secret<String>) -> ConnectionSpec;
@@ -67,6 +69,11 @@ pub enum ConnectionSpec {
         /// The URL. Its text as typed may hold a password.
         url: Secret<String>,
     },
+    /// `kafka`: topics of a cluster.
+    Kafka {
+        /// Its `bootstrap.servers`.
+        servers: Secret<String>,
+    },
 }
 
 /// One item of `pairs`, as typed.
@@ -80,6 +87,8 @@ pub struct PairSpec {
     pub key_old: Vec<Located<String>>,
     /// `key.new`: the key fields of the new table, where they do not follow from the mapping.
     pub key_new: Option<Vec<Located<String>>>,
+    /// `payload`: what the payloads of topics are.
+    pub format: Option<Format>,
     /// `history` of this pair, or of the file.
     pub history: History,
     /// `mapping`, unread and never interpolated: it is the same wherever the change runs.
@@ -152,7 +161,9 @@ impl Reading<'_> {
         let history = fields.optional("history").map(|node| self.history(node));
         let history = history.flatten().unwrap_or_default();
         let pairs = fields.required("pairs", &mut self.problems);
-        let pairs = pairs.map(|node| self.pairs(node, &history));
+        let topics =
+            matches!(&old, Some(found) if matches!(found.value, ConnectionSpec::Kafka { .. }));
+        let pairs = pairs.map(|node| self.pairs(node, &history, topics));
         let gates = self.gates(fields.optional("gates"));
         let limits = self.limits(fields.optional("limits"));
         let ledger = fields.optional("ledger");
@@ -205,7 +216,8 @@ impl Reading<'_> {
             [] if self.problems.len() > before => None,
             [] => {
                 let message = format!("{what} names no connection");
-                let hint = "Write `sqlite: path/to/file.db` or `postgres: postgres://...`.";
+                let hint = "Write `sqlite: path/to/file.db`, `postgres: postgres://...` or \
+                            `kafka: host:9092`.";
                 let problem = Problem::error(Code::KEY_MISSING, message).hint(hint);
                 self.problems.push(problem.place(Some(node.place)));
                 None
@@ -217,7 +229,7 @@ impl Reading<'_> {
         }
     }
 
-    fn pairs(&mut self, node: &Node, history: &History) -> Vec<PairSpec> {
+    fn pairs(&mut self, node: &Node, history: &History, topics: bool) -> Vec<PairSpec> {
         let Content::List(items) = &node.content else {
             let message = format!("`pairs` must be a list, found {}", node.kind());
             self.invalid(node.place, message);
@@ -232,17 +244,30 @@ impl Reading<'_> {
             self.invalid(node.place, message);
         }
         let items = items.iter().take(PAIRS_MAX);
-        items.filter_map(|item| self.pair(item, history)).collect()
+        items
+            .filter_map(|item| self.pair(item, history, topics))
+            .collect()
     }
 
-    fn pair(&mut self, node: &Node, history: &History) -> Option<PairSpec> {
+    fn pair(&mut self, node: &Node, history: &History, topics: bool) -> Option<PairSpec> {
         let mut fields = Fields::of(node, "a pair", &mut self.problems)?;
         let old = fields.required("old", &mut self.problems);
         let old = old.and_then(|node| self.name("the old table", node));
         let new = fields.required("new", &mut self.problems);
         let new = new.and_then(|node| self.name("the new table", node));
-        let key = fields.required("key", &mut self.problems);
-        let (key_old, key_new) = key.map(|node| self.key(node)).unwrap_or_default();
+        let (needs, lacks, why) = match topics {
+            true => ("payload", "key", "records of topics keep theirs"),
+            false => ("key", "payload", "only topics have payloads"),
+        };
+        let found = fields.required(needs, &mut self.problems);
+        if let Some(node) = fields.optional(lacks) {
+            self.invalid(node.place, format!("`{lacks}` says nothing here: {why}"));
+        }
+        let (key, format) = match topics {
+            true => (None, found.and_then(|node| self.format(node))),
+            false => (found.map(|node| self.key(node)), None),
+        };
+        let (key_old, key_new) = key.unwrap_or_default();
         let own = fields
             .optional("history")
             .and_then(|node| self.history(node));
@@ -255,6 +280,7 @@ impl Reading<'_> {
             new,
             key_old,
             key_new,
+            format,
             history: own.unwrap_or_else(|| history.clone()),
             mapping: mapping.cloned(),
             place: node.place,
@@ -327,6 +353,8 @@ impl Reading<'_> {
         if let Some(mut fields) = fields {
             let events = self.count(&mut fields, "lag_events_max", &settings::LAG_EVENTS);
             gates.lag_events_max = events.unwrap_or(gates.lag_events_max);
+            let quiet = self.duration(&mut fields, "writers_quiet", &settings::QUIET);
+            gates.writers_quiet = quiet.unwrap_or(gates.writers_quiet);
             fields.finish(&mut self.problems);
         }
         gates

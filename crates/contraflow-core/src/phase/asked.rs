@@ -3,6 +3,7 @@
 use super::{Ask, Decision, Effect, Hold, Mode, Phase, State, run, stay, to, turn};
 use crate::code::Code;
 use crate::error::{Error, Kind, Result};
+use crate::gate::Rule;
 use crate::lease::Epoch;
 use crate::side::Side;
 
@@ -18,6 +19,7 @@ pub(super) fn asked(mode: Mode, state: &State, ask: &Ask) -> Result<Decision> {
         Ask::Cutover { .. } => cut_over(state),
         Ask::Rollback { .. } => rolled_back(mode, state),
         Ask::Contract => contracted(state),
+        Ask::Stopped => stopped(mode, state),
         Ask::Verify { .. } | Ask::Repair { .. } | Ask::Replay { .. } => match state.carries() {
             Some(_) if !state.phase.is_turn() => Ok(stay(state)),
             _ => refused(state, "no flow is running that could carry or compare"),
@@ -109,6 +111,23 @@ fn rolled_back(mode: Mode, state: &State) -> Result<Decision> {
         | Phase::Abort
         | Phase::Done
         | Phase::Aborted => refused(state, "a rollback starts from reverse"),
+    }
+}
+
+fn stopped(mode: Mode, state: &State) -> Result<Decision> {
+    if !mode.rules().turn.contains(&Rule::Writers) {
+        return refused(state, "the cutover itself stops the writers of this mode");
+    }
+    match state.phase {
+        Phase::Backfill | Phase::Follow => Ok(stay(state)),
+        Phase::Declared
+        | Phase::Expand
+        | Phase::Turn { .. }
+        | Phase::Reverse
+        | Phase::Contract
+        | Phase::Abort
+        | Phase::Done
+        | Phase::Aborted => refused(state, "the old side has no writers to be waited for"),
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) fn table(client: &mut Client, table: &str, key: &[String]) -> Result<
         .map(|index| index.columns.into_iter().flatten().collect())
         .unwrap_or_default();
     Ok(Some(Inspected {
+        log: None,
         shape,
         primary_key,
         rows_estimated: found.rows_estimated,

@@ -65,6 +65,7 @@ pub(super) fn table(db: &Connection, table: &str, key: &[String]) -> Result<Opti
         .map(|c| declaration_of(c, rowid_alias, autoincrement))
         .collect();
     Ok(Some(Inspected {
+        log: None,
         shape,
         primary_key: primary.iter().map(|column| column.name.clone()).collect(),
         rows_estimated: rows_estimated(db, table)?,

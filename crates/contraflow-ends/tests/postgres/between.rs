@@ -56,6 +56,7 @@ impl Between {
             limits: Limits {
                 fence_max: Duration::from_secs(5),
                 lag_events_max: 1_000,
+                writers_quiet: std::time::Duration::ZERO,
                 letters_max: 1_000,
                 backfill_rows_per_s: None,
             },

@@ -104,7 +104,7 @@ fn a_flow_that_was_started_anew_fails_the_turn() {
     let (old, new) = (File::new(OLD), File::new(NEW));
     let context = context(&old, &new);
     let mut worker = copied(&context);
-    let mut turn = Turn::new(Side::Old, false, &worker).unwrap();
+    let mut turn = Turn::new(&context, Side::Old, false, &worker).unwrap();
     let stop = Stop::default();
     turn.judge(&context, Epoch::FIRST, &worker, &stop).unwrap();
     worker.stop();
@@ -116,7 +116,9 @@ fn a_flow_that_was_started_anew_fails_the_turn() {
     turn.fence(&context, Epoch::FIRST).unwrap();
     let drained = turn.drain(&context, &worker).unwrap_err();
     assert!(drained.to_string().contains("anew"), "{drained}");
-    let compared = turn.compare(&context, &worker).unwrap_err();
+    let compared = turn
+        .compare(&context, &worker, &Stop::default())
+        .unwrap_err();
     assert!(compared.to_string().contains("anew"), "{compared}");
 }
 
@@ -178,7 +180,7 @@ fn an_accepted_loss_excuses_its_own_key_and_no_other() {
              delete from contacts where id = 1",
         )
         .unwrap();
-    let mut turn = Turn::new(Side::Old, true, &worker).unwrap();
+    let mut turn = Turn::new(&context, Side::Old, true, &worker).unwrap();
     let judged = turn.judge(&context, Epoch::FIRST, &worker, &Stop::default());
     let (_, verdicts) = judged.unwrap();
     let compare = verdicts.iter().find(|v| v.rule == Rule::Compare).unwrap();
@@ -195,13 +197,13 @@ fn rows_given_up_at_a_cutover_do_not_close_the_gates_of_the_new_side() {
     until(&worker, || {
         turn::letters(&context, Direction::Forward).unwrap() == 1
     });
-    let mut turn = Turn::new(Side::Old, true, &worker).unwrap();
+    let mut turn = Turn::new(&context, Side::Old, true, &worker).unwrap();
     let judged = turn.judge(&context, Epoch::FIRST, &worker, &Stop::default());
     let (_, verdicts) = judged.unwrap();
     assert!(verdicts.iter().all(|verdict| verdict.open), "{verdicts:?}");
     turn.fence(&context, Epoch::FIRST).unwrap();
     turn.drain(&context, &worker).unwrap();
-    turn.compare(&context, &worker).unwrap();
+    turn.compare(&context, &worker, &Stop::default()).unwrap();
     drop(worker);
     turn.seal(&context, Epoch::FIRST).unwrap();
     turn::flip(&context, Side::New, Epoch::FIRST.next()).unwrap();

@@ -122,6 +122,7 @@ pub(super) fn context_mapped(
         limits: Limits {
             fence_max: Duration::from_secs(5),
             lag_events_max: 1_000,
+            writers_quiet: std::time::Duration::ZERO,
             letters_max: 1_000,
             backfill_rows_per_s: None,
         },
@@ -195,7 +196,7 @@ fn write(sides: &[Connection; 2], chance: &mut Chance) {
 /// Turns away from a side under load; tries again as often as an operator would.
 fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker) -> Worker {
     for _ in 0..TRIES {
-        let mut turn = Turn::new(losing, false, &worker).unwrap();
+        let mut turn = Turn::new(context, losing, false, &worker).unwrap();
         let (_, verdicts) = turn
             .judge(context, epoch, &worker, &Stop::default())
             .unwrap();
@@ -205,7 +206,7 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
         turn.fence(context, epoch).unwrap();
         let ready = turn
             .drain(context, &worker)
-            .and_then(|()| turn.compare(context, &worker).map(|_| ()));
+            .and_then(|()| turn.compare(context, &worker, &Stop::default()).map(|_| ()));
         if ready.is_err() {
             context.side(losing).switch().unwrap().lift(epoch).unwrap();
             continue;

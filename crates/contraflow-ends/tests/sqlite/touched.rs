@@ -88,13 +88,14 @@ impl Stage {
             Side::Old => looked.old = watched(looked.old, act),
             Side::New => looked.new = watched(looked.new, act),
         }
-        let mut turn = Turn::new(Side::Old, false, &self.worker).unwrap();
+        let mut turn = Turn::new(&self.context, Side::Old, false, &self.worker).unwrap();
         let judged = turn.judge(&looked, Epoch::FIRST, &self.worker, &Stop::default());
         let (_, verdicts) = judged?;
         if verdicts.iter().all(|verdict| verdict.open) {
             turn.fence(&self.context, Epoch::FIRST).unwrap();
             turn.drain(&self.context, &self.worker).unwrap();
-            turn.compare(&self.context, &self.worker).unwrap();
+            turn.compare(&self.context, &self.worker, &Stop::default())
+                .unwrap();
         }
         Ok(verdicts)
     }

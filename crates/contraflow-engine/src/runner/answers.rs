@@ -2,12 +2,12 @@
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::gate::{Rule, Verdict, judge};
+use contraflow_core::gate::{Verdict, judge};
 use contraflow_core::ledger::Answer;
 use contraflow_core::phase::{Ask, Decision, Phase, State};
 use contraflow_core::side::Side;
 
-use super::{Runner, lock, no_turn, requests};
+use super::{Runner, lock, no_turn};
 use crate::turn;
 
 impl Runner<'_> {
@@ -31,7 +31,7 @@ impl Runner<'_> {
         let direction = Side::New.direction();
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let mut evidence = turn::gather(&self.context, self.state.epoch, direction, worker)?;
-        let comparison = requests::full_compare(&self.context, worker, &self.stop)?;
+        let comparison = turn::whole(&self.context, worker, &self.stop)?;
         evidence.push(turn::evidence_of(
             &self.context,
             self.state.epoch,
@@ -42,7 +42,7 @@ impl Runner<'_> {
             lock(&self.ledger).prove(evidence)?;
         }
         let verdicts = judge(
-            Rule::CONTRACT,
+            self.context.mode.rules().contract,
             &evidence,
             self.state.epoch,
             direction,
@@ -75,7 +75,8 @@ impl Runner<'_> {
                 | Ask::Resume
                 | Ask::Verify { .. }
                 | Ask::Repair { .. }
-                | Ask::Replay { .. } => true,
+                | Ask::Replay { .. }
+                | Ask::Stopped => true,
             };
             let mut answer = match (reached, &failure) {
                 (true, _) => granted(&format!(

@@ -13,9 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::{granted, refused};
 use super::{Runner, Until, lock, no_turn};
-use crate::compare::{self, Beside, Comparer, Comparison};
+use crate::compare::{self, Comparison};
 use crate::context::Context;
-use crate::tasks::Stop;
 use crate::turn;
 use crate::worker::Worker;
 
@@ -109,7 +108,7 @@ impl Runner<'_> {
             | Ask::Verify { .. }
             | Ask::Repair { .. }
             | Ask::Replay { .. } => true,
-            Ask::Abort | Ask::Hold { .. } | Ask::Resume => false,
+            Ask::Abort | Ask::Hold { .. } | Ask::Resume | Ask::Stopped => false,
         };
         let starting = |worker: &Worker| {
             let status = worker.status();
@@ -156,6 +155,15 @@ impl Runner<'_> {
                     &granted("the change goes on"),
                 )
             }
+            Ask::Stopped => {
+                self.context.old.switch()?.writers_stopped()?;
+                let answer = granted("the writers of the old end are taken for stopped");
+                lock(&self.ledger).answer(&self.mark.run, request.id, &answer)?;
+                self.note(
+                    "asked",
+                    "the writers of the old end have stopped, somebody says",
+                )
+            }
             Ask::Verify { keys } => self.verify(request.id, *keys),
             Ask::Repair { table, keys } => self.repair(request.id, table, keys),
             Ask::Replay { ids } => self.replay(request.id, ids),
@@ -183,7 +191,7 @@ impl Runner<'_> {
     fn verify(&mut self, id: u64, keys: bool) -> Result<()> {
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let direction = worker.direction;
-        let result = full_compare(&self.context, worker, &self.stop)?;
+        let result = turn::whole(&self.context, worker, &self.stop)?;
         let evidence = turn::evidence_of(&self.context, self.state.epoch, direction, &result);
         lock(&self.ledger).prove(&evidence)?;
         let mut answer = granted(&format!("{} rows compared", result.compared));
@@ -279,17 +287,6 @@ impl Runner<'_> {
         lock(&self.ledger).answer(&self.mark.run, id, &answer)?;
         self.note("replayed", &answer.text)
     }
-}
-
-/// A full compare beside a running worker.
-pub(super) fn full_compare(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparison> {
-    let windows = worker.windows().ok_or_else(no_turn)?;
-    let touched = windows.keep();
-    Comparer::open(context, worker.direction)?.full(Beside {
-        worker,
-        touched: &touched,
-        stop,
-    })
 }
 
 /// Keys as typed, in the form of the authority.

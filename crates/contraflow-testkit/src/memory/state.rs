@@ -113,6 +113,7 @@ impl State {
         };
         let name = |&place: &usize| table.shape.fields[place].name.clone();
         Some(Inspected {
+            log: None,
             primary_key: table.shape.key.iter().map(name).collect(),
             rows_estimated: table.durable.len() as u64,
             declared: shape.fields.iter().map(|field| field.ty.name()).collect(),

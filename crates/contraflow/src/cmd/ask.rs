@@ -146,7 +146,8 @@ fn open(file: &ChangeFile, ask: &Ask) -> Result<Session, Refusal> {
         | Ask::Resume
         | Ask::Verify { .. }
         | Ask::Repair { .. }
-        | Ask::Replay { .. } => Session::to_run(file),
+        | Ask::Replay { .. }
+        | Ask::Stopped => Session::to_run(file),
     }
 }
 

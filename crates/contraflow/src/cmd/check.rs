@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use contraflow_core::end::{Most, Span};
+use contraflow_core::end::Most;
 use contraflow_core::error::Problem;
 use contraflow_core::mapping::{LawReport, check_laws};
-use contraflow_core::position::Position;
 use contraflow_core::record::Image;
 use contraflow_core::side::Side;
+use contraflow_engine::compare::sample;
 use serde::Serialize;
 
 use crate::Exit;
@@ -110,9 +110,7 @@ fn real_rows(session: &Session, side: Side, pair: contraflow_core::record::PairI
         if side == Side::New && structure.standing()?.is_none() {
             return Ok(Vec::new());
         }
-        let mut scan = bound.scan()?;
-        let chunk = scan.read(&Span::whole(pair), MOST, &Position::new([]))?;
-        contraflow_core::error::Result::Ok(chunk.rows.into_iter().map(|(_, row)| row).collect())
+        sample(&session.context, side, pair, MOST)
     };
     read().unwrap_or_default()
 }

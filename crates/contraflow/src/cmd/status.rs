@@ -9,7 +9,7 @@ use contraflow_core::error::Result;
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
 use contraflow_core::lease::{Gate, Ownership, Standing, ownership};
 use contraflow_core::ledger::{Entry, RunnerMark, Saved};
-use contraflow_core::phase::{Phase, State};
+use contraflow_core::phase::{Phase, Rules, State};
 use contraflow_core::side::Side;
 use contraflow_engine::progress::Progress;
 use indicatif::HumanDuration;
@@ -52,6 +52,19 @@ pub struct Status {
     /// When this was gathered.
     at_ms: u64,
     next: String,
+}
+
+impl Status {
+    /// Whether writers may write to a side.
+    #[must_use]
+    pub fn is_open_to_writers(&self, side: Side) -> bool {
+        let standing = match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        };
+        let open = standing.as_ref().map(|standing| standing.gate) == Some(Gate::Open);
+        open && !self.ambiguous
+    }
 }
 
 /// Shows the status. Exit 0 when nothing blocks, 1 when held, 3 when ambiguous.
@@ -117,7 +130,8 @@ pub fn gather(session: &Session) -> Result<Status> {
         Ownership::Held { by, .. } => Some(by),
         Ownership::Unclaimed | Ownership::Sealed { .. } | Ownership::Ambiguous => None,
     };
-    let next = next(&state, running.is_some(), ambiguous, letters.len());
+    let rules = context.mode.rules();
+    let next = next(&state, running.is_some(), ambiguous, letters.len(), rules);
     Ok(Status {
         schema: "contraflow.status/1",
         change: context.change.clone(),
@@ -164,9 +178,13 @@ fn verdicts(
         return Vec::new();
     }
     let direction = by.direction();
-    let mut verdicts = judge(Rule::TURN, evidence, epoch, direction, |rule| {
-        session.context.allowed(rule)
-    });
+    let mut verdicts = judge(
+        session.context.mode.rules().turn,
+        evidence,
+        epoch,
+        direction,
+        |rule| session.context.allowed(rule),
+    );
     // A gate that nobody has tried yet is neither open nor closed.
     verdicts.retain(|verdict| {
         evidence
@@ -176,7 +194,7 @@ fn verdicts(
     verdicts
 }
 
-fn next(state: &State, running: bool, ambiguous: bool, letters: usize) -> String {
+fn next(state: &State, running: bool, ambiguous: bool, letters: usize, rules: Rules) -> String {
     if ambiguous {
         return "find out which end the application writes to: `contraflow explain CF0305`".into();
     }
@@ -192,7 +210,13 @@ fn next(state: &State, running: bool, ambiguous: bool, letters: usize) -> String
         (Phase::Aborted, _) => "nothing; `contraflow run` starts the change again".into(),
         (_, false) => "`contraflow run`: nobody carries the change now".into(),
         (Phase::Expand | Phase::Backfill, true) => "wait: `contraflow wait --for follow`".into(),
+        (Phase::Follow, true) if rules.turn.contains(&Rule::Writers) => {
+            "stop the producers, `contraflow producer stopped`, then `contraflow cutover`".into()
+        }
         (Phase::Follow, true) => "`contraflow verify`, then `contraflow cutover`".into(),
+        (Phase::Reverse, true) if !rules.rolls_back => {
+            "move the last readers; then `contraflow contract`".into()
+        }
         (Phase::Reverse, true) => {
             "move the last readers; then `contraflow contract`, or `contraflow rollback`".into()
         }

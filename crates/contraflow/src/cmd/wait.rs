@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contraflow_core::change::quantity;
+use contraflow_core::side::Side;
 use contraflow_engine::tasks::Stop;
 use serde::Serialize;
 
@@ -23,7 +24,7 @@ pub struct Args {
     #[arg(value_name = "CHANGE")]
     pub change: Option<PathBuf>,
     /// What to wait for: a phase (`follow`, `reverse`, `done`, `aborted`), `lag` (the flow has
-    /// caught up) or `held`.
+    /// caught up), `held`, or `gate=producer-may-switch` (the new end is open to writers).
     #[arg(long = "for", value_name = "WHAT")]
     pub what: String,
     /// For how long: `30s`, `10m`.
@@ -39,7 +40,10 @@ struct Waited<'w> {
     phase: &'w str,
 }
 
-const WHATS: [&str; 6] = ["follow", "reverse", "done", "aborted", "lag", "held"];
+const MAY_SWITCH: &str = "gate=producer-may-switch";
+const WHATS: [&str; 7] = [
+    "follow", "reverse", "done", "aborted", "lag", "held", MAY_SWITCH,
+];
 
 /// Waits. Exit 0 when it is reached, 1 when the time ran out or the change is over without it.
 ///
@@ -74,6 +78,8 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         let phase = status.state.phase.name();
         let reached = match args.what.as_str() {
             "held" => status.state.held.is_some(),
+            // The end itself says so, whatever the ledger has noted by now.
+            MAY_SWITCH => status.is_open_to_writers(Side::New),
             "lag" => status.progress.as_ref().is_some_and(|progress| {
                 progress
                     .lag_events

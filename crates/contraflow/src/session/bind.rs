@@ -8,20 +8,25 @@ use contraflow_core::change::spec::History;
 use contraflow_core::change::{Change, Connection, Pair as DeclaredPair};
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
+use contraflow_core::codec::payload::{self, Json, Payload, Raw};
 use contraflow_core::end::{End, Inspected, Role, Table};
 use contraflow_core::error::{Problem, Severity};
 use contraflow_core::lease::Standing;
+use contraflow_core::log;
 use contraflow_core::mapping::{Mapping, OpSpec};
-use contraflow_core::phase::Mode;
 use contraflow_core::preflight::{self, Looked};
 use contraflow_core::probe::Probe;
 use contraflow_core::shape::Shape;
 use contraflow_core::side::Side;
+use contraflow_ends::kafka::{Kafka, Payloads};
 use contraflow_ends::postgres::Postgres;
 use contraflow_ends::sqlite::Sqlite;
 use contraflow_engine::context::{Bound, Context, Limits, Pair};
 
 use crate::surroundings::{SystemClock, probe};
+
+/// The field of a payload that nobody looks into.
+const PAYLOAD: &str = "(payload)";
 
 /// The ends of a change without its pairs: nothing can be carried with it.
 pub(super) fn ends(change: &Change) -> Context {
@@ -157,22 +162,29 @@ impl World {
         match change.connection(side) {
             Connection::Sqlite { path } => Arc::new(Sqlite::new(path.expose(), clock, probe)),
             Connection::Postgres { url } => Arc::new(Postgres::new(url.expose(), clock, probe)),
+            Connection::Kafka { servers } => {
+                let payloads = payloads(change, side);
+                Arc::new(Kafka::new(servers.expose(), payloads, clock, probe))
+            }
         }
     }
 
     fn context(self, change: &Change, pairs: Vec<Pair>, old: Bound, new: Bound) -> Context {
         let digest = |(declared, pair): (&DeclaredPair, &Pair)| {
             let (mapping, history) = (pair.mapping.digest(), &declared.history);
-            format!("{}>{}:{mapping}:{history:?}", pair.old, pair.new)
+            let format = declared.format.iter().map(|format| format!(":{format:?}"));
+            let format: String = format.collect();
+            format!("{}>{}:{mapping}:{history:?}{format}", pair.old, pair.new)
         };
         let digests: Vec<String> = change.pairs().iter().zip(&pairs).map(digest).collect();
         Context {
             change: change.name().as_str().to_owned(),
-            mode: Mode::Tables,
+            mode: change.mode(),
             mapping: contraflow_core::digest::name(digests.join("\n").as_bytes()),
             limits: Limits {
                 fence_max: change.limits().fence_max,
                 lag_events_max: change.gates().lag_events_max,
+                writers_quiet: change.gates().writers_quiet,
                 letters_max: change.limits().letters_max,
                 backfill_rows_per_s: change.limits().rate_rows_per_s,
             },
@@ -236,8 +248,21 @@ pub(super) fn ledger_apart(change: &Change, problems: &mut Vec<Problem>) {
 fn file(change: &Change, side: Side) -> Option<&Path> {
     match change.connection(side) {
         Connection::Sqlite { path } => Some(path.expose().as_path()),
-        Connection::Postgres { .. } => None,
+        Connection::Postgres { .. } | Connection::Kafka { .. } => None,
     }
+}
+
+/// The formats of a side's topics.
+fn payloads(change: &Change, side: Side) -> Payloads {
+    let of_pair = |pair: &DeclaredPair| {
+        let format = pair.format.as_ref()?;
+        let payload: Arc<dyn Payload> = match format.fields(side) {
+            Some(fields) => Arc::new(Json::object(fields.to_vec(), payload::UNDECLARED)),
+            None => Arc::new(Raw::new(PAYLOAD)),
+        };
+        Some((pair.table(side).to_owned(), payload))
+    };
+    change.pairs().iter().filter_map(of_pair).collect()
 }
 
 /// Two names may be one file.
@@ -324,17 +349,27 @@ fn bind_pair(
     let key_new = declared.key_new.as_ref();
     let ours = inspect(old, Side::Old, &declared.key_old)?;
     let theirs = inspect(new, Side::New, key_new.unwrap_or(&declared.key_old))?;
+    let thing = declared.thing();
     let Some(ours) = ours else {
-        let message = format!("there is no table `{}`", declared.old);
+        let message = format!("there is no {thing} `{}`", declared.old);
         let problem = Problem::error(Code::TABLE_MISSING, message)
             .at(Side::Old)
             .place(place);
         problems.push(problem.hint(format!("Looked in {}.", old.address())));
         return None;
     };
+    if let (Some(old), Some(new)) = (&ours.log, theirs.as_ref().and_then(|it| it.log.as_ref())) {
+        let unfit = log::unfit((&declared.old, old), (&declared.new, new));
+        problems.extend(unfit.into_iter().map(|problem| problem.place(place)));
+    }
     let new_shape = theirs.as_ref().map(|found| &found.shape);
     let key_new = key_new.map(Vec::as_slice);
-    match Mapping::check(ops, &ours.shape, &declared.key_old, new_shape, key_new) {
+    // The key of a record is its envelope, which nobody declares.
+    let key_old = match &declared.format {
+        Some(_) => &ours.primary_key,
+        None => &declared.key_old,
+    };
+    match Mapping::check(ops, &ours.shape, key_old, new_shape, key_new) {
         Ok((mapping, warnings)) => {
             problems.extend(warnings);
             let tables = tables(declared, &mapping, &ours, theirs.as_ref(), old, new);

@@ -89,7 +89,7 @@ limits: { fence_max: 2, letters_max: 0 }
             "CF0004 10:5 a pair lacks the key `old`",
             "CF0007 11:14 `key` names `a` twice",
             "CF0003 12:1 the change file has no key `histroy` | Did you mean `history`?",
-            "CF0003 13:10 `gates` has no key `lag_max` | Known keys: lag_events_max.",
+            "CF0003 13:10 `gates` has no key `lag_max` | Known keys: lag_events_max, writers_quiet.",
             "CF0005 14:22 `fence_max` must be a duration such as `500ms`, `5s`, `2m`, found `2`",
             "CF0005 14:38 `letters_max` must be from 1 to 10000000, found `0`",
         ]
@@ -198,7 +198,7 @@ history: none
 #[test]
 fn gates_and_limits_are_read_in_human_units() {
     let (change, warnings) = checked(&format!(
-        "{FILE}gates: {{lag_events_max: 5_000}}
+        "{FILE}gates: {{lag_events_max: 5_000, writers_quiet: 1s}}
 limits:
   rate_rows_per_s: 2000
   fence_max: 10s
@@ -211,6 +211,7 @@ limits:
         *change.gates(),
         Gates {
             lag_events_max: 5_000,
+            writers_quiet: Duration::from_secs(1),
         }
     );
     assert_eq!(
@@ -302,7 +303,9 @@ fn the_schema_and_the_reader_require_the_same_keys() {
     };
     assert_eq!(lacking("{}", "the change file"), required(&schema));
     let text = FILE.replace("    key: [id]", "  - {}");
-    assert!(lacking(&text, "a pair").ends_with(&required(&schema["$defs"]["pair"])));
+    let mut pair = required(&schema["$defs"]["pair"]);
+    pair.push("lacks the key `key`".to_owned());
+    assert!(lacking(&text, "a pair").ends_with(&pair));
 }
 
 #[test]

@@ -1,0 +1,219 @@
+//! A record of a log as a row: its envelope is the key, its payload the rest.
+//!
+//! A record is known by where it was written first: partition, side and offset there. That stays
+//! the same when it is carried, so both logs of a pair are one sequence: see
+//! `docs/decisions/topics-in-the-house.md`.
+
+use crate::code::Code;
+use crate::error::Problem;
+use crate::record::Key;
+use crate::shape::{Field, Shape, Type};
+use crate::side::Side;
+use crate::value::Value;
+
+/// The fields of the envelope, in the order of the key. No payload has fields of such names.
+pub const FIELDS: [&str; 6] = [
+    "(partition)",
+    "(origin)",
+    "(offset)",
+    "(timestamp)",
+    "(key)",
+    "(headers)",
+];
+
+/// The names of the envelope's fields, as a pair declares a key.
+#[must_use]
+pub fn key_names() -> Vec<String> {
+    FIELDS.map(str::to_owned).to_vec()
+}
+
+/// The shape of a record with this payload.
+#[must_use]
+pub fn shape(payload: Vec<Field>) -> Shape {
+    let [partition, origin, offset, timestamp, key, headers] = FIELDS;
+    let mut fields = vec![
+        Field::required(partition, Type::INT64),
+        Field::required(origin, Type::INT64),
+        Field::required(offset, Type::INT64),
+        Field::required(timestamp, Type::INT64),
+        Field::nullable(key, Type::Bytes),
+        Field::required(headers, Type::Bytes),
+    ];
+    fields.extend(payload);
+    Shape {
+        fields,
+        key: (0..FIELDS.len()).collect(),
+    }
+}
+
+/// What a log can hold, to be compared with another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Ordered sequences of records.
+    pub partitions: usize,
+    /// Bytes of a record at most.
+    pub record_bytes_max: u64,
+    /// For how long records are kept, in milliseconds; `None` is for ever.
+    pub kept_ms: Option<u64>,
+    /// How many bytes of a partition are kept; `None` is all of them.
+    pub kept_bytes: Option<u64>,
+}
+
+/// Everything that keeps a new log from holding what an old one holds.
+#[must_use]
+pub fn unfit(old: (&str, &Room), new: (&str, &Room)) -> Vec<Problem> {
+    let ((old_name, old), (new_name, new)) = (old, new);
+    let mut problems = Vec::new();
+    let mut found = |message: String, hint: &str| {
+        problems.push(Problem::error(Code::LOGS_UNEQUAL, message).hint(hint));
+    };
+    if old.partitions != new.partitions {
+        let message = format!(
+            "`{new_name}` has {} partitions, `{old_name}` has {}",
+            new.partitions, old.partitions
+        );
+        found(
+            message,
+            "Make the new one with as many: a key must stay in its partition.",
+        );
+    }
+    if new.record_bytes_max < old.record_bytes_max {
+        let message = format!(
+            "`{new_name}` takes records of {} bytes, `{old_name}` of {}",
+            new.record_bytes_max, old.record_bytes_max
+        );
+        found(
+            message,
+            "Set `max.message.bytes` of the new one as high, and a little higher.",
+        );
+    }
+    // No limit is the highest one.
+    let less =
+        |old: Option<u64>, new: Option<u64>| new.is_some_and(|new| old.is_none_or(|old| new < old));
+    if less(old.kept_ms, new.kept_ms) {
+        let message = format!("`{new_name}` forgets sooner than `{old_name}`");
+        found(
+            message,
+            "Set `retention.ms` of the new one as high: timestamps are kept.",
+        );
+    }
+    if less(old.kept_bytes, new.kept_bytes) {
+        let message = format!("`{new_name}` keeps fewer bytes than `{old_name}`");
+        found(message, "Set `retention.bytes` of the new one as high.");
+    }
+    problems
+}
+
+/// What a record carries besides its payload. Never printed: its key and headers are values.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Where it was written first.
+    pub place: Place,
+    /// Its timestamp, in milliseconds since 1970; -1 when it has none.
+    pub timestamp: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its headers, encoded by the end.
+    pub headers: Vec<u8>,
+}
+
+/// Where a record was written first. Ordered as the records of a log are, per partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The partition, on both sides.
+    pub partition: i32,
+    /// The side's rank: what was written to the old log comes before what was written to the new.
+    origin: u8,
+    /// The offset there.
+    pub offset: i64,
+}
+
+impl Place {
+    /// A place on a side.
+    #[must_use]
+    pub fn new(partition: i32, origin: Side, offset: i64) -> Place {
+        let origin = match origin {
+            Side::Old => 0,
+            Side::New => 1,
+        };
+        Place {
+            partition,
+            origin,
+            offset,
+        }
+    }
+
+    /// The side.
+    #[must_use]
+    pub fn origin(&self) -> Side {
+        match self.origin {
+            0 => Side::Old,
+            _ => Side::New,
+        }
+    }
+
+    /// The place that a key begins with.
+    #[must_use]
+    pub fn of(key: &Key) -> Option<Place> {
+        let [
+            Value::Int(partition),
+            Value::Int(origin),
+            Value::Int(offset),
+            ..,
+        ] = key.0.as_slice()
+        else {
+            return None;
+        };
+        Some(Place {
+            partition: i32::try_from(*partition).ok()?,
+            origin: u8::try_from(*origin).ok()?,
+            offset: *offset,
+        })
+    }
+
+    /// What identifies the record, without what travels with it: for findings and errors.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key(self.values().to_vec())
+    }
+
+    fn values(&self) -> [Value; 3] {
+        [
+            Value::Int(self.partition.into()),
+            Value::Int(self.origin.into()),
+            Value::Int(self.offset),
+        ]
+    }
+}
+
+impl Envelope {
+    /// As a key.
+    #[must_use]
+    pub fn into_key(self) -> Key {
+        let mut values = self.place.values().to_vec();
+        values.push(Value::Int(self.timestamp));
+        values.push(self.key.map_or(Value::Null, Value::Bytes));
+        values.push(Value::Bytes(self.headers));
+        Key(values)
+    }
+
+    /// From a key of a record; `None` when it is a key of something else.
+    #[must_use]
+    pub fn of(key: &Key) -> Option<Envelope> {
+        let place = Place::of(key)?;
+        let [Value::Int(timestamp), bytes, Value::Bytes(headers)] = key.0.get(3..)? else {
+            return None;
+        };
+        let key = match bytes {
+            Value::Null => None,
+            Value::Bytes(bytes) => Some(bytes.clone()),
+            _ => return None,
+        };
+        Some(Envelope {
+            place,
+            timestamp: *timestamp,
+            key,
+            headers: headers.clone(),
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! Questions to a cluster: topics, their ends, their settings.
+
+use std::collections::HashMap;
+
+use contraflow_core::error::Result;
+use contraflow_core::log::Room;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::client::{self, ANSWER_MAX, failure};
+use super::place::TopicPlace;
+use super::topic_id::{self, TopicId};
+
+/// A topic that is there.
+#[derive(Clone, Debug)]
+pub(super) struct Topic {
+    pub(super) name: String,
+    pub(super) id: TopicId,
+    pub(super) partitions: usize,
+    pub(super) replicas: usize,
+}
+
+/// Which end of a partition is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Visible {
+    /// What readers of committed records may see: the last stable offset.
+    Committed,
+    /// Open transactions too: the high watermark.
+    Everything,
+}
+
+/// Somebody who asks.
+pub(super) struct Broker {
+    committed: BaseConsumer,
+    everything: BaseConsumer,
+    servers: String,
+}
+
+impl Broker {
+    pub(super) fn new(servers: &str) -> Result<Broker> {
+        let open = |level: &str| -> Result<BaseConsumer> {
+            // Without a group: whoever only asks has nothing to leave, and is gone at once.
+            let made = client::settings(servers)
+                .set("isolation.level", level)
+                .create();
+            made.map_err(|error| failure("making a client", error))
+        };
+        Ok(Broker {
+            committed: open("read_committed")?,
+            everything: open("read_uncommitted")?,
+            servers: servers.to_owned(),
+        })
+    }
+
+    /// A topic by its name; `None` when it is not there.
+    pub(super) fn topic(&self, name: &str) -> Result<Option<Topic>> {
+        let metadata = self.committed.fetch_metadata(Some(name), ANSWER_MAX);
+        let metadata = metadata.map_err(|error| failure("asking for a topic", error))?;
+        let Some(found) = metadata.topics().iter().find(|topic| topic.name() == name) else {
+            return Ok(None);
+        };
+        if let Some(code) = found.error() {
+            let code = RDKafkaErrorCode::from(code);
+            let absent = [
+                RDKafkaErrorCode::UnknownTopicOrPartition,
+                RDKafkaErrorCode::UnknownTopic,
+            ];
+            if absent.contains(&code) {
+                return Ok(None);
+            }
+            let what = format!("asking for topic `{name}`");
+            return Err(failure(&what, KafkaError::MetadataFetch(code)));
+        }
+        Ok(Some(Topic {
+            name: name.to_owned(),
+            id: topic_id::ask(self.committed.client(), name)?,
+            partitions: found.partitions().len(),
+            replicas: found
+                .partitions()
+                .iter()
+                .map(|partition| partition.replicas().len())
+                .max()
+                .unwrap_or(1),
+        }))
+    }
+
+    /// The name of the cluster.
+    pub(super) fn cluster(&self) -> Option<String> {
+        self.committed.client().fetch_cluster_id(ANSWER_MAX)
+    }
+
+    /// The end of each partition.
+    pub(super) fn ends(&self, topic: &Topic, visible: Visible) -> Result<Vec<i64>> {
+        let consumer = match visible {
+            Visible::Committed => &self.committed,
+            Visible::Everything => &self.everything,
+        };
+        offsets(consumer, topic, Offset::End)
+    }
+
+    /// The oldest offset of each partition.
+    pub(super) fn starts(&self, topic: &Topic) -> Result<Vec<i64>> {
+        offsets(&self.everything, topic, Offset::Beginning)
+    }
+
+    /// The end of a topic as a place of it.
+    pub(super) fn end(&self, topic: &Topic, visible: Visible) -> Result<TopicPlace> {
+        Ok(TopicPlace {
+            topic: topic.name.clone(),
+            id: topic.id,
+            next: self.ends(topic, visible)?,
+        })
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
+        let made = client::settings(&self.servers).create();
+        made.map_err(|error| failure("making a client", error))
+    }
+
+    /// The settings of a topic.
+    pub(super) fn settings(&self, topic: &str) -> Result<HashMap<String, String>> {
+        let admin = self.admin()?;
+        let which = [ResourceSpecifier::Topic(topic)];
+        let asked = client::wait(admin.describe_configs(&which, &options()));
+        let fail = |error| failure("asking for a topic's settings", error);
+        let mut found = HashMap::new();
+        for resource in asked.map_err(fail)? {
+            let resource = resource.map_err(|code| fail(KafkaError::AdminOp(code)))?;
+            for entry in resource.entries {
+                found.insert(entry.name, entry.value.unwrap_or_default());
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a topic can hold.
+    pub(super) fn room(&self, topic: &Topic) -> Result<Room> {
+        let settings = self.settings(&topic.name)?;
+        let number = |name: &str| {
+            settings
+                .get(name)
+                .and_then(|value| value.parse::<u64>().ok())
+        };
+        Ok(Room {
+            partitions: topic.partitions,
+            record_bytes_max: number("max.message.bytes").unwrap_or(0),
+            // No limit is written as -1.
+            kept_ms: number("retention.ms"),
+            kept_bytes: number("retention.bytes"),
+        })
+    }
+
+    /// Makes a topic unless it is there.
+    pub(super) fn create(
+        &self,
+        name: &str,
+        (partitions, replicas): (usize, usize),
+        settings: &[(&str, &str)],
+    ) -> Result<()> {
+        let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        let replication = TopicReplication::Fixed(count(replicas));
+        let mut topic = NewTopic::new(name, count(partitions), replication);
+        for (name, value) in settings {
+            topic = topic.set(name, value);
+        }
+        let admin = self.admin()?;
+        let made = client::wait(admin.create_topics([&topic], &options()));
+        let what = format!("making topic `{name}`");
+        for result in made.map_err(|error| failure(&what, error))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(failure(&what, KafkaError::AdminOp(code))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes topics that may be gone already.
+    pub(super) fn delete(&self, names: &[&str]) -> Result<()> {
+        let admin = self.admin()?;
+        let gone = client::wait(admin.delete_topics(names, &options()));
+        let what = "deleting topics";
+        for result in gone.map_err(|error| failure(what, error))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((_, code)) => return Err(failure(what, KafkaError::AdminOp(code))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes consumer groups that may be gone already.
+    pub(super) fn delete_groups(&self, names: &[&str]) -> Result<()> {
+        let admin = self.admin()?;
+        let gone = client::wait(admin.delete_groups(names, &options()));
+        let what = "deleting consumer groups";
+        for result in gone.map_err(|error| failure(what, error))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
+                Err((_, code)) => return Err(failure(what, KafkaError::AdminOp(code))),
+            }
+        }
+        Ok(())
+    }
+
+    /// The consumer that reads what is committed.
+    pub(super) fn consumer(&self) -> &BaseConsumer {
+        &self.committed
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(ANSWER_MAX))
+        .operation_timeout(Some(ANSWER_MAX))
+}
+
+/// One end of each partition, in one question per broker. The client asks for the offset at a
+/// time, and the protocol's names for both ends stand where times do.
+fn offsets(consumer: &BaseConsumer, topic: &Topic, which: Offset) -> Result<Vec<i64>> {
+    let fail = |error| failure(&format!("asking for the ends of `{}`", topic.name), error);
+    let mut asked = TopicPartitionList::with_capacity(topic.partitions);
+    for partition in 0..topic.partitions {
+        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+        let added = asked.add_partition_offset(&topic.name, partition, which);
+        added.map_err(fail)?;
+    }
+    let answered = consumer
+        .offsets_for_times(asked, ANSWER_MAX)
+        .map_err(fail)?;
+    let mut offsets = vec![0; topic.partitions];
+    for element in answered.elements() {
+        element.error().map_err(fail)?;
+        let place = usize::try_from(element.partition()).unwrap_or(usize::MAX);
+        if let (Some(offset), Offset::Offset(found)) = (offsets.get_mut(place), element.offset()) {
+            *offset = found;
+        }
+    }
+    Ok(offsets)
+}

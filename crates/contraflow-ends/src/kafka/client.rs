@@ -1,0 +1,129 @@
+//! Clients of a cluster: their settings, and what their failures mean.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::end::fenced;
+use contraflow_core::error::{Error, Kind, Result};
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::place::TopicPlace;
+
+/// How long one question to a broker may take.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// What every client is told.
+pub(super) fn settings(servers: &str) -> ClientConfig {
+    let mut settings = ClientConfig::new();
+    settings
+        .set("bootstrap.servers", servers)
+        .set("client.id", "contraflow")
+        .set("allow.auto.create.topics", "false")
+        // A broker that is gone for a moment is found again at once.
+        .set("reconnect.backoff.max.ms", "1000");
+    settings
+}
+
+/// What a consumer is told: nothing is skipped, nothing is committed behind our back.
+pub(super) fn consumer(servers: &str, group: &str) -> ClientConfig {
+    let mut settings = settings(servers);
+    settings
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed")
+        .set("check.crcs", "true")
+        .set("fetch.wait.max.ms", "50")
+        .set("fetch.queue.backoff.ms", "20")
+        .set("queued.max.messages.kbytes", "32768");
+    settings
+}
+
+/// What a failure of a client means.
+pub(super) fn failure(what: &str, error: KafkaError) -> Error {
+    use RDKafkaErrorCode as C;
+    let code = match &error {
+        KafkaError::Transaction(cause) => Some(cause.code()),
+        other => other.rdkafka_error_code(),
+    };
+    let (kind, number) = match code {
+        Some(C::ProducerFenced | C::InvalidProducerEpoch | C::Fenced | C::FencedInstanceId) => {
+            return fenced(what);
+        }
+        Some(
+            C::TopicAuthorizationFailed
+            | C::GroupAuthorizationFailed
+            | C::ClusterAuthorizationFailed
+            | C::TransactionalIdAuthorizationFailed,
+        ) => (Kind::Hold, Code::END_READ_ONLY),
+        Some(C::OffsetOutOfRange | C::AutoOffsetReset | C::UnknownTopicId) => {
+            (Kind::Hold, Code::FEED_LOST)
+        }
+        Some(C::MessageSizeTooLarge | C::InvalidTimestamp | C::PolicyViolation) => {
+            (Kind::Hold, Code::CONSTRAINT_VIOLATED)
+        }
+        Some(
+            C::BrokerTransportFailure
+            | C::AllBrokersDown
+            | C::OperationTimedOut
+            | C::RequestTimedOut
+            | C::TimedOutQueue
+            | C::Resolve,
+        ) => (Kind::Transient, Code::END_UNREACHABLE),
+        _ => (Kind::Transient, Code::END_FAILED),
+    };
+    Error::new(kind, number, format!("{what} failed"))
+        .detail(format!("{error}."))
+        .because(error)
+}
+
+/// Places as the offsets of a consumer group.
+pub(super) fn offsets(places: &[TopicPlace]) -> Result<TopicPartitionList> {
+    let mut offsets = TopicPartitionList::new();
+    for place in places {
+        for (partition, next) in (0..).zip(&place.next) {
+            let added =
+                offsets.add_partition_offset(&place.topic, partition, Offset::Offset(*next));
+            added.map_err(|error| failure("naming an offset", error))?;
+        }
+    }
+    Ok(offsets)
+}
+
+/// The error of a cluster that does not answer.
+pub(super) fn unreachable(what: &str) -> Error {
+    Error::new(Kind::Transient, Code::END_UNREACHABLE, what)
+        .hint("Look at the brokers and at `bootstrap.servers`.")
+}
+
+/// The error of something that cannot work at all.
+pub(super) fn unsupported(what: &str) -> Error {
+    Error::new(Kind::Precondition, Code::END_SETTING, what)
+}
+
+/// Waits for an answer that the client's own thread brings.
+pub(super) fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a change is called in a cluster.
+
+use contraflow_core::lease::LaneId;
+use contraflow_core::side::{Direction, Side};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Names that belong to one change.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    change: String,
+    /// The control topic.
+    pub(super) control: String,
+    /// The change in the header of a record.
+    pub(super) hash: [u8; 8],
+}
+
+impl Names {
+    pub(super) fn of(change: &str) -> Names {
+        Names {
+            change: change.to_owned(),
+            control: format!("__contraflow.{change}"),
+            hash: xxh3_64(change.as_bytes()).to_be_bytes(),
+        }
+    }
+
+    /// The transactional id of a lane.
+    pub(super) fn lane(&self, direction: Direction, lane: LaneId) -> String {
+        format!("contraflow-{}-{direction}-{}", self.change, lane.0)
+    }
+
+    /// The transactional id of whoever moves authority.
+    pub(super) fn coordinator(&self) -> String {
+        format!("contraflow-{}-control", self.change)
+    }
+
+    /// The consumer group whose offsets are a copy of a direction's checkpoint.
+    pub(super) fn group(&self, direction: Direction) -> String {
+        format!("contraflow-{}-{direction}", self.change)
+    }
+
+    /// Whether a consumer group belongs to a change.
+    pub(super) fn is_ours(group: &str) -> bool {
+        group.starts_with("contraflow-")
+    }
+
+    /// The key of a side's standing in the control topic.
+    pub(super) fn standing(side: Side) -> String {
+        format!("standing/{side}")
+    }
+
+    /// The key of a lane's checkpoint in the control topic.
+    pub(super) fn checkpoint(direction: Direction, lane: LaneId) -> String {
+        format!("lane/{direction}/{}", lane.0)
+    }
+}

@@ -1,0 +1,122 @@
+//! A transactional producer. After any error it is dropped: what became of its transaction is
+//! found out by whoever takes the transactional id next, never remembered.
+
+use std::time::Duration;
+
+use contraflow_core::error::Result;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::util::Timeout;
+
+use super::client::{self, ANSWER_MAX, failure, unsupported};
+
+/// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
+/// a reader may be held up by a process that died.
+const TRANSACTION_MAX_MS: &str = "30000";
+/// How long taking a transactional id may take: an open transaction of its last owner is ended
+/// meanwhile, and what it wrote becomes visible or void.
+const TAKE_MAX: Duration = Duration::from_secs(45);
+/// How long a full queue is waited for before it is tried again.
+const QUEUE_WAIT: Duration = Duration::from_millis(10);
+/// How long the last records of a transaction are waited for before they are looked at again.
+const SENT_WAIT: Duration = Duration::from_millis(1);
+
+/// One record on its way.
+pub(super) struct Outgoing<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) timestamp: Option<i64>,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) payload: Option<&'a [u8]>,
+    pub(super) headers: Option<OwnedHeaders>,
+}
+
+pub(super) struct Producer {
+    inner: BaseProducer,
+}
+
+impl Producer {
+    /// Takes a transactional id: every earlier owner is fenced, and its last transaction decided.
+    pub(super) fn take(servers: &str, id: &str) -> Result<Producer> {
+        let mut settings = client::settings(servers);
+        settings
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", TRANSACTION_MAX_MS)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "5")
+            .set("batch.size", "1000000")
+            .set("batch.num.messages", "10000")
+            .set("queue.buffering.max.kbytes", "65536")
+            .set("compression.type", "lz4")
+            // The broker knows what it takes.
+            .set("message.max.bytes", "1000000000")
+            .set("delivery.report.only.error", "true");
+        let fail = |error| failure(&format!("taking transactional id `{id}`"), error);
+        let inner: BaseProducer = settings.create().map_err(fail)?;
+        inner.init_transactions(TAKE_MAX).map_err(fail)?;
+        Ok(Producer { inner })
+    }
+
+    pub(super) fn begin(&self) -> Result<()> {
+        let begun = self.inner.begin_transaction();
+        begun.map_err(|error| failure("beginning a transaction", error))
+    }
+
+    /// Hands a record over; it is sent with others.
+    pub(super) fn send(&self, outgoing: Outgoing<'_>) -> Result<()> {
+        let Outgoing {
+            topic,
+            partition,
+            timestamp,
+            key,
+            payload,
+            headers,
+        } = outgoing;
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(partition);
+        record.timestamp = timestamp;
+        record.key = key;
+        record.payload = payload;
+        record.headers = headers;
+        loop {
+            match self.inner.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    self.inner.poll(QUEUE_WAIT);
+                    record = back;
+                }
+                Err((error, _)) => return Err(failure("writing a record", error)),
+            }
+        }
+    }
+
+    /// Commits offsets of the consumer's group with the transaction.
+    pub(super) fn offsets(
+        &self,
+        consumer: &BaseConsumer,
+        offsets: &TopicPartitionList,
+    ) -> Result<()> {
+        let Some(group) = consumer.group_metadata() else {
+            return Err(unsupported("the consumer has no group"));
+        };
+        let sent = self
+            .inner
+            .send_offsets_to_transaction(offsets, &group, ANSWER_MAX);
+        sent.map_err(|error| failure("committing offsets", error))
+    }
+
+    /// Commits. The client itself gives up when the transaction's time has passed.
+    pub(super) fn commit(&self) -> Result<()> {
+        // The binding looks for the end of this ten times a second only.
+        while self.inner.in_flight_count() > 0 {
+            // Lets nothing linger; whether all was sent is asked again.
+            drop(self.inner.flush(Duration::ZERO));
+            self.inner.poll(SENT_WAIT);
+        }
+        let committed = self.inner.commit_transaction(Timeout::Never);
+        committed.map_err(|error| failure("committing a transaction", error))
+    }
+}

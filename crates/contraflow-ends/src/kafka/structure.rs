@@ -1,0 +1,233 @@
+//! The control topic and the topics themselves.
+
+use std::time::Duration;
+
+use contraflow_core::code::Code;
+use contraflow_core::end::{Demands, Remove, Step, Structure, User};
+use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::Standing;
+use contraflow_core::probe::Point;
+use contraflow_core::record::PairId;
+use contraflow_core::side::{Direction, Side};
+use rdkafka::consumer::Consumer;
+
+use super::Context;
+use super::broker::{Broker, Topic, Visible};
+use super::client::{ANSWER_MAX, failure, unreachable};
+use super::control::{self, Coordinator, Note};
+use super::names::Names;
+
+/// The control topic keeps the newest record of each key; small segments are compacted soon.
+const CONTROL: [(&str, &str); 3] = [
+    ("cleanup.policy", "compact"),
+    ("segment.bytes", "16777216"),
+    ("min.cleanable.dirty.ratio", "0.1"),
+];
+/// How long a topic that was made may take to be known everywhere.
+const KNOWN_MAX: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(super) struct Topics {
+    context: Context,
+}
+
+impl Topics {
+    pub(super) fn new(context: Context) -> Topics {
+        Topics { context }
+    }
+
+    fn names(&self) -> Vec<&str> {
+        let tables = self.context.role.tables.iter();
+        tables.map(|table| table.name.as_str()).collect()
+    }
+
+    fn topic(&self, broker: &Broker, name: &str) -> Result<Topic> {
+        broker.topic(name)?.ok_or_else(|| {
+            let message = format!("there is no topic `{name}`");
+            Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(self.context.role.side)
+        })
+    }
+
+    fn make_control(&self, broker: &Broker) -> Result<()> {
+        let name = &self.context.names.control;
+        if broker.topic(name)?.is_some() {
+            return Ok(());
+        }
+        let mut replicas = 1;
+        for table in self.names() {
+            replicas = replicas.max(self.topic(broker, table)?.replicas);
+        }
+        broker.create(name, (control::partitions(), replicas), &CONTROL)?;
+        let deadline = self.context.clock.elapsed() + KNOWN_MAX;
+        while self.context.clock.elapsed() < deadline {
+            if broker.topic(name)?.is_some() {
+                return Ok(());
+            }
+            self.context.clock.sleep(LOOK);
+        }
+        Err(unreachable(&format!(
+            "topic `{name}` does not become known"
+        )))
+    }
+
+    /// A new topic that holds records was carried before, or is somebody else's: a control topic
+    /// that was lost must not have the change begin anew.
+    fn is_empty(&self, broker: &Broker) -> Result<()> {
+        for name in self.names() {
+            let topic = self.topic(broker, name)?;
+            let ends = broker.ends(&topic, Visible::Everything)?;
+            if ends != broker.starts(&topic)? {
+                let message = format!("the new topic `{name}` holds records already");
+                let error = Error::new(Kind::Precondition, Code::TARGET_NOT_EMPTY, message);
+                return Err(error.at(self.context.role.side));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Structure for Topics {
+    fn statements(&self, step: Step) -> Vec<String> {
+        let control = &self.context.names.control;
+        let side = self.context.role.side;
+        match step {
+            Step::Expand => vec![
+                format!("create topic {control} (compacted) unless it is there"),
+                format!("write {} to {control}", Names::standing(side)),
+            ],
+            Step::Fence => vec![format!(
+                "write {}: fenced to {control}",
+                Names::standing(side)
+            )],
+            Step::Seal => vec![format!(
+                "write {}: closed to {control}",
+                Names::standing(side)
+            )],
+            Step::Flip => vec![
+                format!("take the transactional ids of the forward lanes"),
+                format!("write flip, {}: open to {control}", Names::standing(side)),
+            ],
+            Step::Clean => vec![format!(
+                "delete topic {control} with the last side of the change"
+            )],
+            Step::Drop => {
+                let delete = |name: &str| format!("delete topic {name}");
+                self.names().into_iter().map(delete).collect()
+            }
+        }
+    }
+
+    fn demands(&self) -> Demands {
+        Demands {
+            declaring: "nothing: a control topic is made beside the topics",
+            carrying: "nothing; records become visible with their transaction",
+            fenced: "nothing: producers stop by themselves, and somebody says so",
+            rights: "Read and Describe on both topics, Write on both, Create, DescribeConfigs; all \
+                     on `__contraflow.*`, groups and transactional ids `contraflow-*`",
+        }
+    }
+
+    fn expand(&mut self, standing: &Standing) -> Result<()> {
+        self.context.probe.at(Point::EXPAND_BEFORE)?;
+        let side = self.context.role.side;
+        let broker = Broker::new(&self.context.servers)?;
+        self.make_control(&broker)?;
+        let coordinator = Coordinator::take(&self.context)?;
+        match coordinator.control.standing(side) {
+            Some(found) if found.ledger == standing.ledger => {}
+            Some(_) => return Err(crate::tables::elsewhere(side)),
+            None => {
+                if side == Side::New {
+                    self.is_empty(&broker)?;
+                }
+                coordinator.write(&[Note::standing(side, Some(standing))], |_| Ok(()))?;
+            }
+        }
+        self.context.probe.at(Point::EXPAND_AFTER)
+    }
+
+    fn remove(&mut self, tables: Remove) -> Result<()> {
+        let side = self.context.role.side;
+        let broker = Broker::new(&self.context.servers)?;
+        match tables {
+            Remove::Tables => broker.delete(&self.names())?,
+            // Topics are made by whoever owns them, never by the change.
+            Remove::Created | Remove::Bookkeeping => {}
+        }
+        let names = &self.context.names;
+        if broker.topic(&names.control)?.is_none() {
+            return Ok(());
+        }
+        let coordinator = Coordinator::take(&self.context)?;
+        if coordinator.control.standing(side).is_some() {
+            coordinator.write(&[Note::standing(side, None)], |_| Ok(()))?;
+        }
+        if coordinator.control.standing(side.other()).is_some() {
+            return Ok(());
+        }
+        let groups = Direction::BOTH.map(|direction| names.group(direction));
+        broker.delete_groups(&groups.each_ref().map(String::as_str))?;
+        broker.delete(&[&names.control])
+    }
+
+    fn users(&mut self) -> Result<Option<Vec<User>>> {
+        let broker = Broker::new(&self.context.servers)?;
+        let groups = broker.consumer().fetch_group_list(None, ANSWER_MAX);
+        let groups = groups.map_err(|error| failure("asking for consumer groups", error))?;
+        let names = self.names();
+        let reads = |assignment: Option<&[u8]>| {
+            let assigned = assignment.unwrap_or_default();
+            names.iter().any(|name| reads_topic(assigned, name))
+        };
+        let mut users = Vec::new();
+        for group in groups.groups() {
+            if Names::is_ours(group.name()) {
+                continue;
+            }
+            let members = group.members().iter();
+            let readers = members.filter(|member| reads(member.assignment())).count();
+            if readers > 0 {
+                users.push(User {
+                    who: format!("group {}", group.name()),
+                    seen: format!("{readers} members have partitions of it"),
+                });
+            }
+        }
+        Ok(Some(users))
+    }
+
+    fn foreign_key_violations(&mut self) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn count(&mut self, pair: PairId) -> Result<u64> {
+        let broker = Broker::new(&self.context.servers)?;
+        let topic = self.topic(&broker, &self.context.role.table(pair).name)?;
+        let ends = broker.ends(&topic, Visible::Everything)?;
+        let starts = broker.starts(&topic)?;
+        let records = ends.iter().zip(&starts).map(|(end, start)| end - start);
+        Ok(u64::try_from(records.sum::<i64>()).unwrap_or(0))
+    }
+}
+
+/// Whether an assignment, as members of a group write it, names a topic: a version, then a list of
+/// topics with a list of partitions each.
+pub(super) fn reads_topic(assignment: &[u8], topic: &str) -> bool {
+    fn read(bytes: &[u8], topic: &str) -> Option<bool> {
+        let (_version, rest) = bytes.split_first_chunk::<2>()?;
+        let (count, mut rest) = rest.split_first_chunk()?;
+        for _ in 0..i32::from_be_bytes(*count) {
+            let (length, after) = rest.split_first_chunk()?;
+            let (name, after) =
+                after.split_at_checked(i16::from_be_bytes(*length).try_into().ok()?)?;
+            if name == topic.as_bytes() {
+                return Some(true);
+            }
+            let (partitions, after) = after.split_first_chunk()?;
+            let bytes = usize::try_from(i32::from_be_bytes(*partitions)).ok()? * 4;
+            rest = after.get(bytes..)?;
+        }
+        Some(false)
+    }
+    read(assignment, topic).unwrap_or(false)
+}

@@ -1,0 +1,279 @@
+//! Both logs from the oldest record on, in order, record by record.
+//!
+//! Both logs of a pair are one sequence per partition: whatever differs is missing, extra, out of
+//! order or changed. What was written cannot change, so nothing is read twice: an audit goes on
+//! where it stopped, and behind a fence little is left. Only digests wait for their counterpart.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use contraflow_core::digest::row_digest;
+use contraflow_core::end::{Feed, Start};
+use contraflow_core::error::Result;
+use contraflow_core::log::Place;
+use contraflow_core::position::Position;
+use contraflow_core::record::{Complement, Event, Image, Key, Op, PairId};
+use contraflow_core::side::{Direction, Side};
+use contraflow_core::value::Value;
+
+use super::finding::{Comparison, Finding, Kind};
+use super::walk::stopped;
+use crate::context::Context;
+use crate::tasks::Stop;
+
+/// Events read at once.
+const EVENTS: usize = 4_000;
+/// How long a record may be missing at the mirror while somebody carries.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The pause when neither side has more.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Whether somebody carries meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stillness {
+    /// Somebody does: the mirror may get more at any time.
+    Moving,
+    /// Nobody does: what the mirror has beyond the authority is extra.
+    Settled,
+}
+
+/// A pass over both logs.
+pub struct Audit {
+    direction: Direction,
+    authority: Box<dyn Feed>,
+    mirror: Box<dyn Feed>,
+    lanes: BTreeMap<(PairId, i32), Lane>,
+    result: Comparison,
+}
+
+/// Records of one partition that wait for their counterpart, by side.
+#[derive(Default)]
+struct Lane {
+    waiting: [VecDeque<Entry>; 2],
+    /// A record was there on both sides. Before it, what a side has forgotten may be missing.
+    matched: bool,
+    /// Whether a side has.
+    forgetful: [bool; 2],
+}
+
+struct Entry {
+    place: Place,
+    /// What the copy of the record is; `None` when it cannot be mapped.
+    digest: Option<u128>,
+}
+
+impl Audit {
+    /// Opens both logs at their oldest record.
+    ///
+    /// # Errors
+    /// When a face is missing or an end cannot be read.
+    pub fn open(context: &Context, direction: Direction) -> Result<Audit> {
+        let open = |side: Side| -> Result<Box<dyn Feed>> {
+            let mut feed = context.side(side).feed()?;
+            feed.open(&Start::Earliest)?;
+            Ok(feed)
+        };
+        Ok(Audit {
+            direction,
+            authority: open(direction.source())?,
+            mirror: open(direction.target())?,
+            lanes: BTreeMap::new(),
+            result: Comparison::default(),
+        })
+    }
+
+    /// Compares everything that the authority has up to `goal`, and says what was found so far.
+    ///
+    /// # Errors
+    /// When an end cannot be read, or the compare is no longer wanted.
+    pub fn go_on(
+        &mut self,
+        context: &Context,
+        goal: &Position,
+        stillness: Stillness,
+        stop: &Stop,
+    ) -> Result<Comparison> {
+        let (source, target) = (self.direction.source(), self.direction.target());
+        let head = self.mirror.head()?.0;
+        // A feed that knows how far its log reaches finds the way to there.
+        self.authority.head()?;
+        let mut unread = false;
+        let mut since = context.clock.elapsed();
+        loop {
+            stopped(stop)?;
+            let mut came = 0;
+            let reached =
+                |end: Side, at: &Position, goal: &Position| context.side(end).end.reached(at, goal);
+            if !reached(source, &self.authority.received(), goal) {
+                let batch = self.authority.next(EVENTS)?;
+                came += self.take(context, source, batch.events);
+            }
+            let read = reached(source, &self.authority.received(), goal);
+            if read && !self.is_owed(source) {
+                let all = reached(target, &self.mirror.received(), &head);
+                if stillness == Stillness::Moving || all {
+                    break;
+                }
+            }
+            let batch = self.mirror.next(EVENTS)?;
+            came += self.take(context, target, batch.events);
+            if came > 0 {
+                since = context.clock.elapsed();
+                continue;
+            }
+            if context.clock.elapsed().saturating_sub(since) >= PATIENCE {
+                unread = !read;
+                break;
+            }
+            context.clock.sleep(PAUSE);
+        }
+        let mut result = self.result.clone();
+        result.unproven += u64::from(unread);
+        self.judge_rest(stillness, &mut result);
+        Ok(result)
+    }
+
+    /// Whether records of the authority wait for the mirror.
+    fn is_owed(&self, side: Side) -> bool {
+        let mut lanes = self.lanes.values();
+        lanes.any(|lane| !lane.waiting[place(side)].is_empty())
+    }
+
+    fn take(&mut self, context: &Context, side: Side, events: Vec<Event>) -> usize {
+        let count = events.len();
+        for event in events {
+            let pair = event.pair;
+            let Some(at) = Place::of(&event.key) else {
+                self.result.unproven += 1;
+                continue;
+            };
+            let digest = digest(context, side, at, event);
+            let (authority, mirror) = (&self.authority, &self.mirror);
+            let lane = self.lanes.entry((pair, at.partition)).or_insert_with(|| {
+                let mut lane = Lane::default();
+                let of = |feed: &dyn Feed| feed.has_forgotten(pair, at.partition);
+                lane.forgetful[place(self.direction.source())] = of(authority.as_ref());
+                lane.forgetful[place(self.direction.target())] = of(mirror.as_ref());
+                lane
+            });
+            let entry = Entry { place: at, digest };
+            lane.waiting[place(side)].push_back(entry);
+            lane.settle(pair, self.direction, &mut self.result);
+        }
+        count
+    }
+
+    /// What has no counterpart now that nothing more comes.
+    fn judge_rest(&self, stillness: Stillness, result: &mut Comparison) {
+        let (source, target) = (self.direction.source(), self.direction.target());
+        for ((pair, _), lane) in &self.lanes {
+            for entry in &lane.waiting[place(source)] {
+                if !lane.is_excused(source) {
+                    result.find(finding(*pair, entry, Kind::Missing));
+                }
+            }
+            let extra = lane.waiting[place(target)].iter();
+            for entry in extra.filter(|_| stillness == Stillness::Settled) {
+                if !lane.is_excused(target) {
+                    result.find(finding(*pair, entry, Kind::Extra));
+                }
+            }
+        }
+    }
+}
+
+impl Lane {
+    /// Compares what both sides have.
+    fn settle(&mut self, pair: PairId, direction: Direction, result: &mut Comparison) {
+        let [source, target] = [place(direction.source()), place(direction.target())];
+        loop {
+            let (Some(ours), Some(theirs)) =
+                (self.waiting[source].front(), self.waiting[target].front())
+            else {
+                return;
+            };
+            let at = if ours.place == theirs.place {
+                self.matched = true;
+                result.compared += 1;
+                if ours.digest.is_none() || theirs.digest.is_none() {
+                    let why = "it does not map".to_owned();
+                    result.find(finding(pair, ours, Kind::Unmappable(why)));
+                } else if ours.digest != theirs.digest {
+                    result.find(finding(pair, ours, Kind::Different(Vec::new())));
+                }
+                self.waiting[source].pop_front();
+                target
+            } else if ours.place < theirs.place {
+                if !self.is_excused(direction.source()) {
+                    result.find(finding(pair, ours, Kind::Missing));
+                }
+                source
+            } else {
+                if !self.is_excused(direction.target()) {
+                    result.find(finding(pair, theirs, Kind::Extra));
+                }
+                target
+            };
+            self.waiting[at].pop_front();
+        }
+    }
+
+    /// Whether the other side may have forgotten the counterpart of a record of this one.
+    fn is_excused(&self, side: Side) -> bool {
+        !self.matched && self.forgetful[place(side.other())]
+    }
+}
+
+fn finding(pair: PairId, entry: &Entry, kind: Kind) -> Finding {
+    let key = entry.place.key();
+    Finding { pair, key, kind }
+}
+
+/// The index of a side.
+fn place(side: Side) -> usize {
+    match side {
+        Side::Old => 0,
+        Side::New => 1,
+    }
+}
+
+/// What the copy of a record is: of one that was written here, through the mapping.
+fn digest(context: &Context, side: Side, at: Place, event: Event) -> Option<u128> {
+    let Event {
+        pair,
+        key,
+        op,
+        image,
+        ..
+    } = event;
+    let (key, image) = if at.origin() == side {
+        let mapping = &context.pair(pair).mapping;
+        let direction = side.direction();
+        match image {
+            Some(image) => {
+                let mut mapped = Vec::with_capacity(1);
+                mapping.map(direction, image, &mut mapped).ok()?;
+                let mapped = mapped.pop()?;
+                (mapped.key, Some(mapped.image))
+            }
+            None => (mapping.key(direction, &key).ok()?, None),
+        }
+    } else {
+        (key, image)
+    };
+    Some(of_record(op, key, image))
+}
+
+fn of_record(op: Op, key: Key, image: Option<Image>) -> u128 {
+    let mut values = key.0;
+    values.push(Value::Bool(op == Op::Delete));
+    if let Some(Image { row, complement }) = image {
+        let Complement(bytes) = complement;
+        values.extend(row.0);
+        values.push(Value::Bytes(bytes));
+    }
+    row_digest(&values)
+}
+
+#[cfg(test)]
+mod tests;

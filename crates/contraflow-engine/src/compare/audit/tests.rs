@@ -1,0 +1,79 @@
+use contraflow_core::log::Place;
+use contraflow_core::record::PairId;
+use contraflow_core::side::{Direction, Side};
+
+use super::{Comparison, Entry, Kind, Lane, place};
+
+/// A record of the old log, and what its copy is.
+fn entry(offset: i64, digest: Option<u128>) -> Entry {
+    Entry {
+        place: Place::new(0, Side::Old, offset),
+        digest,
+    }
+}
+
+/// What is found when the old log has these records and the new one those.
+fn found(old: &[(i64, u128)], new: &[(i64, u128)], forgetful: [bool; 2]) -> Comparison {
+    let mut lane = Lane {
+        forgetful,
+        ..Lane::default()
+    };
+    let mut result = Comparison::default();
+    for (side, all) in [(Side::Old, old), (Side::New, new)] {
+        for (offset, digest) in all {
+            lane.waiting[place(side)].push_back(entry(*offset, Some(*digest)));
+            lane.settle(PairId(0), Direction::Forward, &mut result);
+        }
+    }
+    result
+}
+
+fn kinds(result: &Comparison) -> Vec<(i64, Kind)> {
+    let of = |finding: &super::Finding| {
+        let place = Place::of(&finding.key).expect("a place");
+        (place.offset, finding.kind.clone())
+    };
+    result.findings.iter().map(of).collect()
+}
+
+const KEEPS: [bool; 2] = [false, false];
+
+#[test]
+fn the_same_records_are_clean() {
+    let result = found(&[(0, 1), (2, 1), (9, 3)], &[(0, 1), (2, 1), (9, 3)], KEEPS);
+    assert_eq!((result.compared, result.is_clean()), (3, true));
+}
+
+#[test]
+fn what_is_lost_doubled_changed_or_out_of_order_is_found() {
+    let old = [(0, 1), (1, 2), (2, 3)];
+    let lost = found(&old, &[(0, 1), (2, 3)], KEEPS);
+    assert_eq!(kinds(&lost), [(1, Kind::Missing)]);
+    let doubled = found(&old, &[(0, 1), (1, 2), (1, 2), (2, 3)], KEEPS);
+    assert_eq!(kinds(&doubled), [(1, Kind::Extra)]);
+    let changed = found(&old, &[(0, 1), (1, 9), (2, 3)], KEEPS);
+    assert_eq!(kinds(&changed), [(1, Kind::Different(Vec::new()))]);
+    let reordered = found(&old, &[(1, 2), (0, 1), (2, 3)], KEEPS);
+    assert_eq!(kinds(&reordered), [(0, Kind::Missing), (0, Kind::Extra)]);
+}
+
+#[test]
+fn what_a_log_has_forgotten_may_be_missing_at_its_beginning_only() {
+    let old = [(0, 1), (1, 2), (2, 3)];
+    let new = [(1, 2), (2, 3)];
+    assert_eq!(kinds(&found(&old, &new, KEEPS)), [(0, Kind::Missing)]);
+    assert!(found(&old, &new, [false, true]).is_clean());
+    assert!(found(&new, &old, [true, false]).is_clean());
+    let gap = found(&old, &[(0, 1), (2, 3)], [true, true]);
+    assert_eq!(kinds(&gap), [(1, Kind::Missing)]);
+}
+
+#[test]
+fn what_does_not_map_is_found() {
+    let mut lane = Lane::default();
+    let mut result = Comparison::default();
+    lane.waiting[place(Side::Old)].push_back(entry(4, None));
+    lane.waiting[place(Side::New)].push_back(entry(4, Some(1)));
+    lane.settle(PairId(0), Direction::Forward, &mut result);
+    assert_eq!((result.compared, result.diverged), (1, 1));
+}

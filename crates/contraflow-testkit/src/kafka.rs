@@ -1,0 +1,134 @@
+//! A Kafka for the tests of one process, started by the project's own script.
+
+use std::future::Future;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::pin::pin;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+/// A broker that ends with this process, whatever becomes of it.
+pub struct Kafka {
+    port: u16,
+    /// The script serves as long as this pipe is open.
+    words: Option<ChildStdin>,
+    said: BufReader<ChildStdout>,
+    script: Child,
+}
+
+impl Kafka {
+    /// Starts a broker in a folder that is there for it alone.
+    ///
+    /// # Panics
+    /// When it does not start; the script has said why on stderr.
+    #[must_use]
+    pub fn start(folder: &Path) -> Kafka {
+        Kafka::with(folder, &[])
+    }
+
+    /// As [`Kafka::start`], with settings, `name=value` each.
+    ///
+    /// # Panics
+    /// When it does not start; the script has said why on stderr.
+    #[must_use]
+    pub fn with(folder: &Path, settings: &[&str]) -> Kafka {
+        let port = two_ports();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/kafka");
+        let mut script = Command::new(script)
+            .arg(folder.join("server"))
+            .arg(port.to_string())
+            .args(settings)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the script starts");
+        let mut broker = Kafka {
+            port,
+            words: script.stdin.take(),
+            said: BufReader::new(script.stdout.take().expect("it is piped")),
+            script,
+        };
+        broker.hears("ready");
+        broker
+    }
+
+    /// Ends the broker at once, as a loss of power does.
+    ///
+    /// # Panics
+    /// When it has ended already.
+    pub fn kill(&mut self) {
+        self.tell("kill");
+        self.hears("killed");
+    }
+
+    /// Starts the broker again that was killed.
+    ///
+    /// # Panics
+    /// When it does not start; the script has said why on stderr.
+    pub fn start_again(&mut self) {
+        self.tell("start");
+        self.hears("ready");
+    }
+
+    /// Its `bootstrap.servers`.
+    #[must_use]
+    pub fn servers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn tell(&mut self, word: &str) {
+        let words = self.words.as_mut().expect("the script listens");
+        writeln!(words, "{word}").expect("the script listens");
+    }
+
+    fn hears(&mut self, word: &str) {
+        let mut said = String::new();
+        let read = self.said.read_line(&mut said);
+        assert!(
+            read.is_ok() && said.trim() == word,
+            "the broker is not {word}"
+        );
+    }
+}
+
+/// Waits for what a client's own thread brings: admin clients answer in futures only.
+pub fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// A port that is free together with the one after it.
+fn two_ports() -> u16 {
+    for _ in 0..100 {
+        let first = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = first.local_addr().expect("it is bound").port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no two ports in a row are free");
+}
+
+impl Drop for Kafka {
+    /// Whoever removes the folder must find nobody in it.
+    fn drop(&mut self) {
+        drop(self.words.take());
+        drop(self.script.wait());
+    }
+}

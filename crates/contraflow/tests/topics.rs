@@ -1,0 +1,11 @@
+//! Topics on a real Kafka: the program on one side, producers and an auditor on the other that
+//! share no code with it.
+
+mod audit;
+mod broker;
+mod consumers;
+mod guards;
+mod kills;
+mod stage;
+mod story;
+mod zombies;

@@ -1,0 +1,312 @@
+//! What must hold a change, or keep it from beginning: each guard with what it is there for.
+
+use std::time::Duration;
+
+use rdkafka::producer::Producer;
+
+use super::audit::holds;
+use super::broker::{self, LIMIT, Written};
+use super::stage::{Kind, PARTITIONS, Stage};
+use crate::live::process::pause;
+
+#[test]
+fn a_change_needs_both_topics() {
+    let stage = Stage::bare(Kind::Raw);
+    stage.says(&["check"], 2, &["CF0102", "there is no topic"]);
+    broker::make(&stage.servers, &stage.old, 3, &[]);
+    stage.says(&["check"], 2, &["CF0102", &stage.new]);
+}
+
+#[test]
+fn topics_that_do_not_fit_are_refused() {
+    let stage = Stage::bare(Kind::Raw);
+    broker::make(&stage.servers, &stage.old, 3, &[]);
+    let settings = [
+        ("max.message.bytes", "1000"),
+        ("retention.ms", "1000"),
+        ("retention.bytes", "1000"),
+        ("message.timestamp.type", "LogAppendTime"),
+    ];
+    broker::make(&stage.servers, &stage.new, 2, &settings);
+    let words = [
+        "CF0113",
+        "has 2 partitions",
+        "records of 1000 bytes",
+        "forgets sooner",
+        "keeps fewer bytes",
+        "CF0110",
+        "LogAppendTime",
+    ];
+    stage.says(&["check"], 2, &words);
+    stage.says(&["run"], 2, &["CF0113"]);
+    assert_eq!(stage.status()["phase"], "declared");
+}
+
+#[test]
+fn compacted_topics_are_refused() {
+    let stage = Stage::bare(Kind::Raw);
+    broker::make(
+        &stage.servers,
+        &stage.old,
+        3,
+        &[("cleanup.policy", "compact")],
+    );
+    broker::make(&stage.servers, &stage.new, 3, &[]);
+    stage.says(&["check"], 2, &["CF0110", "compacted"]);
+}
+
+/// A control topic that was lost, and the ledger with it, does not have the change begin anew.
+#[test]
+fn a_new_topic_that_holds_records_is_refused() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    broker::delete(&stage.servers, &format!("__contraflow.{}", stage.change));
+    stage.says(&["run"], 2, &["CF0105"]);
+    std::fs::remove_dir_all(stage.dir.path().join(".contraflow")).expect("a ledger");
+    stage.says(&["run"], 2, &["CF0105"]);
+    let copied = [(stage.records(1..100, "old"), true)];
+    holds(&stage.servers, &stage.new, &copied, PARTITIONS);
+}
+
+/// Nobody said that the producers stopped; then somebody did, and one went on.
+#[test]
+fn a_producer_that_writes_keeps_the_gate_closed() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.says(&["cutover"], 1, &["CF0402", "writers"]);
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.write(&stage.old, &stage.records(100..110, "old"));
+    stage.says(&["cutover"], 1, &["CF0402", "writers"]);
+    assert_eq!(stage.status()["phase"], "follow");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+    stage.says(&["producer", "stopped"], 1, &["CF0401"]);
+    let all = [(stage.records(1..110, "old"), true)];
+    holds(&stage.servers, &stage.new, &all, PARTITIONS);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// A transaction of the old producer that is open when the producers are said to have stopped.
+#[test]
+fn an_open_transaction_keeps_the_gate_closed() {
+    let stage = Stage::new(Kind::Raw);
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    let id = format!("writer-of-{}", stage.old);
+    let producer = broker::producer(&stage.servers, &[("transactional.id", &id)]);
+    producer.init_transactions(LIMIT).expect("an id");
+    let all = stage.records(1..40, "old");
+    for part in all.chunks(10) {
+        // Between two that count, one that does not.
+        producer.begin_transaction().expect("a transaction");
+        broker::send(
+            &producer,
+            &stage.old,
+            &stage.records(7_000..7_001, "old")[0],
+        );
+        producer.flush(LIMIT).expect("it is written");
+        producer.abort_transaction(LIMIT).expect("aborted");
+        producer.begin_transaction().expect("a transaction");
+        for written in part {
+            broker::send(&producer, &stage.old, written);
+        }
+        producer.commit_transaction(LIMIT).expect("committed");
+    }
+    producer.begin_transaction().expect("a transaction");
+    broker::send(
+        &producer,
+        &stage.old,
+        &stage.records(8_000..8_001, "old")[0],
+    );
+    producer.flush(LIMIT).expect("it is written");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 1, &["CF0402", "writers"]);
+    producer.abort_transaction(LIMIT).expect("aborted");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+    holds(&stage.servers, &stage.new, &[(all, true)], PARTITIONS);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+#[test]
+fn an_early_write_to_the_new_topic_holds_the_change() {
+    let stage = Stage::new(Kind::Raw);
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.write(&stage.new, &stage.records(1..2, "new"));
+    stage.holds(203);
+    stage.says(&["cutover"], 1, &["CF0401"]);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+#[test]
+fn a_late_write_to_the_old_topic_holds_the_change() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..50, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+    stage.write(&stage.old, &stage.records(50..51, "old"));
+    stage.holds(203);
+    // Whatever becomes of it, the change never runs forward again.
+    pause(Duration::from_millis(300));
+    let new = [(stage.records(1..50, "old"), true)];
+    holds(&stage.servers, &stage.new, &new, PARTITIONS);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+#[test]
+fn a_topic_that_was_made_anew_holds_the_change() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.verified();
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    broker::delete(&stage.servers, &stage.old);
+    let gone = || !super::audit::topics(&stage.servers).contains(&stage.old);
+    crate::live::process::until("the topic is gone", gone);
+    broker::make(&stage.servers, &stage.old, 3, &[]);
+    // As many records as before, so that no offset tells the difference.
+    stage.write(&stage.old, &stage.records(100..250, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.holds(202);
+    let copied = [(stage.records(1..100, "old"), true)];
+    holds(&stage.servers, &stage.new, &copied, PARTITIONS);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+#[test]
+fn records_that_retention_took_hold_the_change() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.verified();
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    stage.write(&stage.old, &stage.records(100..200, "old"));
+    broker::forget(&stage.servers, &stage.old, 0, 60);
+    let mut run = stage.start(&["run"], &[]);
+    stage.holds(202);
+    stage.says(&["status"], 1, &["of partition 0 are gone"]);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// A record with a time that the client cannot write, and one that is not what was declared.
+#[test]
+fn a_record_that_cannot_be_carried_holds_the_change() {
+    let plain = |value: &str, timestamp: i64| Written {
+        partition: 0,
+        timestamp,
+        key: None,
+        value: Some(value.as_bytes().to_vec()),
+        headers: Vec::new(),
+    };
+    let stage = Stage::new(Kind::Json);
+    stage.write(&stage.old, &[plain("{\"id\": \"poison\"}", 5)]);
+    let mut run = stage.start(&["run"], &[]);
+    let held = crate::live::process::reached_in_time(|| !stage.status()["state"]["held"].is_null());
+    assert!(held, "{:#}", stage.status());
+    stage.says(&["status"], 1, &["record 0 of partition 0"]);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    assert!(!run.err().contains("poison"), "a value: {}", run.err());
+}
+
+/// A copy as the program wrote it, headers and all.
+fn copy_on(stage: &Stage, topic: &str) -> Written {
+    let all = super::audit::read(&stage.servers, topic);
+    let mut copies = all.into_iter().flatten();
+    let found = copies.find(|seen| !seen.ours.is_empty());
+    let mut found = found.expect("something was carried");
+    found.record.headers.append(&mut found.ours);
+    found.record
+}
+
+/// A record that somebody wrote again as we did is an echo to whoever looks at headers only.
+#[test]
+fn a_copy_that_is_there_twice_is_found() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.verified();
+    let twice = copy_on(&stage, &stage.new);
+    stage.write(&stage.new, &[twice]);
+    stage.write(&stage.old, &stage.records(100..200, "old"));
+    stage.says(&["verify"], 1, &["CF0404", "1 keys differ"]);
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 1, &["CF0402", "compare"]);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// A new producer that copies what it has read, with our headers: dropped as an echo, it would be
+/// lost.
+#[test]
+fn a_record_that_says_it_is_ours_holds_the_way_back() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+    let copied = copy_on(&stage, &stage.new);
+    stage.write(&stage.new, &[copied]);
+    stage.holds(203);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// The new topic takes records as large as the old one, and ours are larger by a header.
+#[test]
+fn a_record_that_is_too_large_holds_the_change() {
+    let stage = Stage::bare(Kind::Raw);
+    for topic in [&stage.old, &stage.new] {
+        broker::make(&stage.servers, topic, 3, &[("max.message.bytes", "2000")]);
+    }
+    let bytes = |count: usize| Written {
+        partition: 0,
+        timestamp: 5,
+        key: None,
+        // Nothing that could be compressed.
+        value: Some((0..count).map(|n| (n * n / 7 + n % 251) as u8).collect()),
+        headers: Vec::new(),
+    };
+    stage.write(&stage.old, &[bytes(100)]);
+    stage.write(&stage.old, &[bytes(1_900)]);
+    let mut run = stage.start(&["run"], &[]);
+    stage.holds(208);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// What the client would write with the time of now is not written.
+#[test]
+fn a_record_without_a_time_is_carried_and_one_of_1970_holds() {
+    let stage = Stage::new(Kind::Raw);
+    let at = |timestamp: i64| Written {
+        partition: 1,
+        timestamp,
+        key: None,
+        value: Some(b"x".to_vec()),
+        headers: Vec::new(),
+    };
+    stage.write(&stage.old, &[at(-1), at(1)]);
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.verified();
+    let old = super::audit::read(&stage.servers, &stage.old);
+    let new = super::audit::read(&stage.servers, &stage.new);
+    let times = |topic: &[Vec<super::audit::Seen>]| -> Vec<i64> {
+        topic
+            .iter()
+            .flatten()
+            .map(|seen| seen.record.timestamp)
+            .collect()
+    };
+    assert_eq!(times(&old), times(&new));
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
