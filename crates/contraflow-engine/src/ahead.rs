@@ -12,13 +12,17 @@ use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::position::Position;
 use contraflow_core::record::Batch;
 
+use crate::gather::Gather;
 use crate::tasks::{Stop, TaskSet};
+use crate::windows::Windows;
 
 /// Batches that wait for the flow at most. What comes while it is busy is better one larger batch
 /// than several small ones, each of which somebody waits for.
 const AHEAD: usize = 1;
 /// How long an empty feed is left alone.
 const IDLE: Duration = Duration::from_millis(1);
+/// How long events are left to gather, while nobody waits for them: what the mirror is behind.
+const REST: Duration = Duration::from_millis(100);
 /// How long the flow waits for a batch.
 const WAIT: Duration = Duration::from_millis(1);
 /// How often an end hears of us while the flow is busy for long: it may give up who is silent.
@@ -56,7 +60,12 @@ impl Ahead {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub(crate) fn start(name: &str, feed: Box<dyn Feed>, events_max: usize) -> Result<Ahead> {
+    pub(crate) fn start(
+        name: &str,
+        feed: Box<dyn Feed>,
+        events_max: usize,
+        windows: &Arc<Windows>,
+    ) -> Result<Ahead> {
         // With room for why the reader ends.
         let (out, batches) = sync_channel(AHEAD + 1);
         let (asks, asked) = channel();
@@ -72,6 +81,8 @@ impl Ahead {
             out,
             asked,
             shared: Arc::clone(&shared),
+            windows: Arc::clone(windows),
+            gather: Gather::resting(REST),
         };
         let mut tasks = TaskSet::new(Stop::default());
         tasks.spawn(name, move |stop| {
@@ -152,6 +163,9 @@ struct Reader {
     out: SyncSender<Result<Batch>>,
     asked: Receiver<Ask>,
     shared: Arc<Shared>,
+    /// Who waits for what is received.
+    windows: Arc<Windows>,
+    gather: Gather,
 }
 
 impl Reader {
@@ -168,15 +182,19 @@ impl Reader {
             let before = self.feed.received();
             let events_max = self.shared.events_max.load(Ordering::Relaxed);
             let batch = self.feed.next(events_max)?;
-            if batch.through == before {
-                self.wait(IDLE)?;
-                continue;
-            }
             let count = batch.events.len() as u64;
-            self.shared.waiting.fetch_add(count, Ordering::Relaxed);
-            self.ahead += 1;
-            if self.out.send(Ok(batch)).is_err() {
-                return Ok(());
+            let moved = batch.through != before;
+            if moved {
+                self.shared.waiting.fetch_add(count, Ordering::Relaxed);
+                self.ahead += 1;
+                if self.out.send(Ok(batch)).is_err() {
+                    return Ok(());
+                }
+            }
+            if !self.windows.are_waited_for() {
+                let _: bool = stop.wait(self.gather.after(count));
+            } else if !moved {
+                self.wait(IDLE)?;
             }
         }
         Ok(())

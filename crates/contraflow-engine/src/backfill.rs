@@ -74,20 +74,25 @@ impl Work {
         }
     }
 
-    /// Waits until more rows are due. Says whether somebody asked to stop.
-    fn pace(&self, context: &Context, rows: u64, stop: &Stop) -> bool {
-        let Some(limit) = context.limits.backfill_rows_per_s else {
-            return stop.asked();
-        };
-        let took = Duration::from_micros(rows * 1_000_000 / limit.max(1));
-        let now = context.clock.elapsed();
-        let due = {
+    /// Rests as the share of the reader and the limit of rows demand, after so many rows that took
+    /// so long to read. Says whether somebody asked to stop.
+    fn pace(&self, context: &Context, rows: u64, took: Duration, stop: &Stop) -> bool {
+        let rest = rest(took, context.limits.copy_share_percent);
+        let left = context.limits.backfill_rows_per_s.map(|limit| {
+            let now = context.clock.elapsed();
             let mut due = locked(&self.due);
-            *due = (*due).max(now) + took;
-            *due
-        };
-        stop.wait(due.saturating_sub(now))
+            *due = (*due).max(now) + Duration::from_micros(rows * 1_000_000 / limit.max(1));
+            due.saturating_sub(now)
+        });
+        stop.wait(rest.max(left.unwrap_or_default()))
     }
+}
+
+/// How long a reader rests after a read that took so long, so that it reads for its share of the
+/// time.
+fn rest(took: Duration, share_percent: u64) -> Duration {
+    let share = u32::try_from(share_percent).map_or(100, |share| share.clamp(1, 100));
+    took * (100 - share) / share
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -158,7 +163,9 @@ pub fn read(
                 after,
                 through: None,
             };
+            let began = context.clock.elapsed();
             let mut chunk = scan.read(&span, most, &window.received)?;
+            let took = context.clock.elapsed().saturating_sub(began);
             context.probe.at(Point::CHUNK_READ)?;
             let count = chunk.rows.len() as u64;
             let next = chunk.cut.take();
@@ -170,7 +177,7 @@ pub fn read(
             };
             let rows = Prepared::map(context, direction, chunk, Carried::Range(range));
             let gone = out.send(Ok(Read { window, rows })).is_err();
-            if gone || work.pace(context, count, stop) {
+            if gone || work.pace(context, count, took, stop) {
                 return Ok(());
             }
             let Some(next) = next else { break };
@@ -180,3 +187,6 @@ pub fn read(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,8 @@ pub struct Limits {
     pub letters_max: u64,
     /// Rows per second that a backfill reads at most, if any.
     pub backfill_rows_per_s: Option<u64>,
+    /// The share of its time that a reader of history reads, in percent.
+    pub copy_share_percent: u64,
 }
 
 impl Context {

@@ -127,9 +127,11 @@ impl Flow {
         feed.open(&resume.position.map_or(Start::Earliest, Start::After))?;
         let applied = feed.received();
         let batch = Size::default();
+        let windows = Arc::new(Windows::new(applied.clone()));
         if pace == Pace::Ahead {
             let name = format!("feed-{direction}");
-            feed = Box::new(Ahead::start(&name, feed, events_max(&batch))?);
+            let most = events_max(&batch);
+            feed = Box::new(Ahead::start(&name, feed, most, &windows)?);
         }
         Ok(Flow {
             context: Arc::clone(context),
@@ -138,7 +140,7 @@ impl Flow {
             apply,
             lookup: None,
             lease,
-            windows: Arc::new(Windows::new(applied.clone())),
+            windows,
             checkpoint: (applied.clone(), context.clock.elapsed()),
             applied,
             waiting: VecDeque::new(),

@@ -7,6 +7,7 @@
 //! * [`worker`]: claims a lane and runs the flow in its own thread.
 //! * [`flow`]: *the* loop: feed, map, apply, confirm.
 //! * `ahead`: reads the flow's feed in a thread of its own; `standby`: looks at the mirror's.
+//!   `gather`: how long what trickles in is left to.
 //! * [`windows`]: which keys changed while a row was being read.
 //! * [`backfill`]: history, range by range.
 //! * [`compare`]: both ends through the mapping, digests narrowed to keys.
@@ -20,6 +21,7 @@ pub mod worker;
 
 mod ahead;
 pub mod flow;
+mod gather;
 mod standby;
 pub mod windows;
 

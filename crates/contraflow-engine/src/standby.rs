@@ -12,15 +12,11 @@ use contraflow_core::lease::LaneId;
 use contraflow_core::side::Direction;
 
 use crate::context::Context;
+use crate::gather::Gather;
 use crate::tasks::{Stop, TaskSet};
 
-/// The pause between two looks at a feed, in which much happens and in which little does: one look
-/// at much costs less than many at little.
-const PAUSE_MIN: Duration = Duration::from_micros(500);
-const PAUSE_MAX: Duration = Duration::from_millis(100);
-/// Events of a look that are much. A socket of the machine holds about 250 small messages that
-/// nobody has read: an end that has sent as many waits for us.
-const MUCH: u64 = 50;
+/// Between looks, while nothing is behind.
+const REST: Duration = Duration::from_millis(100);
 
 /// Somebody who looks at the mirror's feed, in a thread of its own, until this is dropped.
 pub(crate) struct Standby {
@@ -66,19 +62,14 @@ impl Standby {
 }
 
 fn look(context: &Context, direction: Direction, feed: &mut dyn Feed, stop: &Stop) -> Result<()> {
-    let mut pause = PAUSE_MAX;
+    let mut gather = Gather::resting(REST);
     while !stop.asked() {
         let seen = feed.watch(direction)?;
         if seen.foreign > 0 {
             return Err(written(context, direction, seen.foreign));
         }
         feed.confirm(&seen.through)?;
-        let next = match seen.events >= MUCH {
-            true => pause / 2,
-            false => pause * 2,
-        };
-        pause = next.clamp(PAUSE_MIN, PAUSE_MAX);
-        if stop.wait(pause) {
+        if stop.wait(gather.after(seen.events)) {
             return Ok(());
         }
     }

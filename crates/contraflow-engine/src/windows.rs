@@ -102,6 +102,13 @@ impl Windows {
         }
     }
 
+    /// Whether somebody reads or compares rows, and waits for what the flow receives.
+    #[must_use]
+    pub fn are_waited_for(&self) -> bool {
+        let state = self.lock();
+        !state.open.is_empty() || !state.kept.is_empty()
+    }
+
     /// From now on the keys that are touched are kept themselves, until it is dropped.
     #[must_use]
     pub fn keep(self: &Arc<Self>) -> Touched {

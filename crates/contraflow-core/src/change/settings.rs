@@ -18,6 +18,11 @@ pub const DEFAULT_LETTERS_MAX: u64 = 1_000;
 /// longer than most of them wait between two tries.
 pub const DEFAULT_WRITERS_QUIET: Duration = Duration::from_secs(30);
 
+/// The share of its time that a reader of history reads, in percent. An application whose server is
+/// busy keeps nine tenths of what it had; a server with nothing else to do is still copied at many
+/// thousand rows per second.
+pub const DEFAULT_COPY_SHARE_PERCENT: u64 = 10;
+
 pub(super) const LAG_EVENTS: RangeInclusive<u64> = 0..=100_000_000;
 /// An hour of silence says no more than ten minutes of it.
 pub(super) const QUIET: RangeInclusive<Duration> =
@@ -26,6 +31,7 @@ pub(super) const QUIET: RangeInclusive<Duration> =
 pub(super) const FENCE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(10 * 60);
 pub(super) const RATE_ROWS: RangeInclusive<u64> = 1..=1_000_000_000;
+pub(super) const COPY_SHARE: RangeInclusive<u64> = 1..=100;
 pub(super) const LETTERS: RangeInclusive<u64> = 1..=10_000_000;
 
 /// Thresholds of the gates. Divergence and letters are not among them: a turn needs none of both.
@@ -50,8 +56,11 @@ impl Default for Gates {
 /// What the change may use at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Rows copied per second by the backfill; `None` is as fast as the ends allow. Depends on
-    /// what else they have to serve.
+    /// The share of its time that a reader of history reads, in percent; it rests for the others.
+    /// Depends on what else the source has to serve: 100 is as fast as the ends allow.
+    pub copy_share_percent: u64,
+    /// Rows copied per second by the backfill at most; `None` is as many as the share allows.
+    /// Depends on what whoever reads the mirror's log can take.
     pub rate_rows_per_s: Option<u64>,
     /// How long writers may be refused in a turn. Depends on how long their clients retry.
     pub fence_max: Duration,
@@ -62,6 +71,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            copy_share_percent: DEFAULT_COPY_SHARE_PERCENT,
             rate_rows_per_s: None,
             fence_max: DEFAULT_FENCE_MAX,
             letters_max: DEFAULT_LETTERS_MAX,

@@ -365,6 +365,8 @@ impl Reading<'_> {
         let node = node.filter(|node| node.content != Content::Null);
         let fields = node.and_then(|node| Fields::of(node, "`limits`", &mut self.problems));
         if let Some(mut fields) = fields {
+            let share = self.count(&mut fields, "copy_share_percent", &settings::COPY_SHARE);
+            limits.copy_share_percent = share.unwrap_or(limits.copy_share_percent);
             limits.rate_rows_per_s =
                 self.count(&mut fields, "rate_rows_per_s", &settings::RATE_ROWS);
             let fence = self.duration(&mut fields, "fence_max", &settings::FENCE);

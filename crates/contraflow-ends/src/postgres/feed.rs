@@ -30,6 +30,8 @@ use super::{Context, bookkeeping, connection, slot};
 const BATCH_BYTES: usize = 4 << 20;
 /// How long an empty feed waits for something to arrive.
 const WAIT: Duration = Duration::from_millis(1);
+/// How long what follows in a transaction is left to gather.
+const NAP: Duration = Duration::from_micros(300);
 /// How long the middle of a transaction is waited for: the server has all of it.
 const WAIT_INSIDE: Duration = Duration::from_millis(500);
 /// A log in which nothing concerns us is passed over after so long or so much of it, so that the
@@ -169,9 +171,14 @@ impl LogFeed {
             let Some(wire) = self.wire.as_mut() else {
                 return Ok(reached);
             };
-            // Whoever looks on is in no hurry: what trickles in is left to gather.
-            if self.watches.is_some() && reached.is_some() && wire.is_drained()? {
-                return Ok(reached);
+            // A sender whose every message is waited for is paid for by the application: what
+            // trickles in is left to gather.
+            if wire.is_drained()? {
+                match &self.inside {
+                    Some(_) => self.context.clock.sleep(NAP),
+                    None if reached.is_some() => return Ok(reached),
+                    None => {}
+                }
             }
             let Some(body) = wire.receive(wait)? else {
                 if self.inside.is_some() {

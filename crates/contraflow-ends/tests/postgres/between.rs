@@ -58,6 +58,7 @@ impl Between {
                 lag_events_max: 1_000,
                 writers_quiet: std::time::Duration::ZERO,
                 letters_max: 1_000,
+                copy_share_percent: 100,
                 backfill_rows_per_s: None,
             },
             clock: Arc::new(Real::start()),

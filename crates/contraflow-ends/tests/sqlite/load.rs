@@ -124,6 +124,7 @@ pub(super) fn context_mapped(
             lag_events_max: 1_000,
             writers_quiet: std::time::Duration::ZERO,
             letters_max: 1_000,
+            copy_share_percent: 100,
             backfill_rows_per_s: None,
         },
         clock,

@@ -61,7 +61,11 @@ fn ahead(left: u8) -> (Ahead, Receiver<u8>) {
         at,
         confirmed,
     };
-    (Ahead::start("test", Box::new(feed), 10).unwrap(), seen)
+    let windows = Arc::new(Windows::new(place(0)));
+    (
+        Ahead::start("test", Box::new(feed), 10, &windows).unwrap(),
+        seen,
+    )
 }
 
 /// The next batch that is not empty.

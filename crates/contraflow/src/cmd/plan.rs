@@ -49,7 +49,7 @@ struct Operation {
 #[derive(Serialize)]
 struct Planned {
     phase: &'static str,
-    does: &'static str,
+    does: String,
     locks: String,
     steps: Vec<Statements>,
 }
@@ -158,7 +158,7 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
     Ok(vec![
         Planned {
             phase: "expand",
-            does: "creates the new tables, the bookkeeping of both ends, journal and guard",
+            does: "creates the new tables, the bookkeeping of both ends, journal and guard".into(),
             locks: declaring.clone(),
             steps: vec![
                 statements(session, Side::New, Step::Expand)?,
@@ -167,19 +167,20 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         },
         Planned {
             phase: "backfill",
-            does: "copies history range by range in key order, while every write is followed",
+            does: copies(session),
             locks: at_new.clone(),
             steps: Vec::new(),
         },
         Planned {
             phase: "follow",
-            does: "carries every committed write of the old end",
+            does: "carries every committed write of the old end".into(),
             locks: at_new,
             steps: Vec::new(),
         },
         Planned {
             phase: "cutover",
-            does: "judges the gates, fences the old end, drains, compares, seals, opens the new",
+            does: "judges the gates, fences the old end, drains, compares, seals, opens the new"
+                .into(),
             locks: old,
             steps: vec![
                 statements(session, Side::Old, Step::Fence)?,
@@ -189,13 +190,14 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         },
         Planned {
             phase: "reverse",
-            does: "carries every committed write of the new end back, for readers of the old one",
+            does: "carries every committed write of the new end back, for readers of the old one"
+                .into(),
             locks: at_old,
             steps: Vec::new(),
         },
         Planned {
             phase: "rollback",
-            does: "the same turn the other way, any number of times",
+            does: "the same turn the other way, any number of times".into(),
             locks: new,
             steps: vec![
                 statements(session, Side::New, Step::Fence)?,
@@ -205,7 +207,8 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
         },
         Planned {
             phase: "contract",
-            does: "drops the old tables and all bookkeeping, after showing evidence and asking",
+            does: "drops the old tables and all bookkeeping, after showing evidence and asking"
+                .into(),
             locks: declaring,
             steps: vec![
                 statements(session, Side::Old, Step::Drop)?,
@@ -214,6 +217,14 @@ fn phases(session: &Session) -> anyhow::Result<Vec<Planned>> {
             ],
         },
     ])
+}
+
+fn copies(session: &Session) -> String {
+    let share = session.context.limits.copy_share_percent;
+    format!(
+        "copies history range by range in key order, while every write is followed; its readers \
+         read {share} % of the time"
+    )
 }
 
 fn statements(session: &Session, side: Side, step: Step) -> anyhow::Result<Statements> {

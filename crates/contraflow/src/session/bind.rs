@@ -186,6 +186,7 @@ impl World {
                 lag_events_max: change.gates().lag_events_max,
                 writers_quiet: change.gates().writers_quiet,
                 letters_max: change.limits().letters_max,
+                copy_share_percent: change.limits().copy_share_percent,
                 backfill_rows_per_s: change.limits().rate_rows_per_s,
             },
             pairs,

@@ -48,8 +48,8 @@ pub(super) fn digest(columns: &str, table: &str) -> String {
 }
 
 impl Reshape {
-    /// The change file over these two databases.
-    pub(super) fn change(self, name: &str, old: &str, new: &str) -> String {
+    /// The change file over these two databases, with these limits.
+    pub(super) fn change(self, name: &str, old: &str, new: &str, limits: &str) -> String {
         let mapping = match self {
             Reshape::Rename => "      - rename: { from: name, to: full_name }",
             Reshape::Mapped => {
@@ -63,6 +63,7 @@ impl Reshape {
 change: {name}
 old: {{ postgres: \"{old}\" }}
 new: {{ postgres: \"{new}\" }}
+limits: {limits}
 pairs:
   - old: {OLD_TABLE}
     new: {NEW_TABLE}

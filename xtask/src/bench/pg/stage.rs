@@ -112,7 +112,12 @@ impl Stage {
     }
 
     fn write_change(&self, reshape: Reshape) -> Result<()> {
-        let text = reshape.change(CHANGE, &self.url(OLD), &self.url(NEW));
+        // Where the application has a machine of its own, it is what counts.
+        let limits = match self.cores.near {
+            Some(_) => "{}",
+            None => "{ copy_share_percent: 100 }",
+        };
+        let text = reshape.change(CHANGE, &self.url(OLD), &self.url(NEW), limits);
         fs::write(self.folder.path().join(CHANGE_FILE), text).context("cannot write the change")
     }
 

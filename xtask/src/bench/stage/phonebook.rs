@@ -36,6 +36,7 @@ impl Reshape {
 change: phonebook
 old: {{ sqlite: app.db }}
 new: {{ sqlite: app-v2.db }}
+limits: {{ copy_share_percent: 100 }}
 pairs:
   - old: phonebook
     new: contacts

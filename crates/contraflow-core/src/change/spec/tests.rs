@@ -200,6 +200,7 @@ fn gates_and_limits_are_read_in_human_units() {
     let (change, warnings) = checked(&format!(
         "{FILE}gates: {{lag_events_max: 5_000, writers_quiet: 1s}}
 limits:
+  copy_share_percent: 25
   rate_rows_per_s: 2000
   fence_max: 10s
   letters_max: 10
@@ -217,6 +218,7 @@ limits:
     assert_eq!(
         *change.limits(),
         Limits {
+            copy_share_percent: 25,
             rate_rows_per_s: Some(2_000),
             fence_max: Duration::from_secs(10),
             letters_max: 10,
