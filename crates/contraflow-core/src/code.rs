@@ -175,6 +175,9 @@ codes! {
     REGISTRY_UNREACHABLE = 513;
     /// The schema registry refused a question.
     REGISTRY_REFUSED = 514;
+    /// A topic has no schema in the registry.
+    /// A topic has no schema in the registry.
+    SUBJECT_MISSING = 515;
 
     /// A broken invariant of this program.
     INTERNAL = 900;

@@ -91,6 +91,18 @@ impl Registry {
         }
     }
 
+    /// The number that a schema has under a subject; `None` when it is not registered there.
+    pub fn lookup(&self, subject: &str, source: &Source) -> Result<Option<SchemaId>> {
+        let path = format!("subjects/{}", escaped(subject));
+        match self.door.post(&path, source).map_err(before_start)? {
+            Answer::Refused(refusal) if refusal.status == NOT_FOUND => Ok(None),
+            answer => {
+                let id: Id = self.told(answer, &format!("subject `{subject}`"))?;
+                Ok(Some(SchemaId(id.id)))
+            }
+        }
+    }
+
     /// The number of a schema under a subject. Registers it there unless it is already.
     pub fn register(&self, subject: &str, source: &Source) -> Result<SchemaId> {
         let path = format!("subjects/{}/versions", escaped(subject));
@@ -203,6 +215,10 @@ impl Schemas for Registry {
         let schema = Arc::new(self.fetch(id)?);
         let mut known = self.known.lock().expect("nobody panics with it");
         Ok(Arc::clone(known.entry(id).or_insert(schema)))
+    }
+
+    fn give(&self, subject: &str, text: &str) -> Result<SchemaId> {
+        self.register(subject, &Source::new(text))
     }
 }
 

@@ -44,6 +44,20 @@ pub trait Payload: fmt::Debug + Send + Sync {
     /// On an error the bytes are as they were. Whatever cannot be written is refused: nothing is
     /// rounded, cut or left out.
     fn write(&self, values: &[Value], out: &mut Vec<u8>) -> Result<()>;
+
+    /// Puts into values what a payload of them says where they say nothing.
+    fn complete(&self, _values: &mut [Value]) {}
+
+    /// What [`Payload::prepare`] does elsewhere, in words.
+    fn preparation(&self) -> Option<String> {
+        None
+    }
+
+    /// Does what must be done elsewhere before the first payload is written. Doing it again does
+    /// nothing more.
+    fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What is known of a payload besides its values.

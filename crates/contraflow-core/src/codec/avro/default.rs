@@ -12,6 +12,16 @@ impl Schema {
         self.default(member, DEPTH_MAX)
     }
 
+    /// Puts the defaults of a record's fields where values are missing.
+    pub fn complete(&self, values: &mut [Value]) {
+        let members = self.members().unwrap_or_default();
+        for (member, value) in members.iter().zip(values) {
+            if matches!(value, Value::Absent) {
+                *value = self.default_of(member).unwrap_or(Value::Absent);
+            }
+        }
+    }
+
     fn default(&self, member: &Member, depth: usize) -> Option<Value> {
         self.told(
             &member.node,

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::code::Code;
 use crate::codec::avro::{Cause, Fault, Plan, Schema};
@@ -25,6 +25,9 @@ const FRAME_BYTES: usize = 5;
 pub trait Schemas: fmt::Debug + Send + Sync {
     /// The schema of that number. Once it has been found, it is found for ever.
     fn by_id(&self, id: SchemaId) -> Result<Arc<Schema>>;
+
+    /// The number of a schema under a subject, registered there unless it is already.
+    fn give(&self, subject: &str, text: &str) -> Result<SchemaId>;
 }
 
 /// How fields are called that no schema names.
@@ -39,7 +42,10 @@ pub struct Names<'n> {
 /// Avro of one side's schema.
 #[derive(Debug)]
 pub struct Avro {
-    id: SchemaId,
+    /// Of the side's own schema, once it is registered.
+    id: OnceLock<SchemaId>,
+    /// Where the schema is registered before anything is written, and its text.
+    pending: Option<(String, String)>,
     schema: Arc<Schema>,
     fields: Vec<Field>,
     schemas: Arc<dyn Schemas>,
@@ -51,21 +57,56 @@ impl Avro {
     /// Payloads that are written with, and have the fields of, the schema of that number.
     pub fn new(id: SchemaId, schemas: Arc<dyn Schemas>, names: Names<'_>) -> Result<Avro> {
         let schema = schemas.by_id(id)?;
-        let unusable = |cause| {
-            let message = format!("schema {id} cannot be the shape of a payload");
+        Avro::of(schema, OnceLock::from(id), None, (schemas, names))
+    }
+
+    /// Payloads of a schema that is not registered yet: [`Payload::prepare`] does that.
+    pub fn unregistered(
+        subject: &str,
+        text: &str,
+        schemas: Arc<dyn Schemas>,
+        names: Names<'_>,
+    ) -> Result<Avro> {
+        let schema = Schema::parse(text, &[] as &[&str]).map_err(|cause| {
+            let message = format!("what is to be registered under `{subject}` is not a schema");
             Error::new(Kind::Precondition, Code::SCHEMA_UNUSABLE, message).because(cause)
-        };
-        let mut fields = schema.fields(names.whole).map_err(unusable)?;
-        if schema.is_record() {
-            fields.push(undeclared(names.rest));
-        }
-        Ok(Avro {
+        })?;
+        let pending = Some((subject.to_owned(), text.to_owned()));
+        Avro::of(Arc::new(schema), OnceLock::new(), pending, (schemas, names))
+    }
+
+    fn of(
+        schema: Arc<Schema>,
+        id: OnceLock<SchemaId>,
+        pending: Option<(String, String)>,
+        (schemas, names): (Arc<dyn Schemas>, Names<'_>),
+    ) -> Result<Avro> {
+        let mut avro = Avro {
             id,
+            pending,
+            fields: Vec::new(),
             schema,
-            fields,
             schemas,
             plans: RwLock::new(BTreeMap::new()),
-        })
+        };
+        let mut fields = avro.schema.fields(names.whole).map_err(|cause| {
+            let message = format!("{} cannot be the shape of a payload", avro.own());
+            Error::new(Kind::Precondition, Code::SCHEMA_UNUSABLE, message).because(cause)
+        })?;
+        if avro.schema.is_record() {
+            fields.push(undeclared(names.rest));
+        }
+        avro.fields = fields;
+        Ok(avro)
+    }
+
+    /// The side's own schema, in messages.
+    fn own(&self) -> String {
+        match (self.id.get(), &self.pending) {
+            (Some(id), _) => format!("schema {id}"),
+            (None, Some((subject, _))) => format!("the schema of `{subject}`"),
+            (None, None) => "the schema".to_owned(),
+        }
     }
 
     fn plan(&self, id: SchemaId) -> Result<Arc<Plan>> {
@@ -77,10 +118,7 @@ impl Avro {
             return Ok(plan);
         }
         let plan = Plan::new(&*self.schemas.by_id(id)?, &self.schema).map_err(|cause| {
-            let message = format!(
-                "payloads of schema {id} cannot be read as schema {}",
-                self.id
-            );
+            let message = format!("payloads of schema {id} cannot be read as {}", self.own());
             Error::new(Kind::Hold, Code::SCHEMA_UNUSABLE, message).because(cause)
         })?;
         let plan = Arc::new(plan);
@@ -115,7 +153,7 @@ impl Payload for Avro {
     }
 
     fn write(&self, values: &[Value], out: &mut Vec<u8>) -> Result<()> {
-        let message = format!("the row cannot be written with schema {}", self.id);
+        let message = format!("the row cannot be written with {}", self.own());
         let unwritable = || Error::new(Kind::Data, Code::PAYLOAD_UNWRITABLE, message.clone());
         let declared = match values {
             [declared @ .., rest] if self.schema.is_record() => match kept(rest) {
@@ -124,13 +162,34 @@ impl Payload for Avro {
             },
             values => values,
         };
+        let Some(SchemaId(id)) = self.id.get() else {
+            return Err(Error::new(Kind::Internal, Code::INTERNAL, message)
+                .detail("It was not registered before."));
+        };
         let before = out.len();
         out.push(MAGIC);
-        out.extend_from_slice(&self.id.0.to_be_bytes());
+        out.extend_from_slice(&id.to_be_bytes());
         self.schema.write(declared, out).map_err(|fault| {
             out.truncate(before);
             failed(fault, Code::PAYLOAD_UNWRITABLE, message.clone())
         })
+    }
+
+    fn complete(&self, values: &mut [Value]) {
+        self.schema.complete(values);
+    }
+
+    fn preparation(&self) -> Option<String> {
+        let (subject, _) = self.pending.as_ref()?;
+        Some(format!("register the new schema under subject {subject}"))
+    }
+
+    fn prepare(&self) -> Result<()> {
+        if let (None, Some((subject, text))) = (self.id.get(), &self.pending) {
+            let id = self.schemas.give(subject, text)?;
+            self.id.get_or_init(|| id);
+        }
+        Ok(())
     }
 }
 

@@ -150,6 +150,10 @@ impl Schemas for Listed {
         let found = self.0.get(id.0 as usize).map(Arc::clone);
         found.ok_or(Error::new(Kind::Hold, Code::SCHEMA_UNUSABLE, "not listed"))
     }
+
+    fn give(&self, _subject: &str, _text: &str) -> Result<SchemaId> {
+        Ok(SchemaId(3))
+    }
 }
 
 /// Versions 0 to 2 of one record, and a key.
@@ -255,6 +259,27 @@ fn a_key_may_be_one_avro_value() {
     assert_eq!(out, [0, 0, 0, 0, 3, 1]);
     key.read(&out, &mut row).unwrap();
     assert!(row == [Value::Int(-1)]);
+}
+
+/// Nothing is written before the schema has a number.
+#[test]
+fn avro_is_written_once_its_schema_is_registered() {
+    let names = Names {
+        whole: "id",
+        rest: undeclared_of(Side::New),
+    };
+    let new = |text: &str| Avro::unregistered("people-value", text, versions(), names);
+    assert_eq!(new("{}").unwrap_err().code, Code::SCHEMA_UNUSABLE);
+    let key = new(r#""long""#).unwrap();
+    let mut out = Vec::new();
+    let error = key.write(&[Value::Int(-1)], &mut out).unwrap_err();
+    assert_eq!((error.code, out.len()), (Code::INTERNAL, 0));
+    assert!(key.preparation().unwrap().contains("people-value"));
+    for _ in 0..2 {
+        key.prepare().unwrap();
+    }
+    key.write(&[Value::Int(-1)], &mut out).unwrap();
+    assert_eq!(out, [0, 0, 0, 0, 3, 1]);
 }
 
 /// Between two JSON sides undeclared members are carried; between two Avro sides they lie in the
