@@ -24,7 +24,7 @@ mod check;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use self::format::Format;
+use self::format::{Format, RegistrySpec};
 use self::node::Node;
 use self::secret::Secret;
 use self::settings::{Gates, Limits};
@@ -43,6 +43,7 @@ pub struct Change {
     name: ChangeName,
     old: Connection,
     new: Connection,
+    registry: Option<RegistrySpec>,
     pairs: Vec<Pair>,
     gates: Gates,
     limits: Limits,
@@ -69,6 +70,12 @@ impl Change {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.old.mode()
+    }
+
+    /// Where the schemas of payloads are. There is one when a pair has payloads of Avro.
+    #[must_use]
+    pub fn registry(&self) -> Option<&RegistrySpec> {
+        self.registry.as_ref()
     }
 
     /// The pairs, in the order of the file; at least one. `pairs()[i].id` is `PairId(i)`.

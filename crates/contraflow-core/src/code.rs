@@ -164,6 +164,20 @@ codes! {
     PAYLOAD_UNFIT = 502;
     /// A row cannot be written as a payload.
     PAYLOAD_UNWRITABLE = 503;
+    /// A payload does not name its schema.
+    PAYLOAD_UNFRAMED = 504;
+
+    /// A schema is not Avro, or cannot be used for what it is needed for.
+    SCHEMA_UNUSABLE = 511;
+    /// A payload names a schema that the registry does not have.
+    SCHEMA_UNKNOWN = 512;
+    /// The schema registry cannot be asked.
+    REGISTRY_UNREACHABLE = 513;
+    /// The schema registry refused a question.
+    REGISTRY_REFUSED = 514;
+    /// A topic has no schema in the registry.
+    /// A topic has no schema in the registry.
+    SUBJECT_MISSING = 515;
 
     /// A broken invariant of this program.
     INTERNAL = 900;

@@ -1,5 +1,6 @@
 //! Values as bytes and as text, without losing a digit.
 
+pub mod avro;
 pub mod binary;
 pub mod json;
 pub mod payload;

@@ -17,7 +17,7 @@ use crate::lease::{Epoch, LaneId, Lease, Standing};
 use crate::log::Room;
 use crate::position::Position;
 use crate::preflight::Looked;
-use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record};
+use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record, Row};
 use crate::shape::Shape;
 use crate::side::Direction;
 
@@ -38,6 +38,10 @@ pub trait End: Send + Sync {
     /// # Errors
     /// When the end cannot be reached.
     fn inspect(&self, table: &str, key: &[String]) -> Result<Option<Inspected>>;
+
+    /// Puts into a row of a table what the end stores where the row says nothing. Needed of ends
+    /// that are logs: of tables, fields that say nothing are not compared.
+    fn complete(&self, _table: &str, _row: &mut Row) {}
 
     /// Looks at everything that could stand in the way of the role, without side effects.
     ///

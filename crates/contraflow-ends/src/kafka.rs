@@ -33,6 +33,7 @@ use contraflow_core::log;
 use contraflow_core::position::Position;
 use contraflow_core::preflight::Looked;
 use contraflow_core::probe::Probe;
+use contraflow_core::record::Row;
 
 use broker::Broker;
 
@@ -114,6 +115,13 @@ impl End for Kafka {
             log: Some(broker.room(&topic)?),
             rows_estimated: u64::try_from(records.sum::<i64>()).unwrap_or(0),
         }))
+    }
+
+    fn complete(&self, table: &str, row: &mut Row) {
+        let values = row.0.get_mut(log::FIELDS.len()..);
+        if let (Some(payload), Some(values)) = (self.payloads.get(table), values) {
+            payload.complete(values);
+        }
     }
 
     fn check(&self, role: &Role) -> Result<Vec<Looked>> {

@@ -6,6 +6,8 @@ pub mod kafka;
 pub mod ledger;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "registry")]
+pub mod registry;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(feature = "kafka", feature = "postgres", feature = "sqlite"))]

@@ -5,4 +5,5 @@
 mod kafka;
 mod one_table;
 mod postgres;
+mod registry;
 mod sqlite;

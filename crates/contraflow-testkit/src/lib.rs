@@ -20,6 +20,7 @@ pub mod trap;
 pub mod kafka;
 #[cfg(unix)]
 pub mod proxy;
+pub mod registry;
 pub mod server;
 
 pub mod mapping;

@@ -1,6 +1,7 @@
 //! A change file bound to its ends: what every verb but the first few starts from.
 
 mod bind;
+mod payloads;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -2,10 +2,12 @@
 //! share no code with it.
 
 mod audit;
+mod avro;
 mod broker;
 mod consumers;
 mod guards;
 mod kills;
+mod registry;
 mod stage;
 mod story;
 mod zombies;

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::format::Format;
 use super::secret::Secret;
 use super::spec::{ChangeSpec, ConnectionSpec, Located, PairSpec};
 use super::{Change, ChangeName, Connection, Pair};
@@ -34,7 +35,11 @@ impl ChangeSpec {
             .new
             .as_ref()
             .and_then(|end| connection(end, base, &mut problems));
-        let pairs: Option<Vec<Pair>> = self.pairs.iter().enumerate().map(pair).collect();
+        let pairs = self.pairs.iter().enumerate();
+        let pairs: Option<Vec<Pair>> = pairs.map(|spec| pair(spec, base)).collect();
+        self.check_registry(&mut problems);
+        let registry = self.registry.as_ref();
+        let registry = registry.map(|spec| spec.value.clone().map(|file| resolve(base, &file)));
         self.check_tables(&mut problems);
         if let (Some(old), Some(new)) = (&old, &new) {
             self.check_apart(old, new, &mut problems);
@@ -58,6 +63,7 @@ impl ChangeSpec {
                     name,
                     old,
                     new,
+                    registry,
                     pairs,
                     gates,
                     limits,
@@ -131,6 +137,25 @@ impl ChangeSpec {
         }
     }
 
+    /// A registry is there for payloads that name their schema, and they cannot do without.
+    fn check_registry(&self, problems: &mut Vec<Problem>) {
+        let named = |pair: &&PairSpec| matches!(pair.format, Some(Format::Avro { .. }));
+        match (&self.registry, self.pairs.iter().find(named)) {
+            (None, Some(pair)) => {
+                let message = "`registry` is missing: payloads of Avro need one";
+                let hint = "Write `registry: {url: \"http://host:8081\"}` beside `old` and `new`.";
+                let problem = Problem::error(Code::KEY_MISSING, message).hint(hint);
+                problems.push(problem.place(Some(pair.place)));
+            }
+            (Some(registry), None) => {
+                let message = "`registry` says nothing here: no payload is Avro";
+                let problem = Problem::error(Code::VALUE_INVALID, message);
+                problems.push(problem.place(Some(registry.place)));
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
     fn ledger_file(
         &self,
         name: &ChangeName,
@@ -181,15 +206,16 @@ fn named(name: &Located<String>, problems: &mut Vec<Problem>) -> Option<ChangeNa
 }
 
 /// `None` only when reading has reported why.
-fn pair((index, spec): (usize, &PairSpec)) -> Option<Pair> {
+fn pair((index, spec): (usize, &PairSpec), base: &Path) -> Option<Pair> {
     let names = |fields: &[Located<String>]| fields.iter().map(|f| f.value.clone()).collect();
+    let format = spec.format.clone();
     Some(Pair {
         id: PairId(u16::try_from(index).ok()?),
         old: spec.old.as_ref()?.value.clone(),
         new: spec.new.as_ref()?.value.clone(),
         key_old: names(&spec.key_old),
         key_new: spec.key_new.as_deref().map(names),
-        format: spec.format.clone(),
+        format: format.map(|format| format.map(|file| resolve(base, &file))),
         history: spec.history.clone(),
         mapping: spec.mapping.clone(),
         place: spec.place,

@@ -1,15 +1,18 @@
 //! What the payloads of a topic are, as declared.
 
+use std::path::PathBuf;
+
 use super::node::{Content, Fields, Node};
 use super::reading::Reading;
+use super::secret::Secret;
+use super::spec::Located;
 use crate::code::Code;
 use crate::error::Problem;
 use crate::shape::Field;
-use crate::side::Side;
 
 /// What the payloads of a pair of topics are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
+#[derive(Clone, Debug)]
+pub enum Format<P = PathBuf> {
     /// Bytes that nobody looks into, for a mapping that changes nothing.
     Raw,
     /// JSON objects with these members, and others that nobody declared.
@@ -19,38 +22,94 @@ pub enum Format {
         /// Those of the new topic.
         new: Vec<Field>,
     },
+    /// Avro of a registry's schemas, for each topic the newest one or that of a file.
+    Avro {
+        /// The file of the old topic's schema, which must be registered.
+        old: Option<Secret<P>>,
+        /// The file of the new topic's schema, which is registered when the change begins; without
+        /// it the schema must be there.
+        new: Option<Secret<P>>,
+    },
 }
 
-impl Format {
-    /// The members of a side, where there are any.
-    #[must_use]
-    pub fn fields(&self, side: Side) -> Option<&[Field]> {
-        match (self, side) {
-            (Format::Raw, _) => None,
-            (Format::Json { old, .. }, Side::Old) => Some(old),
-            (Format::Json { new, .. }, Side::New) => Some(new),
+/// The registry of a change, as it is declared.
+#[derive(Clone, Debug)]
+pub struct RegistrySpec<P = PathBuf> {
+    /// `url`: where it is. May hold `user:password@`.
+    pub url: Secret<String>,
+    /// `user_info`: `user:password`.
+    pub user_info: Option<Secret<String>>,
+    /// `ca`: a file of certificates that are trusted instead of the system's.
+    pub ca: Option<Secret<P>>,
+}
+
+impl<P> RegistrySpec<P> {
+    pub(super) fn map<Q>(self, convert: impl FnOnce(P) -> Q) -> RegistrySpec<Q> {
+        RegistrySpec {
+            url: self.url,
+            user_info: self.user_info,
+            ca: self.ca.map(|ca| ca.map(convert)),
+        }
+    }
+}
+
+impl<P> Format<P> {
+    pub(super) fn map<Q>(self, convert: impl Fn(P) -> Q) -> Format<Q> {
+        match self {
+            Format::Raw => Format::Raw,
+            Format::Json { old, new } => Format::Json { old, new },
+            Format::Avro { old, new } => Format::Avro {
+                old: old.map(|file| file.map(&convert)),
+                new: new.map(|file| file.map(&convert)),
+            },
         }
     }
 }
 
 impl Reading<'_> {
-    /// `raw`, or `{json: {old: {name: type}, new: {name: type}}}`.
-    pub(super) fn format(&mut self, node: &Node) -> Option<Format> {
+    /// `raw`, `avro`, `{avro: {old: file, new: file}}` or
+    /// `{json: {old: {name: type}, new: {name: type}}}`.
+    pub(super) fn format(&mut self, node: &Node) -> Option<Format<String>> {
         if let Some(word) = node.text() {
-            if word == "raw" {
-                return Some(Format::Raw);
+            match word {
+                "raw" => return Some(Format::Raw),
+                "avro" => {
+                    let (old, new) = (None, None);
+                    return Some(Format::Avro { old, new });
+                }
+                _ => {}
             }
             let message = format!("`payload` cannot be `{word}`");
             let problem = Problem::error(Code::VALUE_INVALID, message).place(Some(node.place));
-            let hint =
-                "Write `raw`, or `{json: {old: {..}, new: {..}}}` with a type for each field.";
+            let hint = "Write `raw`, `avro`, `{avro: {new: schema.avsc}}`, or \
+                        `{json: {old: {..}, new: {..}}}` with a type for each field.";
             self.problems.push(problem.hint(hint));
             return None;
         }
         let mut fields = Fields::of(node, "`payload`", &mut self.problems)?;
+        if let Some(node) = fields.optional("avro") {
+            fields.finish(&mut self.problems);
+            return self.avro(node);
+        }
         let json = fields.required("json", &mut self.problems);
         fields.finish(&mut self.problems);
-        let mut fields = Fields::of(json?, "`json`", &mut self.problems)?;
+        self.json(json?)
+    }
+
+    fn avro(&mut self, node: &Node) -> Option<Format<String>> {
+        let mut fields = Fields::of(node, "`avro`", &mut self.problems)?;
+        let mut file = |key: &'static str, what: &str| {
+            let node = fields.optional(key)?;
+            Some(self.setting(what, node)?.value)
+        };
+        let old = file("old", "the file of the old schema");
+        let new = file("new", "the file of the new schema");
+        fields.finish(&mut self.problems);
+        Some(Format::Avro { old, new })
+    }
+
+    fn json(&mut self, node: &Node) -> Option<Format<String>> {
+        let mut fields = Fields::of(node, "`json`", &mut self.problems)?;
         let old = fields.required("old", &mut self.problems);
         let old = old.and_then(|node| self.members("the old payload", node));
         let new = fields.required("new", &mut self.problems);
@@ -59,6 +118,27 @@ impl Reading<'_> {
         Some(Format::Json {
             old: old?,
             new: new?,
+        })
+    }
+
+    /// `registry: {url: .., user_info: .., ca: ..}`.
+    pub(super) fn registry(&mut self, node: &Node) -> Option<Located<RegistrySpec<String>>> {
+        let mut fields = Fields::of(node, "`registry`", &mut self.problems)?;
+        let url = fields.required("url", &mut self.problems);
+        let url = url.and_then(|node| self.setting("`url`", node));
+        let mut optional = |key: &'static str, what: &str| {
+            let node = fields.optional(key)?;
+            Some(self.setting(what, node)?.value)
+        };
+        let user_info = optional("user_info", "`user_info`");
+        let ca = optional("ca", "`ca`");
+        fields.finish(&mut self.problems);
+        // The address may hold a password: no more than its name is ever shown.
+        let url = Secret::new(url?.value.expose().clone(), "registry");
+        let place = node.place;
+        Some(Located {
+            value: RegistrySpec { url, user_info, ca },
+            place,
         })
     }
 

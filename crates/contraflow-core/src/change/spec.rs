@@ -1,6 +1,6 @@
 //! The change file as typed: read from its text with all problems at once, not yet checked.
 
-use super::format::Format;
+use super::format::{Format, RegistrySpec};
 use super::interpolate::Secrets;
 use super::node::{Content, Fields, Node, nearest};
 use super::reading::Reading;
@@ -45,6 +45,8 @@ pub struct ChangeSpec {
     pub old: Option<Located<ConnectionSpec>>,
     /// `new`: where the new end lives.
     pub new: Option<Located<ConnectionSpec>>,
+    /// `registry`: where the schemas of payloads are.
+    pub registry: Option<Located<RegistrySpec<String>>>,
     /// `pairs`, in order.
     pub pairs: Vec<PairSpec>,
     /// `gates`, with defaults filled in.
@@ -88,7 +90,7 @@ pub struct PairSpec {
     /// `key.new`: the key fields of the new table, where they do not follow from the mapping.
     pub key_new: Option<Vec<Located<String>>>,
     /// `payload`: what the payloads of topics are.
-    pub format: Option<Format>,
+    pub format: Option<Format<String>>,
     /// `history` of this pair, or of the file.
     pub history: History,
     /// `mapping`, unread and never interpolated: it is the same wherever the change runs.
@@ -158,6 +160,8 @@ impl Reading<'_> {
         let old = old.and_then(|node| self.connection("`old`", node));
         let new = fields.required("new", &mut self.problems);
         let new = new.and_then(|node| self.connection("`new`", node));
+        let registry = fields.optional("registry");
+        let registry = registry.and_then(|node| self.registry(node));
         let history = fields.optional("history").map(|node| self.history(node));
         let history = history.flatten().unwrap_or_default();
         let pairs = fields.required("pairs", &mut self.problems);
@@ -173,6 +177,7 @@ impl Reading<'_> {
             name,
             old,
             new,
+            registry,
             pairs: pairs.unwrap_or_default(),
             gates,
             limits,

@@ -8,14 +8,16 @@
 //! What a payload holds and nobody declared is a field as well, the last one, a record without
 //! declared fields: see [`undeclared`]. Formats that take unknown members name it alike on both
 //! sides, and a mapping carries it across. A format that has no place for them names it after its
-//! side, and a mapping keeps it in the complement.
+//! side ([`undeclared_of`]), and a mapping keeps it in the complement.
 //!
 //! A record without a payload, a tombstone, never gets here: whoever reads the topic deletes the
 //! key. The JSON text `null` is a payload.
 
+mod avro;
 mod json;
 mod raw;
 
+pub use avro::{Avro, Names, Schemas};
 pub use json::Json;
 pub use raw::Raw;
 
@@ -23,6 +25,7 @@ use std::fmt;
 
 use crate::error::Result;
 use crate::shape::{Field, Type};
+use crate::side::Side;
 use crate::value::{Record, Value};
 
 /// A format of payloads, with what it needs to know of one side's keys or values.
@@ -41,6 +44,20 @@ pub trait Payload: fmt::Debug + Send + Sync {
     /// On an error the bytes are as they were. Whatever cannot be written is refused: nothing is
     /// rounded, cut or left out.
     fn write(&self, values: &[Value], out: &mut Vec<u8>) -> Result<()>;
+
+    /// Puts into values what a payload of them says where they say nothing.
+    fn complete(&self, _values: &mut [Value]) {}
+
+    /// What [`Payload::prepare`] does elsewhere, in words.
+    fn preparation(&self) -> Option<String> {
+        None
+    }
+
+    /// Does what must be done elsewhere before the first payload is written. Doing it again does
+    /// nothing more.
+    fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What is known of a payload besides its values.
@@ -62,6 +79,16 @@ impl fmt::Display for SchemaId {
 
 /// The name of the field for what a value holds undeclared, in formats that take it.
 pub const UNDECLARED: &str = "(undeclared)";
+
+/// The name of that field in formats that have no place for it: another one on each side, so that
+/// a mapping does not carry it across but keeps it in the complement.
+#[must_use]
+pub fn undeclared_of(side: Side) -> &'static str {
+    match side {
+        Side::Old => "(undeclared of old)",
+        Side::New => "(undeclared of new)",
+    }
+}
 
 /// A field for what a payload holds undeclared: absent when there is nothing.
 #[must_use]

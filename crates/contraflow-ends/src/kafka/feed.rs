@@ -376,10 +376,11 @@ fn row(context: &Context, pair: PairId, key: &[Value], payload: &[u8]) -> Result
 
 fn unreadable(context: &Context, partition: i32, offset: i64, error: &Error) -> Error {
     let message = format!("record {offset} of partition {partition} cannot be read: {error}");
+    let hint = "Correct `payload` in the change file, or what writes such records.";
     Error::new(Kind::Hold, error.code, message)
         .at(context.role.side)
         .detail("What follows it must not overtake it.")
-        .hint("Correct `payload` in the change file, or what writes such records.")
+        .hint(error.hint.as_deref().unwrap_or(hint))
 }
 
 fn lost(topic: &str, why: &str) -> Error {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contraflow_core::code::Code;
+use contraflow_core::codec::payload::Payload;
 use contraflow_core::end::{Demands, Remove, Step, Structure, User};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::Standing;
@@ -39,6 +40,11 @@ impl Topics {
     fn names(&self) -> Vec<&str> {
         let tables = self.context.role.tables.iter();
         tables.map(|table| table.name.as_str()).collect()
+    }
+
+    fn payloads(&self) -> impl Iterator<Item = &dyn Payload> {
+        let names = self.names().into_iter();
+        names.filter_map(|name| Some(&**self.context.payloads.get(name)?))
     }
 
     fn topic(&self, broker: &Broker, name: &str) -> Result<Topic> {
@@ -91,10 +97,15 @@ impl Structure for Topics {
         let control = &self.context.names.control;
         let side = self.context.role.side;
         match step {
-            Step::Expand => vec![
-                format!("create topic {control} (compacted) unless it is there"),
-                format!("write {} to {control}", Names::standing(side)),
-            ],
+            Step::Expand => {
+                let payloads = self.payloads();
+                let mut all: Vec<String> = payloads.filter_map(Payload::preparation).collect();
+                all.push(format!(
+                    "create topic {control} (compacted) unless it is there"
+                ));
+                all.push(format!("write {} to {control}", Names::standing(side)));
+                all
+            }
             Step::Fence => vec![format!(
                 "write {}: fenced to {control}",
                 Names::standing(side)
@@ -132,6 +143,7 @@ impl Structure for Topics {
         let side = self.context.role.side;
         let broker = Broker::new(&self.context.servers)?;
         self.make_control(&broker)?;
+        self.payloads().try_for_each(Payload::prepare)?;
         let coordinator = Coordinator::take(&self.context)?;
         match coordinator.control.standing(side) {
             Some(found) if found.ledger == standing.ledger => {}

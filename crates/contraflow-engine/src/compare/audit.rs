@@ -277,7 +277,10 @@ fn digest(context: &Context, side: Side, at: Place, event: Event) -> Option<u128
             Some(image) => {
                 let mut mapped = Vec::with_capacity(1);
                 mapping.map(direction, image, &mut mapped).ok()?;
-                let mapped = mapped.pop()?;
+                let mut mapped = mapped.pop()?;
+                let mirror = context.side(direction.target());
+                let table = &mirror.role.table(pair).name;
+                mirror.end.complete(table, &mut mapped.image.row);
                 (mapped.key, Some(mapped.image))
             }
             None => (mapping.key(direction, &key).ok()?, None),

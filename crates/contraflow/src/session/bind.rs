@@ -8,7 +8,6 @@ use contraflow_core::change::spec::History;
 use contraflow_core::change::{Change, Connection, Pair as DeclaredPair};
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
-use contraflow_core::codec::payload::{self, Json, Payload, Raw};
 use contraflow_core::end::{End, Inspected, Role, Table};
 use contraflow_core::error::{Problem, Severity};
 use contraflow_core::lease::Standing;
@@ -23,10 +22,8 @@ use contraflow_ends::postgres::Postgres;
 use contraflow_ends::sqlite::Sqlite;
 use contraflow_engine::context::{Bound, Context, Limits, Pair};
 
+use super::payloads;
 use crate::surroundings::{SystemClock, probe};
-
-/// The field of a payload that nobody looks into.
-const PAYLOAD: &str = "(payload)";
 
 /// The ends of a change without its pairs: nothing can be carried with it.
 pub(super) fn ends(change: &Change) -> Context {
@@ -44,7 +41,8 @@ pub(super) fn ends(change: &Change) -> Context {
         };
         change.pairs().iter().map(named).collect()
     };
-    let bound = |side: Side| bound(change, side, world.open(change, side), tables(side));
+    let open = |side: Side| world.open(change, side, Payloads::new());
+    let bound = |side: Side| bound(change, side, open(side), tables(side));
     let (old, new) = (bound(Side::Old), bound(Side::New));
     world.context(change, Vec::new(), old, new)
 }
@@ -61,7 +59,9 @@ pub(super) struct Found {
 pub(super) fn bind(change: &Change, parsed: &[Vec<OpSpec>], found: &mut Found) -> Option<Context> {
     let Found { problems, looked } = found;
     let world = World::default();
-    let (old, new) = (world.open(change, Side::Old), world.open(change, Side::New));
+    let [ours, theirs] = payloads::both(change, &world.clock, problems);
+    let old = world.open(change, Side::Old, ours);
+    let new = world.open(change, Side::New, theirs);
     let readable = [(Side::Old, &old), (Side::New, &new)].map(|(side, end)| {
         let problem = unreadable(change, side, &**end);
         problems.extend(problem.iter().cloned());
@@ -157,13 +157,12 @@ impl Default for World {
 }
 
 impl World {
-    fn open(&self, change: &Change, side: Side) -> Arc<dyn End> {
+    fn open(&self, change: &Change, side: Side, payloads: Payloads) -> Arc<dyn End> {
         let (clock, probe) = (Arc::clone(&self.clock), Arc::clone(&self.probe));
         match change.connection(side) {
             Connection::Sqlite { path } => Arc::new(Sqlite::new(path.expose(), clock, probe)),
             Connection::Postgres { url } => Arc::new(Postgres::new(url.expose(), clock, probe)),
             Connection::Kafka { servers } => {
-                let payloads = payloads(change, side);
                 Arc::new(Kafka::new(servers.expose(), payloads, clock, probe))
             }
         }
@@ -172,8 +171,7 @@ impl World {
     fn context(self, change: &Change, pairs: Vec<Pair>, old: Bound, new: Bound) -> Context {
         let digest = |(declared, pair): (&DeclaredPair, &Pair)| {
             let (mapping, history) = (pair.mapping.digest(), &declared.history);
-            let format = declared.format.iter().map(|format| format!(":{format:?}"));
-            let format: String = format.collect();
+            let format = payloads::fingerprint(declared, &pair.mapping);
             format!("{}>{}:{mapping}:{history:?}{format}", pair.old, pair.new)
         };
         let digests: Vec<String> = change.pairs().iter().zip(&pairs).map(digest).collect();
@@ -253,19 +251,6 @@ fn file(change: &Change, side: Side) -> Option<&Path> {
     }
 }
 
-/// The formats of a side's topics.
-fn payloads(change: &Change, side: Side) -> Payloads {
-    let of_pair = |pair: &DeclaredPair| {
-        let format = pair.format.as_ref()?;
-        let payload: Arc<dyn Payload> = match format.fields(side) {
-            Some(fields) => Arc::new(Json::object(fields.to_vec(), payload::UNDECLARED)),
-            None => Arc::new(Raw::new(PAYLOAD)),
-        };
-        Some((pair.table(side).to_owned(), payload))
-    };
-    change.pairs().iter().filter_map(of_pair).collect()
-}
-
 /// Two names may be one file.
 fn one_file(change: &Change, problems: &mut Vec<Problem>) {
     let (Some(old), Some(new)) = (file(change, Side::Old), file(change, Side::New)) else {
@@ -324,7 +309,7 @@ fn begun_with_another(context: &Context, problems: &mut Vec<Problem>) {
         let differs = |found: &Standing| found.mapping != context.mapping;
         if standing.ok().flatten().is_some_and(|found| differs(&found)) {
             let message = "the change file differs from the one the change was started with";
-            let hint = "Restore pairs, mapping and history; or `contraflow abort`, then run anew.";
+            let hint = "Restore pairs, mapping, history, schemas; or `contraflow abort`, then run.";
             problems.push(Problem::error(Code::MAPPING_CHANGED, message).hint(hint));
             return;
         }
@@ -373,6 +358,10 @@ fn bind_pair(
     match Mapping::check(ops, &ours.shape, key_old, new_shape, key_new) {
         Ok((mapping, warnings)) => {
             problems.extend(warnings);
+            if let Some(theirs) = &theirs {
+                let made = mapping.shape(Side::New);
+                problems.extend(payloads::unheld(declared, made, &theirs.shape));
+            }
             let tables = tables(declared, &mapping, &ours, theirs.as_ref(), old, new);
             Some((mapping, tables.0, tables.1))
         }

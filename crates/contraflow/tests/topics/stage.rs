@@ -11,6 +11,13 @@ use super::broker::{self, Written};
 use crate::live::process::{Process, reached_in_time};
 
 pub(super) const PARTITIONS: usize = 3;
+const JSON: &str = "    payload:
+      json:
+        old: {id: int64, name: text, age: text}
+        new: {id: int64, full_name: text, age: text}
+    mapping:
+      - rename: {from: name, to: full_name}
+";
 static NUMBERS: AtomicU32 = AtomicU32::new(0);
 
 /// What the payloads are, and how one maps to the other.
@@ -18,6 +25,8 @@ static NUMBERS: AtomicU32 = AtomicU32::new(0);
 pub(super) enum Kind {
     Raw,
     Json,
+    /// With whatever schemas a test registers, and a file for the new one.
+    Avro,
 }
 
 pub(super) struct Stage {
@@ -47,8 +56,18 @@ impl Stage {
 
     /// As [`Stage::bare`], on a broker of its own.
     pub(super) fn at(servers: &str, kind: Kind) -> Stage {
+        let stage = Stage::undeclared(servers, kind);
+        match kind {
+            Kind::Raw => stage.declare("    payload: raw\n", ""),
+            Kind::Json => stage.declare(JSON, ""),
+            Kind::Avro => {}
+        }
+        stage
+    }
+
+    fn undeclared(servers: &str, kind: Kind) -> Stage {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let stage = Stage {
+        Stage {
             dir: tempfile::tempdir().expect("a folder"),
             servers: servers.to_owned(),
             old: format!("people{number}-v1"),
@@ -56,12 +75,11 @@ impl Stage {
             change: format!("people{number}"),
             kind,
             logs: AtomicU32::new(0),
-        };
-        stage.declare();
-        stage
+        }
     }
 
-    fn declare(&self) {
+    /// Writes the change file, with what a pair says beside its topics, and more keys of the file.
+    pub(super) fn declare(&self, pair: &str, more: &str) {
         let Stage {
             servers,
             old,
@@ -69,18 +87,6 @@ impl Stage {
             change,
             ..
         } = self;
-        let pair = match self.kind {
-            Kind::Raw => "    payload: raw\n",
-            Kind::Json => {
-                "    payload:
-      json:
-        old: {id: int64, name: text, age: text}
-        new: {id: int64, full_name: text, age: text}
-    mapping:
-      - rename: {from: name, to: full_name}
-"
-            }
-        };
         let text = format!(
             "version: 1
 change: {change}
@@ -90,7 +96,7 @@ pairs:
   - old: {old}
     new: {new}
 {pair}gates: {{writers_quiet: 300ms}}
-"
+{more}"
         );
         std::fs::write(self.dir.path().join("contraflow.yaml"), text).expect("a file");
     }
@@ -174,7 +180,7 @@ pairs:
     fn value(&self, n: i64, side: &str) -> Vec<u8> {
         let name = if side == "old" { "name" } else { "full_name" };
         let text = match self.kind {
-            Kind::Raw => format!("value {n}"),
+            Kind::Raw | Kind::Avro => format!("value {n}"),
             Kind::Json => format!(
                 "{{\"id\":{n},\"{name}\":\"Ada {n}\",\"age\":\"{}\",\"seen\":[1.10,{{\"by\":{n}}}]}}",
                 n % 90

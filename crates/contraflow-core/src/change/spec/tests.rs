@@ -277,6 +277,13 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     );
     same(&defs["gates"], &format!("{FILE}gates: {{{odd}: 1}}\n"));
     same(&defs["limits"], &format!("{FILE}limits: {{{odd}: 1}}\n"));
+    let registry = format!("{FILE}registry: {{{odd}: 1}}\n");
+    same(&defs["registry"], &registry);
+    let topics = FILE.replace("sqlite: app.db", "kafka: a");
+    let payload = |text: &str| topics.replace("key: [id]", &format!("payload: {{{text}}}"));
+    same(&defs["payload"], &payload(&format!("{odd}: 1")));
+    same(&defs["avro"], &payload(&format!("avro: {{{odd}: 1}}")));
+    same(&defs["json"], &payload(&format!("json: {{{odd}: 1}}")));
     same(
         &defs["history"]["oneOf"][1],
         &format!("{FILE}history: {{{odd}: 1}}\n"),
@@ -285,6 +292,35 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         &defs["since"],
         &format!("{FILE}history: {{since: {{{odd}: 1}}}}\n"),
     );
+}
+
+#[test]
+fn payloads_of_avro_and_their_registry_belong_together() {
+    let pair = |payload: &str| {
+        let topics = FILE.replace("sqlite: app.db", "kafka: a");
+        let topics = topics.replace("sqlite: app-v2.db", "kafka: a");
+        topics.replace("key: [id]", &format!("payload: {payload}"))
+    };
+    let registry = "registry: {url: \"http://u:hunter2@r\", ca: ca.pem}\n";
+    let text = format!("{}{registry}", pair("{avro: {new: v2/../new.avsc}}"));
+    let (change, _) = checked(&text).unwrap();
+    let Some(Format::Avro {
+        new: Some(file), ..
+    }) = &change.pairs()[0].format
+    else {
+        panic!("it is Avro with a file")
+    };
+    assert_eq!(file.expose(), Path::new("/srv/app/new.avsc"));
+    let found = change.registry().unwrap();
+    assert_eq!(found.url.expose(), "http://u:hunter2@r");
+    let ca = found.ca.as_ref().unwrap();
+    assert_eq!(ca.expose(), Path::new("/srv/app/ca.pem"));
+    assert!(!format!("{change:?}").contains("hunter2"));
+
+    let refused = |text: &str| checked(text).unwrap_err()[0].code;
+    assert_eq!(refused(&pair("avro")), Code::KEY_MISSING);
+    let idle = format!("{}{registry}", pair("raw"));
+    assert_eq!(refused(&idle), Code::VALUE_INVALID);
 }
 
 #[test]
