@@ -165,14 +165,7 @@ impl Audit {
                 lane
             });
             let entry = Entry { place: at, digest };
-            let here = place(side);
-            if lane.last[here].is_some_and(|last| at <= last) {
-                self.result.find(finding(pair, &entry, Kind::Extra));
-                continue;
-            }
-            lane.last[here] = Some(at);
-            lane.first[here].get_or_insert(at);
-            lane.waiting[here].push_back(entry);
+            lane.take(pair, side, entry, &mut self.result);
             lane.settle(pair, self.direction, &mut self.result);
         }
         count
@@ -201,6 +194,19 @@ impl Audit {
 }
 
 impl Lane {
+    /// Takes the next record of a side. One that does not come behind the one before it has no
+    /// place in the log.
+    fn take(&mut self, pair: PairId, side: Side, entry: Entry, result: &mut Comparison) {
+        let (here, at) = (place(side), entry.place);
+        if self.last[here].is_some_and(|last| at <= last) {
+            result.find(finding(pair, &entry, Kind::Extra));
+            return;
+        }
+        self.last[here] = Some(at);
+        self.first[here].get_or_insert(at);
+        self.waiting[here].push_back(entry);
+    }
+
     /// Compares what both sides have.
     fn settle(&mut self, pair: PairId, direction: Direction, result: &mut Comparison) {
         let [source, target] = [place(direction.source()), place(direction.target())];

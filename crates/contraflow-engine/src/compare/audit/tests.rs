@@ -2,7 +2,7 @@ use contraflow_core::log::Place;
 use contraflow_core::record::PairId;
 use contraflow_core::side::{Direction, Side};
 
-use super::{Comparison, Entry, Kind, Lane, place};
+use super::{Comparison, Entry, Kind, Lane};
 
 /// A record of the old log, and what its copy is.
 fn entry(offset: i64, digest: Option<u128>) -> Entry {
@@ -21,7 +21,8 @@ fn found(old: &[(i64, u128)], new: &[(i64, u128)], forgetful: [bool; 2]) -> Comp
     let mut result = Comparison::default();
     for (side, all) in [(Side::Old, old), (Side::New, new)] {
         for (offset, digest) in all {
-            lane.waiting[place(side)].push_back(entry(*offset, Some(*digest)));
+            let entry = entry(*offset, Some(*digest));
+            lane.take(PairId(0), side, entry, &mut result);
             lane.settle(PairId(0), Direction::Forward, &mut result);
         }
     }
@@ -66,14 +67,16 @@ fn what_a_log_has_forgotten_may_be_missing_at_its_beginning_only() {
     assert!(found(&new, &old, [true, false]).is_clean());
     let gap = found(&old, &[(0, 1), (2, 3)], [true, true]);
     assert_eq!(kinds(&gap), [(1, Kind::Missing)]);
+    let doubled = found(&old, &[(1, 2), (1, 2), (2, 3)], [false, true]);
+    assert_eq!(kinds(&doubled), [(1, Kind::Extra)]);
 }
 
 #[test]
 fn what_does_not_map_is_found() {
     let mut lane = Lane::default();
     let mut result = Comparison::default();
-    lane.waiting[place(Side::Old)].push_back(entry(4, None));
-    lane.waiting[place(Side::New)].push_back(entry(4, Some(1)));
+    lane.take(PairId(0), Side::Old, entry(4, None), &mut result);
+    lane.take(PairId(0), Side::New, entry(4, Some(1)), &mut result);
     lane.settle(PairId(0), Direction::Forward, &mut result);
     assert_eq!((result.compared, result.diverged), (1, 1));
 }
