@@ -1,22 +1,19 @@
 //! A Kafka for the tests of one process, started by the project's own script.
 
 use std::future::Future;
-use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::pin::pin;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
+use crate::script::Script;
+
 /// A broker that ends with this process, whatever becomes of it.
 pub struct Kafka {
     port: u16,
-    /// The script serves as long as this pipe is open.
-    words: Option<ChildStdin>,
-    said: BufReader<ChildStdout>,
-    script: Child,
+    script: Script,
 }
 
 impl Kafka {
@@ -36,23 +33,8 @@ impl Kafka {
     #[must_use]
     pub fn with(folder: &Path, settings: &[&str]) -> Kafka {
         let port = two_ports();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/kafka");
-        let mut script = Command::new(script)
-            .arg(folder.join("server"))
-            .arg(port.to_string())
-            .args(settings)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the script starts");
-        let mut broker = Kafka {
-            port,
-            words: script.stdin.take(),
-            said: BufReader::new(script.stdout.take().expect("it is piped")),
-            script,
-        };
-        broker.hears("ready");
-        broker
+        let script = Script::start("kafka", &folder.join("server"), port, settings);
+        Kafka { port, script }
     }
 
     /// Ends the broker at once, as a loss of power does.
@@ -60,8 +42,7 @@ impl Kafka {
     /// # Panics
     /// When it has ended already.
     pub fn kill(&mut self) {
-        self.tell("kill");
-        self.hears("killed");
+        self.script.kill();
     }
 
     /// Starts the broker again that was killed.
@@ -69,28 +50,13 @@ impl Kafka {
     /// # Panics
     /// When it does not start; the script has said why on stderr.
     pub fn start_again(&mut self) {
-        self.tell("start");
-        self.hears("ready");
+        self.script.start_again();
     }
 
     /// Its `bootstrap.servers`.
     #[must_use]
     pub fn servers(&self) -> String {
         format!("127.0.0.1:{}", self.port)
-    }
-
-    fn tell(&mut self, word: &str) {
-        let words = self.words.as_mut().expect("the script listens");
-        writeln!(words, "{word}").expect("the script listens");
-    }
-
-    fn hears(&mut self, word: &str) {
-        let mut said = String::new();
-        let read = self.said.read_line(&mut said);
-        assert!(
-            read.is_ok() && said.trim() == word,
-            "the broker is not {word}"
-        );
     }
 }
 
@@ -123,12 +89,4 @@ fn two_ports() -> u16 {
         }
     }
     panic!("no two ports in a row are free");
-}
-
-impl Drop for Kafka {
-    /// Whoever removes the folder must find nobody in it.
-    fn drop(&mut self) {
-        drop(self.words.take());
-        drop(self.script.wait());
-    }
 }

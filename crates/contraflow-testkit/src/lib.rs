@@ -21,6 +21,7 @@ pub mod kafka;
 #[cfg(unix)]
 pub mod proxy;
 pub mod registry;
+mod script;
 pub mod server;
 
 pub mod mapping;

@@ -1,9 +1,9 @@
 //! A PostgreSQL server for the tests of one process, started by the project's own script.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
+
+use crate::script::{self, Script};
 
 /// The port that names the socket of a server without one.
 const PORT: u16 = 5432;
@@ -15,10 +15,7 @@ pub struct Postgres {
     folder: PathBuf,
     /// The port where it is reached over TCP alone.
     tcp: Option<u16>,
-    /// The script serves as long as this pipe is open.
-    words: Option<ChildStdin>,
-    said: BufReader<ChildStdout>,
-    script: Child,
+    script: Script,
 }
 
 impl Postgres {
@@ -47,9 +44,7 @@ impl Postgres {
     /// When it does not start; the script has said why on stderr.
     #[must_use]
     pub fn over_tcp(folder: &Path) -> Postgres {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        drop(listener);
+        let port = script::port();
         let settings = [
             "listen_addresses=127.0.0.1",
             "password_encryption=scram-sha-256",
@@ -61,29 +56,14 @@ impl Postgres {
 
     fn serve(folder: &Path, tcp: Option<u16>, settings: &[&str]) -> Postgres {
         open_to_all(folder);
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/postgres");
         let folder = folder.join("server");
-        let mut script = Command::new(script)
-            .arg(&folder)
-            .args([
-                &tcp.unwrap_or(PORT).to_string(),
-                "fsync=off",
-                "listen_addresses=",
-            ])
-            .args(settings)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the script starts");
-        let mut server = Postgres {
+        let rest = [&["fsync=off", "listen_addresses="], settings].concat();
+        let script = Script::start("postgres", &folder, tcp.unwrap_or(PORT), &rest);
+        Postgres {
             folder,
             tcp,
-            words: script.stdin.take(),
-            said: BufReader::new(script.stdout.take().expect("it is piped")),
             script,
-        };
-        server.hears("ready");
-        server
+        }
     }
 
     /// Ends all processes of the server at once, as a loss of power does.
@@ -91,8 +71,7 @@ impl Postgres {
     /// # Panics
     /// When it has ended already.
     pub fn kill(&mut self) {
-        self.tell("kill");
-        self.hears("killed");
+        self.script.kill();
     }
 
     /// Starts the server again that was killed.
@@ -100,8 +79,7 @@ impl Postgres {
     /// # Panics
     /// When it does not start; the script has said why on stderr.
     pub fn start_again(&mut self) {
-        self.tell("start");
-        self.hears("ready");
+        self.script.start_again();
     }
 
     /// Limits the size of every file that its sessions write from now on, or no longer does.
@@ -110,22 +88,7 @@ impl Postgres {
     /// When the server has ended.
     pub fn limit(&mut self, bytes: Option<u64>) {
         let bytes = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
-        self.tell(&format!("limit {bytes}"));
-        self.hears("limited");
-    }
-
-    fn tell(&mut self, word: &str) {
-        let words = self.words.as_mut().expect("the script listens");
-        writeln!(words, "{word}").expect("the script listens");
-    }
-
-    fn hears(&mut self, word: &str) {
-        let mut said = String::new();
-        let read = self.said.read_line(&mut said);
-        assert!(
-            read.is_ok() && said.trim() == word,
-            "the server is not {word}"
-        );
+        self.script.tell(&format!("limit {bytes}"), "limited");
     }
 
     /// Where it listens.
@@ -171,14 +134,6 @@ impl Postgres {
             done.is_ok_and(|status| status.success()),
             "it has no password"
         );
-    }
-}
-
-impl Drop for Postgres {
-    /// Whoever removes the folder must find nobody in it.
-    fn drop(&mut self) {
-        drop(self.words.take());
-        drop(self.script.wait());
     }
 }
 

@@ -3,17 +3,20 @@
 use super::Findings;
 use super::repo::Repo;
 
-/// Promises of later work, in code or in comments: the words that the rule looks for.
+/// Promises of later work, in code or in comments.
+// Not promises of this file: the rule has to name the words that it refuses everywhere else.
 const PROMISES: &[&str] = &["FIXME", "XXX"];
 
 /// Code that says it is not there, and tests that are not run.
 const UNFINISHED: &[(&str, &str)] = &[
     ("todo!", "nothing half-finished is merged"),
     ("unimplemented!", "nothing half-finished is merged"),
+    // No attribute: the rule's own needle, which refuses it on every test of the project.
     ("#[ignore", "a test that is not run proves nothing"),
 ];
 
 /// Time that comes from nowhere: a failing seed would not replay.
+// No calls: these are the names that the rule looks for, and refuses outside the surroundings.
 const CLOCKS: &[&str] = &["thread::sleep", "Instant::now", "SystemTime::now"];
 
 /// What the process takes from the machine around it, and the files that take it for all others.

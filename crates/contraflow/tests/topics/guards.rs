@@ -7,7 +7,26 @@ use rdkafka::producer::Producer;
 use super::audit::holds;
 use super::broker::{self, LIMIT, Written};
 use super::stage::{Kind, PARTITIONS, Stage};
-use crate::live::process::pause;
+use crate::live::process::{Process, pause};
+
+/// A run that has carried all there is.
+fn followed(stage: &Stage) -> Process {
+    let run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    run
+}
+
+/// The producers stop, and the change flips.
+fn flipped(stage: &Stage) {
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+}
+
+/// Ends a run, and says what it told.
+fn ended(mut run: Process) -> String {
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    run.err()
+}
 
 #[test]
 fn a_change_needs_both_topics() {
@@ -60,9 +79,8 @@ fn compacted_topics_are_refused() {
 fn a_new_topic_that_holds_records_is_refused() {
     let stage = Stage::new(Kind::Raw);
     stage.write(&stage.old, &stage.records(1..100, "old"));
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    let run = followed(&stage);
+    ended(run);
     broker::delete(&stage.servers, &format!("__contraflow.{}", stage.change));
     stage.says(&["run"], 2, &["CF0105"]);
     std::fs::remove_dir_all(stage.dir.path().join(".contraflow")).expect("a ledger");
@@ -76,27 +94,24 @@ fn a_new_topic_that_holds_records_is_refused() {
 fn a_producer_that_writes_keeps_the_gate_closed() {
     let stage = Stage::new(Kind::Raw);
     stage.write(&stage.old, &stage.records(1..100, "old"));
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
+    let run = followed(&stage);
     stage.says(&["cutover"], 1, &["CF0402", "writers"]);
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.write(&stage.old, &stage.records(100..110, "old"));
     stage.says(&["cutover"], 1, &["CF0402", "writers"]);
     assert_eq!(stage.status()["phase"], "follow");
-    stage.says(&["producer", "stopped"], 0, &[]);
-    stage.says(&["cutover"], 0, &["reverse"]);
+    flipped(&stage);
     stage.says(&["producer", "stopped"], 1, &["CF0401"]);
     let all = [(stage.records(1..110, "old"), true)];
     holds(&stage.servers, &stage.new, &all, PARTITIONS);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
 }
 
 /// A transaction of the old producer that is open when the producers are said to have stopped.
 #[test]
 fn an_open_transaction_keeps_the_gate_closed() {
     let stage = Stage::new(Kind::Raw);
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
+    let run = followed(&stage);
     let id = format!("writer-of-{}", stage.old);
     let producer = broker::producer(&stage.servers, &[("transactional.id", &id)]);
     producer.init_transactions(LIMIT).expect("an id");
@@ -127,75 +142,69 @@ fn an_open_transaction_keeps_the_gate_closed() {
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover"], 1, &["CF0402", "writers"]);
     producer.abort_transaction(LIMIT).expect("aborted");
-    stage.says(&["producer", "stopped"], 0, &[]);
-    stage.says(&["cutover"], 0, &["reverse"]);
+    flipped(&stage);
     holds(&stage.servers, &stage.new, &[(all, true)], PARTITIONS);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
 }
 
 #[test]
 fn an_early_write_to_the_new_topic_holds_the_change() {
     let stage = Stage::new(Kind::Raw);
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
+    let run = followed(&stage);
     stage.write(&stage.new, &stage.records(1..2, "new"));
     stage.holds(203);
     stage.says(&["cutover"], 1, &["CF0401"]);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
 }
 
 #[test]
 fn a_late_write_to_the_old_topic_holds_the_change() {
     let stage = Stage::new(Kind::Raw);
     stage.write(&stage.old, &stage.records(1..50, "old"));
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
-    stage.says(&["producer", "stopped"], 0, &[]);
-    stage.says(&["cutover"], 0, &["reverse"]);
+    let run = followed(&stage);
+    flipped(&stage);
     stage.write(&stage.old, &stage.records(50..51, "old"));
     stage.holds(203);
     // Whatever becomes of it, the change never runs forward again.
     pause(Duration::from_millis(300));
     let new = [(stage.records(1..50, "old"), true)];
     holds(&stage.servers, &stage.new, &new, PARTITIONS);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
 }
 
 #[test]
 fn a_topic_that_was_made_anew_holds_the_change() {
     let stage = Stage::new(Kind::Raw);
     stage.write(&stage.old, &stage.records(1..100, "old"));
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
+    let run = followed(&stage);
     stage.verified();
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
     broker::delete(&stage.servers, &stage.old);
     let gone = || !super::audit::topics(&stage.servers).contains(&stage.old);
     crate::live::process::until("the topic is gone", gone);
     broker::make(&stage.servers, &stage.old, 3, &[]);
     // As many records as before, so that no offset tells the difference.
     stage.write(&stage.old, &stage.records(100..250, "old"));
-    let mut run = stage.start(&["run"], &[]);
+    let run = stage.start(&["run"], &[]);
     stage.holds(202);
     let copied = [(stage.records(1..100, "old"), true)];
     holds(&stage.servers, &stage.new, &copied, PARTITIONS);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
 }
 
 #[test]
 fn records_that_retention_took_hold_the_change() {
     let stage = Stage::new(Kind::Raw);
     stage.write(&stage.old, &stage.records(1..100, "old"));
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
+    let run = followed(&stage);
     stage.verified();
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
     stage.write(&stage.old, &stage.records(100..200, "old"));
     broker::forget(&stage.servers, &stage.old, 0, 60);
-    let mut run = stage.start(&["run"], &[]);
+    let run = stage.start(&["run"], &[]);
     stage.holds(202);
     stage.says(&["status"], 1, &["of partition 0 are gone"]);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
 }
 
 /// A record with a time that the client cannot write, and one that is not what was declared.
@@ -210,12 +219,12 @@ fn a_record_that_cannot_be_carried_holds_the_change() {
     };
     let stage = Stage::new(Kind::Json);
     stage.write(&stage.old, &[plain("{\"id\": \"poison\"}", 5)]);
-    let mut run = stage.start(&["run"], &[]);
+    let run = stage.start(&["run"], &[]);
     let held = crate::live::process::reached_in_time(|| !stage.status()["state"]["held"].is_null());
     assert!(held, "{:#}", stage.status());
     stage.says(&["status"], 1, &["record 0 of partition 0"]);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
-    assert!(!run.err().contains("poison"), "a value: {}", run.err());
+    let told = ended(run);
+    assert!(!told.contains("poison"), "a value: {told}");
 }
 
 /// A copy as the program wrote it, headers and all.
@@ -233,8 +242,7 @@ fn copy_on(stage: &Stage, topic: &str) -> Written {
 fn a_copy_that_is_there_twice_is_found() {
     let stage = Stage::new(Kind::Raw);
     stage.write(&stage.old, &stage.records(1..100, "old"));
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
+    let run = followed(&stage);
     stage.verified();
     let twice = copy_on(&stage, &stage.new);
     stage.write(&stage.new, &[twice]);
@@ -242,7 +250,7 @@ fn a_copy_that_is_there_twice_is_found() {
     stage.says(&["verify"], 1, &["CF0404", "1 keys differ"]);
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover"], 1, &["CF0402", "compare"]);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
 }
 
 /// A new producer that copies what it has read, with our headers: dropped as an echo, it would be
@@ -251,14 +259,12 @@ fn a_copy_that_is_there_twice_is_found() {
 fn a_record_that_says_it_is_ours_holds_the_way_back() {
     let stage = Stage::new(Kind::Raw);
     stage.write(&stage.old, &stage.records(1..100, "old"));
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
-    stage.says(&["producer", "stopped"], 0, &[]);
-    stage.says(&["cutover"], 0, &["reverse"]);
+    let run = followed(&stage);
+    flipped(&stage);
     let copied = copy_on(&stage, &stage.new);
     stage.write(&stage.new, &[copied]);
     stage.holds(203);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
 }
 
 /// The new topic takes records as large as the old one, and ours are larger by a header.
@@ -278,9 +284,9 @@ fn a_record_that_is_too_large_holds_the_change() {
     };
     stage.write(&stage.old, &[bytes(100)]);
     stage.write(&stage.old, &[bytes(1_900)]);
-    let mut run = stage.start(&["run"], &[]);
+    let run = stage.start(&["run"], &[]);
     stage.holds(208);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
 }
 
 /// What the client would write with the time of now is not written.
@@ -295,8 +301,7 @@ fn a_record_without_a_time_is_carried_and_one_of_1970_holds() {
         headers: Vec::new(),
     };
     stage.write(&stage.old, &[at(-1), at(1)]);
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
+    let run = followed(&stage);
     stage.verified();
     let old = super::audit::read(&stage.servers, &stage.old);
     let new = super::audit::read(&stage.servers, &stage.new);
@@ -308,5 +313,5 @@ fn a_record_without_a_time_is_carried_and_one_of_1970_holds() {
             .collect()
     };
     assert_eq!(times(&old), times(&new));
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    ended(run);
 }
