@@ -77,8 +77,9 @@ fn a_key_that_moves_in_an_open_window_on_the_way_back_is_there_once() {
     }
 }
 
-/// Reads the table, runs a script before that or after, and says what stops the flow. Nothing that
-/// was read is written then.
+/// Reads the table, runs a script before that or after, and says what stops the flow. Rows that were
+/// read after the script are not written then. Those read before it may be, all of them: the feed can
+/// pass what they show before it comes to the script. Nothing of the script is.
 fn stopped(script: &str, before: bool) -> Error {
     let between = Between::new(TABLE, ROWS);
     let mut flow = between.flow(FORWARD);
@@ -90,15 +91,15 @@ fn stopped(script: &str, before: bool) -> Error {
         offer(&mut flow, read);
     }
     let error = settle(&mut flow).unwrap_err();
-    assert_eq!(
-        between.new.database.one("select count(*)::text from t"),
-        "0"
-    );
+    let new = |sql: &str| between.new.database.one(sql);
+    let written = new("select count(*)::text from t");
+    assert!(written == "0" || (!before && written == "20"), "{written}");
+    assert_eq!(new("select count(*)::text from t where v = 'after'"), "0");
     error
 }
 
 #[test]
-fn a_truncation_in_an_open_window_holds_and_nothing_read_before_it_is_written() {
+fn a_truncation_in_an_open_window_holds_and_nothing_behind_it_is_written() {
     for before in [true, false] {
         let error = stopped("truncate t; insert into t values (1, 'after')", before);
         let told = (error.code, error.kind);
@@ -107,7 +108,7 @@ fn a_truncation_in_an_open_window_holds_and_nothing_read_before_it_is_written() 
 }
 
 #[test]
-fn an_alteration_in_an_open_window_holds_and_nothing_read_before_it_is_written() {
+fn an_alteration_in_an_open_window_holds_and_nothing_behind_it_is_written() {
     for script in [
         "alter table t add more int; update t set more = 1 where id = 7",
         "alter table t alter v type varchar(50); update t set v = 'after' where id = 7",
