@@ -135,11 +135,17 @@ pub trait Ledger: Send {
     fn answered(&mut self, id: u64) -> Result<Option<Answer>>;
 
     /// Takes or keeps the run: granted when nobody else has given a sign of life since
-    /// `stale_before_ms`. Says who has it.
+    /// `stale_before_ms`, or when `gone`, a run that is known to be dead, has it. Of several that
+    /// saw the same run dead one takes its place. Says who has it.
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    fn beat(&mut self, mark: &RunnerMark, stale_before_ms: u64) -> Result<RunnerMark>;
+    fn beat(
+        &mut self,
+        mark: &RunnerMark,
+        stale_before_ms: u64,
+        gone: Option<&str>,
+    ) -> Result<RunnerMark>;
 
     /// Gives the run back.
     ///

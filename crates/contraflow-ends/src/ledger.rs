@@ -312,7 +312,12 @@ impl Ledger for SqliteLedger {
         answer.flatten().as_deref().map(from).transpose()
     }
 
-    fn beat(&mut self, mark: &RunnerMark, stale_before_ms: u64) -> Result<RunnerMark> {
+    fn beat(
+        &mut self,
+        mark: &RunnerMark,
+        stale_before_ms: u64,
+        gone: Option<&str>,
+    ) -> Result<RunnerMark> {
         let tx = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -323,8 +328,8 @@ impl Ledger for SqliteLedger {
             "insert into runner (id, run, pid, beat_ms, started) values (1, ?1, ?2, ?3, ?5)
              on conflict (id) do update set run = excluded.run, pid = excluded.pid,
                beat_ms = excluded.beat_ms, started = excluded.started
-             where run = excluded.run or beat_ms < ?4",
-            rusqlite::params![mark.run, mark.pid, mark.beat_ms, stale, mark.started],
+             where run = excluded.run or beat_ms < ?4 or run = ?6",
+            rusqlite::params![mark.run, mark.pid, mark.beat_ms, stale, mark.started, gone],
         )
         .map_err(broken)?;
         let holder = tx.query_row("select run, pid, beat_ms, started from runner", [], mark_of);

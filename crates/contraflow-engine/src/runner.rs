@@ -201,7 +201,7 @@ impl<'w> Runner<'w> {
             while !stop.wait(BEAT_EVERY) {
                 mark.beat_ms = context.clock.unix_ms();
                 let stale = mark.beat_ms.saturating_sub(BEAT_LASTS_MS);
-                match lock(&ledger).beat(&mark, stale) {
+                match lock(&ledger).beat(&mark, stale, None) {
                     Ok(holder) if holder.run == mark.run => {}
                     // A ledger that cannot be written for a while does not end the run: the ends
                     // fence it when another process takes over.

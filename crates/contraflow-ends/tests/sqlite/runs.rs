@@ -196,8 +196,8 @@ fn a_run_that_was_overtaken_does_not_answer() {
         hint: None,
         data: None,
     };
-    ledger.beat(&mark("silent"), 0).unwrap();
-    ledger.beat(&mark("next"), u64::MAX).unwrap();
+    ledger.beat(&mark("silent"), 0, None).unwrap();
+    ledger.beat(&mark("next"), 0, Some("silent")).unwrap();
     let error = ledger
         .answer("silent", id, &answer("unproven"))
         .unwrap_err();
@@ -205,6 +205,18 @@ fn a_run_that_was_overtaken_does_not_answer() {
     assert!(ledger.answered(id).unwrap().is_none());
     ledger.answer("next", id, &answer("clean")).unwrap();
     assert_eq!(ledger.answered(id).unwrap().unwrap().text, "clean");
+}
+
+/// Both looked while the dead run stood in the ledger. Two that run at once would overtake each other
+/// at every step.
+#[test]
+fn of_two_that_find_a_run_dead_one_takes_its_place() {
+    let old = File::new(OLD);
+    let mut ledger = SqliteLedger::open(&old.path.with_file_name("ledger.db"), "l").unwrap();
+    ledger.beat(&mark("dead"), 0, None).unwrap();
+    let mut take = |run: &str| ledger.beat(&mark(run), 0, Some("dead")).unwrap().run;
+    assert_eq!(take("first"), "first");
+    assert_eq!(take("second"), "first");
 }
 
 #[test]
@@ -240,7 +252,7 @@ fn a_sign_of_life_from_the_future_does_not_keep_a_run() {
         beat_ms: clock().unix_ms() + 3_600_000,
         ..mark("ahead")
     };
-    ledger.lock().unwrap().beat(&ahead, 0).unwrap();
+    ledger.lock().unwrap().beat(&ahead, 0, None).unwrap();
     let context = context_with(&old, &new, Arc::new(contraflow_core::probe::Silent));
     let mut watcher = Silent;
     let stop = Stop::default();

@@ -21,18 +21,14 @@ pub(super) fn take_run(
     let now = context.clock.unix_ms();
     let holder = lock(ledger).runner()?;
     let ahead = now.saturating_add(AHEAD_MAX_MS);
-    let dead = holder.is_some_and(|holder| !is_alive(&holder) || holder.beat_ms > ahead);
-    let stale = if dead {
-        u64::MAX
-    } else {
-        now.saturating_sub(BEAT_LASTS_MS)
-    };
+    let gone = holder.filter(|holder| !is_alive(holder) || holder.beat_ms > ahead);
     let holder = lock(ledger).beat(
         &RunnerMark {
             beat_ms: now,
             ..mark.clone()
         },
-        stale,
+        now.saturating_sub(BEAT_LASTS_MS),
+        gone.as_ref().map(|holder| holder.run.as_str()),
     )?;
     if holder.run == mark.run {
         return Ok(());
