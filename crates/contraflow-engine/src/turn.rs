@@ -51,6 +51,26 @@ pub struct Turn {
     fence: Option<(Position, Duration)>,
 }
 
+/// A compare of logs that goes on where the last one stopped: what was written cannot change. It
+/// belongs to the flow that it ran beside, and ends when it has found something.
+#[derive(Default)]
+pub struct Kept(Option<(Arc<Windows>, Audit)>);
+
+impl Kept {
+    /// The compare that goes on, or a new one from the oldest records.
+    fn take(&mut self, context: &Context, worker: &Worker) -> Result<Audit> {
+        match self.0.take() {
+            Some((windows, audit)) if worker.carries_with(&windows) => Ok(audit),
+            _ => Audit::open(context, worker.direction),
+        }
+    }
+
+    fn keep(&mut self, worker: &Worker, audit: Audit) {
+        let windows = worker.windows().filter(|_| audit.is_clean());
+        self.0 = windows.map(|windows| (windows, audit));
+    }
+}
+
 /// What is left to be compared behind the fence.
 enum Proof {
     /// The keys that were touched while the gates were judged, and are touched still.
@@ -103,6 +123,7 @@ impl Turn {
         context: &Context,
         epoch: Epoch,
         worker: &Worker,
+        kept: &mut Kept,
         stop: &Stop,
     ) -> Result<(Vec<Evidence>, Vec<Verdict>)> {
         let direction = self.direction();
@@ -123,7 +144,7 @@ impl Turn {
                 (evidence, comparison)
             }
             Proof::Order(audit) => {
-                let audit = audit.insert(Audit::open(context, direction)?);
+                let audit = audit.insert(kept.take(context, worker)?);
                 audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)?;
                 // Nobody writes any more when the gate of the writers opens: little is left then.
                 let evidence = gather(context, epoch, direction, worker)?;
@@ -150,6 +171,13 @@ impl Turn {
         );
         context.probe.at(Point::TURN_JUDGED)?;
         Ok((evidence, verdicts))
+    }
+
+    /// Ends a turn that did not come to its flip: the next one compares what is new.
+    pub fn give_up(self, worker: &Worker, kept: &mut Kept) {
+        if let Proof::Order(Some(audit)) = self.proof {
+            kept.keep(worker, audit);
+        }
     }
 
     /// Fails when the flow was started anew since the turn began: what it touched is not known.
@@ -331,11 +359,16 @@ pub fn gather(
     ])
 }
 
-/// A full compare beside a running worker.
+/// A full compare beside a running worker; of logs, what the kept one has not compared yet.
 ///
 /// # Errors
 /// When an end cannot be read, or the compare is no longer wanted.
-pub fn whole(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparison> {
+pub fn whole(
+    context: &Context,
+    worker: &Worker,
+    kept: &mut Kept,
+    stop: &Stop,
+) -> Result<Comparison> {
     match context.mode.rules().compared {
         Compared::ByKey => {
             let windows = worker
@@ -349,8 +382,10 @@ pub fn whole(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparis
             })
         }
         Compared::InOrder => {
-            let mut audit = Audit::open(context, worker.direction)?;
-            audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)
+            let mut audit = kept.take(context, worker)?;
+            let result = audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)?;
+            kept.keep(worker, audit);
+            Ok(result)
         }
     }
 }
