@@ -9,6 +9,7 @@ mod apply;
 mod broker;
 mod client;
 mod control;
+mod decide;
 mod envelope;
 mod feed;
 mod names;
