@@ -12,14 +12,16 @@ mod control;
 mod decide;
 mod envelope;
 mod feed;
+mod look;
 mod names;
+mod native;
 mod place;
 mod preflight;
 mod producer;
 mod readers;
+mod shares;
 mod structure;
 mod switch;
-mod topic_id;
 
 use std::collections::HashMap;
 use std::sync::Arc;

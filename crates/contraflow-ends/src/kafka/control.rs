@@ -131,7 +131,7 @@ pub(super) fn checkpoint(
 }
 
 /// The partition of a lane.
-fn partition(lane: LaneId) -> i32 {
+pub(super) fn partition(lane: LaneId) -> i32 {
     AUTHORITY + 1 + i32::from(lane.0)
 }
 
