@@ -3,7 +3,8 @@
 //! It is compacted, so it is read whole. Whoever writes takes the transactional id first and then
 //! reads: nobody who was overtaken can commit what they believe.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -11,7 +12,7 @@ use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Ownership, Standing, ownership};
 use contraflow_core::position::Position;
 use contraflow_core::side::{Direction, Side};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
@@ -232,12 +233,18 @@ impl<'c> Coordinator<'c> {
         self.producer.commit()?;
         let deadline = self.context.clock.elapsed() + READ_MAX;
         while self.context.clock.elapsed() < deadline {
-            let mut visible = true;
+            let mut found = BTreeMap::new();
             for note in notes {
-                let found = read(self.context, note.partition)?.unwrap_or_default();
-                visible &= found.get(&note.key) == note.value.as_ref();
+                if let Entry::Vacant(of_partition) = found.entry(note.partition) {
+                    let all = read(self.context, note.partition)?;
+                    of_partition.insert(all.unwrap_or_default());
+                }
             }
-            if visible {
+            let is_visible = |note: &Note| {
+                let found = found.get(&note.partition);
+                found.is_some_and(|found| found.get(&note.key) == note.value.as_ref())
+            };
+            if notes.iter().all(is_visible) {
                 return Ok(());
             }
             self.context.clock.sleep(LOOK);
@@ -254,7 +261,7 @@ fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<
     settings
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "5");
-    let consumer: BaseConsumer = settings.create().map_err(fail)?;
+    let consumer = client::Brief(settings.create().map_err(fail)?);
     let metadata = consumer.fetch_metadata(Some(topic), client::ANSWER_MAX);
     let metadata = metadata.map_err(fail)?;
     let mut topics = metadata.topics().iter();
