@@ -57,12 +57,24 @@ pub struct Turn {
 pub struct Kept(Option<(Arc<Windows>, Audit)>);
 
 impl Kept {
-    /// The compare that goes on, or a new one from the oldest records.
-    fn take(&mut self, context: &Context, worker: &Worker) -> Result<Audit> {
-        match self.0.take() {
-            Some((windows, audit)) if worker.carries_with(&windows) => Ok(audit),
-            _ => Audit::open(context, worker.direction),
+    /// Compares everything that was carried, and says what was found so far.
+    fn go_on(
+        &mut self,
+        context: &Context,
+        worker: &Worker,
+        stop: &Stop,
+    ) -> Result<(Audit, Comparison)> {
+        let goal = applied(worker)?;
+        if let Some((windows, mut audit)) = self.0.take()
+            && worker.carries_with(&windows)
+            && let Ok(found) = audit.go_on(context, &goal, Stillness::Moving, stop)
+        {
+            return Ok((audit, found));
         }
+        // It is the first, or what the last one had not read yet is gone.
+        let mut audit = Audit::open(context, worker.direction)?;
+        let found = audit.go_on(context, &goal, Stillness::Moving, stop)?;
+        Ok((audit, found))
     }
 
     fn keep(&mut self, worker: &Worker, audit: Audit) {
@@ -144,8 +156,7 @@ impl Turn {
                 (evidence, comparison)
             }
             Proof::Order(audit) => {
-                let audit = audit.insert(kept.take(context, worker)?);
-                audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)?;
+                let audit = audit.insert(kept.go_on(context, worker, stop)?.0);
                 // Nobody writes any more when the gate of the writers opens: little is left then.
                 let evidence = gather(context, epoch, direction, worker)?;
                 let goal = applied(worker)?;
@@ -377,10 +388,9 @@ pub fn whole(
             })
         }
         Compared::InOrder => {
-            let mut audit = kept.take(context, worker)?;
-            let result = audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)?;
+            let (audit, found) = kept.go_on(context, worker, stop)?;
             kept.keep(worker, audit);
-            Ok(result)
+            Ok(found)
         }
     }
 }
