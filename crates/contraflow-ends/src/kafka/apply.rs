@@ -13,7 +13,6 @@ use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
 use contraflow_core::record::{Change, Complement, Record};
 use contraflow_core::side::Direction;
-use rdkafka::consumer::BaseConsumer;
 
 use super::control::{self, Checkpoint, Control, LANES, Note};
 use super::decide;
@@ -34,7 +33,7 @@ pub(super) struct Writer {
 struct Lane {
     producer: Producer,
     /// Names the group that keeps a copy of the checkpoint.
-    group: BaseConsumer,
+    group: client::Brief,
     direction: Direction,
     token: u64,
 }
@@ -152,6 +151,7 @@ impl Apply for Writer {
         let found = control::checkpoint(&self.context, direction, lane)?;
         let group = client::consumer(&self.context.servers, &names.group(direction)).create();
         let group = group.map_err(|error| client::failure("making a client", error))?;
+        let group = client::Brief(group);
         let token = found.as_ref().map_or(0, |found| found.token) + 1;
         self.lane = Some(Lane {
             producer,

@@ -30,7 +30,9 @@ pub(super) fn settings(servers: &str) -> ClientConfig {
         .set("bootstrap.servers", servers)
         .set("client.id", "contraflow")
         .set("allow.auto.create.topics", "false")
-        // A broker that is gone for a moment is found again at once.
+        // A broker that is gone for a moment is found again at once. Half of the first pause is how
+        // long a new client waits before it connects to the broker that it needs.
+        .set("reconnect.backoff.ms", "20")
         .set("reconnect.backoff.max.ms", "1000");
     settings
 }
