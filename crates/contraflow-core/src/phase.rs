@@ -217,6 +217,11 @@ pub enum Ask {
         /// The keys, as typed: one text per key field.
         keys: Vec<Vec<String>>,
     },
+    /// Carry what was written late to the end that lost authority.
+    Late {
+        /// What is given up instead: names of records, or `all`.
+        give_up: Vec<String>,
+    },
     /// Try letters again: all of them, or these.
     Replay {
         /// Letter ids; empty means all.

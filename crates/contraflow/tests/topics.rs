@@ -7,6 +7,7 @@ mod broker;
 mod consumers;
 mod guards;
 mod kills;
+mod late;
 mod registry;
 mod stage;
 mod story;

@@ -23,6 +23,7 @@ use super::client::{self, failure, unreachable};
 use super::names::Names;
 use super::place::{self, TopicPlace};
 use super::producer::{Outgoing, Producer};
+use super::topic_id::TopicId;
 
 /// Lanes of a direction.
 pub(super) const LANES: u16 = 1;
@@ -36,6 +37,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const STOPPED: &str = "stopped";
 const SEALED: &str = "sealed";
 const FLIP: &str = "flip";
+const LATE: &str = "late";
+const GIVEN_UP: &str = "given-up/";
 
 /// What stands in the partition of authority.
 #[derive(Debug, Default)]
@@ -45,6 +48,28 @@ pub(super) struct Control {
     pub(super) stopped: Option<Stopped>,
     pub(super) sealed: Option<Sealed>,
     pub(super) flip: Option<Flip>,
+    /// The topics of both sides, as they were when the change began.
+    topics: [Option<Vec<Known>>; 2],
+    /// Up to here late writes are settled.
+    pub(super) late: Option<Vec<TopicPlace>>,
+    /// Late writes that are not carried.
+    pub(super) given_up: Vec<GivenUp>,
+}
+
+/// A topic as it was when the change began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    pub(super) topic: String,
+    pub(super) id: TopicId,
+    pub(super) partitions: usize,
+}
+
+/// Late writes that are not carried, as somebody has said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct GivenUp {
+    pub(super) at_ms: u64,
+    /// By pair, partition and offset.
+    pub(super) records: Vec<(u16, i32, i64)>,
 }
 
 /// Somebody said that the producers have stopped.
@@ -97,12 +122,22 @@ impl Control {
         let Some(found) = read(context, AUTHORITY)? else {
             return Ok(None);
         };
+        let mut given_up = Vec::new();
+        for key in found.keys().filter(|key| key.starts_with(GIVEN_UP)) {
+            given_up.extend(value(&found, key)?);
+        }
         Ok(Some(Control {
             old: value(&found, &Names::standing(Side::Old))?,
             new: value(&found, &Names::standing(Side::New))?,
             stopped: value(&found, STOPPED)?,
             sealed: value(&found, SEALED)?,
             flip: value(&found, FLIP)?,
+            topics: [
+                value(&found, &Names::topics(Side::Old))?,
+                value(&found, &Names::topics(Side::New))?,
+            ],
+            late: value(&found, LATE)?,
+            given_up,
         }))
     }
 
@@ -111,6 +146,21 @@ impl Control {
             Side::Old => self.old.as_ref(),
             Side::New => self.new.as_ref(),
         }
+    }
+
+    /// The topics of a side, once it was expanded.
+    pub(super) fn topics(&self, side: Side) -> Option<&[Known]> {
+        let [old, new] = &self.topics;
+        match side {
+            Side::Old => old.as_deref(),
+            Side::New => new.as_deref(),
+        }
+    }
+
+    /// Up to where late writes are settled; `None` before the flip.
+    pub(super) fn settled(&self) -> Option<&[TopicPlace]> {
+        let flip = self.flip.as_ref()?;
+        Some(self.late.as_ref().unwrap_or(&flip.old_ends))
     }
 
     pub(super) fn ownership(&self) -> Ownership {
@@ -169,6 +219,19 @@ impl Note {
         Note::authority(FLIP, bytes(flip))
     }
 
+    pub(super) fn topics(side: Side, topics: &[Known]) -> Note {
+        Note::authority(&Names::topics(side), bytes(&topics))
+    }
+
+    pub(super) fn late(settled: &[TopicPlace]) -> Note {
+        Note::authority(LATE, bytes(&settled))
+    }
+
+    /// The `number`th time that something was given up.
+    pub(super) fn given_up(number: usize, given_up: &GivenUp) -> Note {
+        Note::authority(&format!("{GIVEN_UP}{number}"), bytes(given_up))
+    }
+
     pub(super) fn checkpoint(direction: Direction, lane: LaneId, at: &Checkpoint) -> Note {
         Note {
             partition: partition(lane),
@@ -199,19 +262,19 @@ impl Note {
 }
 
 /// Whoever moves authority, alone.
-pub(super) struct Coordinator<'c> {
-    context: &'c Context,
-    pub(super) producer: Producer,
+pub(super) struct Coordinator {
+    context: Context,
+    producer: Producer,
     pub(super) control: Control,
 }
 
-impl<'c> Coordinator<'c> {
+impl Coordinator {
     /// Takes the right to move authority, and reads how it stands.
-    pub(super) fn take(context: &'c Context) -> Result<Coordinator<'c>> {
+    pub(super) fn take(context: &Context) -> Result<Coordinator> {
         let producer = Producer::take(&context.servers, &context.names.coordinator())?;
         let control = Control::read(context)?.unwrap_or_default();
         Ok(Coordinator {
-            context,
+            context: context.clone(),
             producer,
             control,
         })
@@ -226,7 +289,7 @@ impl<'c> Coordinator<'c> {
     ) -> Result<()> {
         self.producer.begin()?;
         for note in notes {
-            note.send(&self.producer, self.context)?;
+            note.send(&self.producer, &self.context)?;
         }
         more(&self.producer)?;
         self.producer.commit()?;
@@ -234,7 +297,7 @@ impl<'c> Coordinator<'c> {
         while self.context.clock.elapsed() < deadline {
             let mut visible = true;
             for note in notes {
-                let found = read(self.context, note.partition)?.unwrap_or_default();
+                let found = read(&self.context, note.partition)?.unwrap_or_default();
                 visible &= found.get(&note.key) == note.value.as_ref();
             }
             if visible {

@@ -5,6 +5,8 @@
 //! client then says that it has reached the end, and everything up to an end that was asked for
 //! before has been handed out.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -23,7 +25,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{self, failure};
-use super::envelope::{self, Headers};
+use super::control::Control;
+use super::envelope::{Headers, Telling};
+use super::notes::Notes;
 use super::place::{self, TopicPlace};
 
 /// How long the first record of a batch is waited for.
@@ -34,6 +38,8 @@ const SEEK_MAX: Duration = Duration::from_secs(1);
 const BATCH_BYTES: usize = 8 << 20;
 /// Records of one look at a mirror.
 const WATCHED_MAX: usize = 4_000;
+/// Records that a look names.
+const NAMED_MAX: usize = 20;
 
 pub(super) struct TopicFeed {
     context: Context,
@@ -43,12 +49,16 @@ pub(super) struct TopicFeed {
 struct Reading {
     broker: Broker,
     topics: Vec<Open>,
+    given_up: HashSet<(u16, i32, i64)>,
+    /// Where is noted how far a mirror was looked at, for whoever only looks on.
+    notes: Option<Notes>,
 }
 
 /// One topic that is read.
 struct Open {
     pair: PairId,
     topic: Topic,
+    telling: Telling,
     consumer: BaseConsumer,
     /// The oldest offset of each partition when it was opened.
     starts: Vec<i64>,
@@ -78,7 +88,7 @@ impl TopicFeed {
     fn poll(
         &mut self,
         records_max: usize,
-        mut take: impl FnMut(&Context, PairId, &BorrowedMessage<'_>) -> Result<()>,
+        mut take: impl FnMut(&Context, Told<'_>, &BorrowedMessage<'_>) -> Result<()>,
     ) -> Result<()> {
         let context = self.context.clone();
         let reading = self.reading()?;
@@ -90,7 +100,8 @@ impl TopicFeed {
                 match open.consumer.poll(wait) {
                     None => break,
                     Some(Ok(message)) => {
-                        take(&context, open.pair, &message)?;
+                        let told = Told::by(open.pair, &open.telling, &message);
+                        take(&context, told, &message)?;
                         taken += 1;
                         bytes += message.key_len() + message.payload_len();
                         let partition = index(message.partition());
@@ -152,10 +163,16 @@ impl Feed for TopicFeed {
     fn open(&mut self, start: &Start) -> Result<()> {
         let broker = Broker::new(&self.context.servers)?;
         let from = match start {
-            Start::Earliest => None,
-            Start::After(position) | Start::NotBefore(position) => Some(place::decode(position)),
+            Start::Earliest | Start::NotBefore(None) => None,
+            Start::After(position) | Start::NotBefore(Some(position)) => {
+                Some(place::decode(position))
+            }
         };
-        let watches = matches!(start, Start::NotBefore(_));
+        let notes = match start {
+            Start::NotBefore(_) => Some(Notes::open(&self.context)?),
+            Start::Earliest | Start::After(_) => None,
+        };
+        let control = Control::read(&self.context)?;
         let mut topics = Vec::new();
         for (pair, table) in self.context.role.pairs() {
             let from =
@@ -169,17 +186,30 @@ impl Feed for TopicFeed {
                         })?)
                     }
                 };
-            let opened = open(&self.context, &broker, pair, &table.name, from, watches);
+            let telling = Telling::new(&self.context, pair, control.as_ref());
+            let opened = open(
+                &self.context,
+                &broker,
+                (pair, telling),
+                from,
+                notes.as_ref(),
+            );
             topics.push(opened.map_err(|error| error.at(self.context.role.side))?);
         }
-        self.reading = Some(Reading { broker, topics });
+        let given_up = control.map_or_else(Vec::new, |control| control.given_up);
+        self.reading = Some(Reading {
+            broker,
+            topics,
+            given_up: given_up.into_iter().flat_map(|all| all.records).collect(),
+            notes,
+        });
         Ok(())
     }
 
     fn next(&mut self, events_max: usize) -> Result<Batch> {
         let mut events = Vec::new();
-        self.poll(events_max, |context, pair, message| {
-            events.push(event(context, pair, message)?);
+        self.poll(events_max, |context, told, message| {
+            events.push(event(context, told, message)?);
             Ok(())
         })?;
         let through = self.received();
@@ -191,16 +221,23 @@ impl Feed for TopicFeed {
     }
 
     fn watch(&mut self, echo: Direction) -> Result<Watched> {
-        let (mut events, mut foreign) = (0, 0);
-        self.poll(WATCHED_MAX, |context, _, message| {
+        let (mut events, mut foreign, mut named) = (0, 0, Vec::new());
+        self.poll(WATCHED_MAX, |_, told, message| {
             events += 1;
-            let source = envelope::read(message, context.names.hash).source;
-            foreign += u64::from(source.is_none_or(|source| source.direction != echo));
+            let source = told.headers.source;
+            if source.is_some_and(|source| source.direction == echo) {
+                return Ok(());
+            }
+            foreign += 1;
+            if named.len() < NAMED_MAX {
+                named.push(name(message));
+            }
             Ok(())
         })?;
         Ok(Watched {
             events,
             foreign,
+            named,
             through: self.received(),
         })
     }
@@ -218,9 +255,20 @@ impl Feed for TopicFeed {
         place::encode(&places)
     }
 
-    fn confirm(&mut self, _through: &Position) -> Result<()> {
-        // Retention does not wait for readers; the group's offsets go with the records.
-        Ok(())
+    fn gave_up(&self, pair: PairId, place: Place) -> bool {
+        let name = (pair.0, place.partition, place.offset);
+        let mut reading = self.reading.iter();
+        reading.any(|reading| reading.given_up.contains(&name))
+    }
+
+    fn confirm(&mut self, through: &Position) -> Result<()> {
+        // Retention does not wait for readers, and the place of whoever carries goes with the
+        // records.
+        let clock = Arc::clone(&self.context.clock);
+        match &mut self.reading()?.notes {
+            Some(notes) => notes.note(through, clock.elapsed()),
+            None => Ok(()),
+        }
     }
 
     fn head(&mut self) -> Result<(Position, u64)> {
@@ -244,11 +292,11 @@ impl Feed for TopicFeed {
 fn open(
     context: &Context,
     broker: &Broker,
-    pair: PairId,
-    name: &str,
+    (pair, telling): (PairId, Telling),
     from: Option<&TopicPlace>,
-    watches: bool,
+    notes: Option<&Notes>,
 ) -> Result<Open> {
+    let name = context.role.table(pair).name.as_str();
     let topic = broker.topic(name)?;
     let topic = topic.ok_or_else(|| lost(name, "it is not there any more"))?;
     let starts = broker.starts(&topic)?;
@@ -258,7 +306,7 @@ fn open(
         same_topic(&topic, from)?;
         for partition in 0..topic.partitions {
             let (at, start) = (from.next[partition], starts[partition]);
-            if at < start && !watches {
+            if at < start && notes.is_none() {
                 let why = format!(
                     "records {at} to {} of partition {partition} are gone, and were not carried",
                     start - 1
@@ -275,6 +323,14 @@ fn open(
             next[partition] = at.max(start);
         }
     }
+    if let Some(notes) = notes {
+        let ends = broker.ends(&topic, Visible::Committed)?;
+        for (partition, noted) in notes.of(&topic)? {
+            if noted <= ends[partition] {
+                next[partition] = next[partition].max(noted);
+            }
+        }
+    }
     let fail = |error| failure(&format!("opening topic `{name}`"), error);
     let mut settings = client::consumer(&context.servers, "contraflow");
     settings.set("enable.partition.eof", "true");
@@ -287,6 +343,7 @@ fn open(
     consumer.assign(&assigned).map_err(fail)?;
     Ok(Open {
         pair,
+        telling,
         ends: next.clone(),
         sought: vec![None; topic.partitions],
         starts,
@@ -315,22 +372,53 @@ fn same_topic(topic: &Topic, from: &TopicPlace) -> Result<()> {
         .hint("`contraflow abort`, and plan anew with two topics of as many partitions."))
 }
 
+/// What is known of a record without its payload.
+struct Told<'t> {
+    pair: PairId,
+    telling: &'t Telling,
+    headers: Headers,
+}
+
+impl<'t> Told<'t> {
+    fn by(pair: PairId, telling: &'t Telling, message: &BorrowedMessage<'_>) -> Told<'t> {
+        let headers = telling.read(message);
+        Told {
+            pair,
+            telling,
+            headers,
+        }
+    }
+}
+
+fn timestamp(message: &BorrowedMessage<'_>) -> i64 {
+    match message.timestamp() {
+        Timestamp::NotAvailable => -1,
+        Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => ms,
+    }
+}
+
+/// A record by where it lies and when it was written, for people.
+fn name(message: &BorrowedMessage<'_>) -> String {
+    let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+    let timestamp = timestamp(message);
+    format!("{topic}:{partition}:{offset} (timestamp {timestamp})")
+}
+
 /// A record as an event.
-fn event(context: &Context, pair: PairId, message: &BorrowedMessage<'_>) -> Result<Event> {
+fn event(context: &Context, told: Told<'_>, message: &BorrowedMessage<'_>) -> Result<Event> {
     let (partition, offset) = (message.partition(), message.offset());
+    let Told {
+        pair,
+        telling,
+        headers,
+    } = told;
     let Headers {
         source,
         complement,
         others,
-    } = envelope::read(message, context.names.hash);
-    let place = match &source {
-        Some(source) => Place::new(partition, source.direction.source(), source.offset),
-        None => Place::new(partition, context.role.side, offset),
-    };
-    let timestamp = match message.timestamp() {
-        Timestamp::NotAvailable => -1,
-        Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => ms,
-    };
+    } = headers;
+    let place = telling.place(partition, offset, source.as_ref());
+    let timestamp = timestamp(message);
     let key = Envelope {
         place,
         timestamp,

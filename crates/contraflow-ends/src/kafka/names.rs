@@ -38,6 +38,11 @@ impl Names {
         format!("contraflow-{}-{direction}", self.change)
     }
 
+    /// The consumer group whose offsets say how far a mirror was looked at.
+    pub(super) fn standby(&self, side: Side) -> String {
+        format!("contraflow-{}-standby-{side}", self.change)
+    }
+
     /// Whether a consumer group belongs to a change.
     pub(super) fn is_ours(group: &str) -> bool {
         group.starts_with("contraflow-")
@@ -46,6 +51,11 @@ impl Names {
     /// The key of a side's standing in the control topic.
     pub(super) fn standing(side: Side) -> String {
         format!("standing/{side}")
+    }
+
+    /// The key of a side's topics in the control topic.
+    pub(super) fn topics(side: Side) -> String {
+        format!("topics/{side}")
     }
 
     /// The key of a lane's checkpoint in the control topic.

@@ -16,12 +16,49 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{self, ANSWER_MAX, failure};
-use super::envelope;
+use super::control::Control;
+use super::envelope::Telling;
 use super::names::Names;
 use super::structure::reads_topic;
 
 pub(super) struct Groups {
     context: Context,
+}
+
+/// A partition that is looked at record by record.
+struct Look {
+    topic: Topic,
+    consumer: BaseConsumer,
+    telling: Telling,
+    partition: i32,
+}
+
+impl Look {
+    /// The first record at or after an offset that has a place in the order of the log: what was
+    /// written late has none.
+    fn first(&self, offset: i64) -> Result<Option<(i64, Place)>> {
+        let topic = &self.topic.name;
+        let fail = |error| failure(&format!("reading topic `{topic}`"), error);
+        let mut from = TopicPartitionList::new();
+        let offset = Offset::Offset(offset);
+        let added = from.add_partition_offset(topic, self.partition, offset);
+        added.map_err(fail)?;
+        self.consumer.assign(&from).map_err(fail)?;
+        loop {
+            let message = match self.consumer.poll(ANSWER_MAX) {
+                Some(Ok(message)) => message,
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+                Some(Err(error)) => return Err(fail(error)),
+                None => return Err(client::unreachable("a record was not handed out in time")),
+            };
+            let source = self.telling.read(&message).source;
+            let offset = message.offset();
+            let place = self.telling.place(self.partition, offset, source.as_ref());
+            if !place.is_late() {
+                return Ok(Some((offset, place)));
+            }
+        }
+    }
 }
 
 impl Groups {
@@ -46,31 +83,15 @@ impl Groups {
         made.map_err(|error| failure("making a client", error))
     }
 
-    /// The first record at or after an offset.
-    fn probe(
-        &self,
-        consumer: &BaseConsumer,
-        topic: &Topic,
-        partition: i32,
-        offset: i64,
-    ) -> Result<Option<(i64, Place)>> {
-        let fail = |error| failure(&format!("reading topic `{}`", topic.name), error);
-        let mut from = TopicPartitionList::new();
-        let added = from.add_partition_offset(&topic.name, partition, Offset::Offset(offset));
-        added.map_err(fail)?;
-        consumer.assign(&from).map_err(fail)?;
-        let message = match consumer.poll(ANSWER_MAX) {
-            Some(Ok(message)) => message,
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
-            Some(Err(error)) => return Err(fail(error)),
-            None => return Err(client::unreachable("a record was not handed out in time")),
-        };
-        let source = envelope::read(&message, self.context.names.hash).source;
-        let place = match source {
-            Some(source) => Place::new(partition, source.direction.source(), source.offset),
-            None => Place::new(partition, self.context.role.side, message.offset()),
-        };
-        Ok(Some((message.offset(), place)))
+    /// A partition of a pair's topic, to be looked at record by record.
+    fn look(&self, broker: &Broker, pair: PairId, partition: i32) -> Result<Look> {
+        let control = Control::read(&self.context)?;
+        Ok(Look {
+            topic: self.topic(broker, pair)?,
+            consumer: self.consumer("contraflow")?,
+            telling: Telling::new(&self.context, pair, control.as_ref()),
+            partition,
+        })
     }
 
     /// Where a group goes on in the topics of this side, as far as it has said.
@@ -145,10 +166,9 @@ impl Readers for Groups {
 
     fn last_before(&mut self, next: Next) -> Result<Option<Place>> {
         let broker = Broker::new(&self.context.servers)?;
-        let topic = self.topic(&broker, next.pair)?;
-        let consumer = self.consumer("contraflow")?;
+        let look = self.look(&broker, next.pair, next.partition)?;
         let place = usize::try_from(next.partition).unwrap_or(usize::MAX);
-        let start = broker.starts(&topic)?.get(place).copied().unwrap_or(0);
+        let start = broker.starts(&look.topic)?.get(place).copied().unwrap_or(0);
         let mut back = 1;
         // Markers have no place: the step back doubles until a record is met, then its followers
         // are looked at one by one.
@@ -156,7 +176,7 @@ impl Readers for Groups {
             let from = (next.offset - back).max(start);
             let mut last = None;
             let mut at = from;
-            while let Some((offset, place)) = self.probe(&consumer, &topic, next.partition, at)? {
+            while let Some((offset, place)) = look.first(at)? {
                 if offset >= next.offset {
                     break;
                 }
@@ -172,15 +192,14 @@ impl Readers for Groups {
 
     fn offset_behind(&mut self, pair: PairId, partition: i32, place: Option<Place>) -> Result<i64> {
         let broker = Broker::new(&self.context.servers)?;
-        let topic = self.topic(&broker, pair)?;
-        let consumer = self.consumer("contraflow")?;
+        let look = self.look(&broker, pair, partition)?;
         let index = usize::try_from(partition).unwrap_or(usize::MAX);
         let of = |offsets: Vec<i64>| offsets.get(index).copied().unwrap_or(0);
-        let mut low = of(broker.starts(&topic)?);
-        let mut high = of(broker.ends(&topic, Visible::Committed)?);
+        let mut low = of(broker.starts(&look.topic)?);
+        let mut high = of(broker.ends(&look.topic, Visible::Committed)?);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.probe(&consumer, &topic, partition, middle)? {
+            match look.first(middle)? {
                 Some((offset, found)) if offset < high && Some(found) <= place => low = offset + 1,
                 Some(_) | None => high = middle,
             }

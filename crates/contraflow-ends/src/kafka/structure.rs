@@ -15,7 +15,7 @@ use rdkafka::consumer::Consumer;
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{ANSWER_MAX, failure, unreachable};
-use super::control::{self, Coordinator, Note};
+use super::control::{self, Coordinator, Known, Note};
 use super::names::Names;
 
 /// The control topic keeps the newest record of each key; small segments are compacted soon.
@@ -74,6 +74,18 @@ impl Topics {
         Err(unreachable(&format!(
             "topic `{name}` does not become known"
         )))
+    }
+
+    fn known(&self, broker: &Broker) -> Result<Vec<Known>> {
+        let known = |name: &str| {
+            let topic = self.topic(broker, name)?;
+            Ok(Known {
+                id: topic.id,
+                partitions: topic.partitions,
+                topic: topic.name,
+            })
+        };
+        self.names().into_iter().map(known).collect()
     }
 
     /// A new topic that holds records was carried before, or is somebody else's: a control topic
@@ -152,7 +164,12 @@ impl Structure for Topics {
                 if side == Side::New {
                     self.is_empty(&broker)?;
                 }
-                coordinator.write(&[Note::standing(side, Some(standing))], |_| Ok(()))?;
+                let topics = self.known(&broker)?;
+                let notes = [
+                    Note::topics(side, &topics),
+                    Note::standing(side, Some(standing)),
+                ];
+                coordinator.write(&notes, |_| Ok(()))?;
             }
         }
         self.context.probe.at(Point::EXPAND_AFTER)
@@ -177,8 +194,12 @@ impl Structure for Topics {
         if coordinator.control.standing(side.other()).is_some() {
             return Ok(());
         }
-        let groups = Direction::BOTH.map(|direction| names.group(direction));
-        broker.delete_groups(&groups.each_ref().map(String::as_str))?;
+        let mut groups = Direction::BOTH
+            .map(|direction| names.group(direction))
+            .to_vec();
+        groups.extend([Side::Old, Side::New].map(|side| names.standby(side)));
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        broker.delete_groups(&groups)?;
         broker.delete(&[&names.control])
     }
 

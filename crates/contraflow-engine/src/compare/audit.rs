@@ -42,7 +42,8 @@ pub struct Audit {
     direction: Direction,
     authority: Box<dyn Feed>,
     mirror: Box<dyn Feed>,
-    lanes: BTreeMap<(PairId, i32), Lane>,
+    /// By partition; what was written late has an order of its own.
+    lanes: BTreeMap<(PairId, i32, bool), Lane>,
     result: Comparison,
 }
 
@@ -155,9 +156,15 @@ impl Audit {
                 self.result.unproven += 1;
                 continue;
             };
-            let digest = digest(context, side, at, event);
             let (authority, mirror) = (&self.authority, &self.mirror);
-            let lane = self.lanes.entry((pair, at.partition)).or_insert_with(|| {
+            let mut feeds = [authority, mirror].into_iter();
+            if at.is_late() && feeds.any(|feed| feed.gave_up(pair, at)) {
+                self.result.given_up += 1;
+                continue;
+            }
+            let digest = digest(context, side, at, event);
+            let lane = (pair, at.partition, at.is_late());
+            let lane = self.lanes.entry(lane).or_insert_with(|| {
                 let mut lane = Lane::default();
                 let of = |feed: &dyn Feed| feed.has_forgotten(pair, at.partition);
                 lane.forgetful[place(self.direction.source())] = of(authority.as_ref());
@@ -174,7 +181,7 @@ impl Audit {
     /// What has no counterpart now that nothing more comes.
     fn judge_rest(&self, stillness: Stillness, result: &mut Comparison) {
         let (source, target) = (self.direction.source(), self.direction.target());
-        for ((pair, _), lane) in &self.lanes {
+        for ((pair, _, late), lane) in &self.lanes {
             for entry in &lane.waiting[place(source)] {
                 if lane.has_nothing_left(target) {
                     // Whether it had the record cannot be seen any more.
@@ -184,7 +191,8 @@ impl Audit {
                 }
             }
             let extra = lane.waiting[place(target)].iter();
-            for entry in extra.filter(|_| stillness == Stillness::Settled) {
+            // Nobody carries what was written late until somebody asks for it.
+            for entry in extra.filter(|_| *late || stillness == Stillness::Settled) {
                 if !lane.has_nothing_left(source) && !lane.is_excused(target, entry.place) {
                     result.find(finding(*pair, entry, Kind::Extra));
                 }

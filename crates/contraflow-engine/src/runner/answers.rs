@@ -76,7 +76,8 @@ impl Runner<'_> {
                 | Ask::Verify { .. }
                 | Ask::Repair { .. }
                 | Ask::Replay { .. }
-                | Ask::Stopped => true,
+                | Ask::Stopped
+                | Ask::Late { .. } => true,
             };
             let mut answer = match (reached, &failure) {
                 (true, _) => granted(&format!(
