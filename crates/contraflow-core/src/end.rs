@@ -22,7 +22,7 @@ use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record, Row};
 use crate::shape::Shape;
 use crate::side::Direction;
 
-pub use late::Late;
+pub use late::{Late, LeftOut};
 pub use readers::{Group, Next, Readers};
 pub use role::{Role, Table};
 
@@ -156,8 +156,12 @@ pub trait Feed: Send {
         false
     }
 
-    /// Whether a late record was given up: see [`Late`].
-    fn gave_up(&self, _pair: PairId, _place: Place) -> bool {
+    /// Does not read what these late records hold either, beside those that were given up: their
+    /// events have no image. See [`Late`].
+    fn leave_out(&mut self, _left_out: &LeftOut) {}
+
+    /// Whether a record was given up or is left out.
+    fn leaves_out(&self, _pair: PairId, _place: Place) -> bool {
         false
     }
 

@@ -12,6 +12,7 @@ mod control;
 mod copies;
 mod envelope;
 mod feed;
+mod fetched;
 mod late;
 mod names;
 mod notes;

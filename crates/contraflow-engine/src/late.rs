@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::Start;
+use contraflow_core::end::{LeftOut, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::log::Place;
 use contraflow_core::position::Position;
@@ -27,6 +27,10 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// What gives up whatever stands.
 const ALL: &str = "all";
 
+/// What to do about one that cannot be carried.
+const LEAVE_OUT: &str =
+    "`contraflow repair --late --give-up TOPIC:PARTITION:OFFSET` leaves it out.";
+
 /// What became of late writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settled {
@@ -42,16 +46,16 @@ pub(crate) struct Settled {
 pub(crate) fn settle(context: &Context, give_up: &[String], stop: &Stop) -> Result<Settled> {
     let mut late = context.side(DIRECTION.target()).late()?;
     let from = late.claim()?;
-    let given_up = GivenUp::find(context, give_up, &from, stop)?;
+    let left_out = find(context, give_up, &from, stop)?;
     let mut settled = Settled::default();
-    walk(context, &from, stop, |events, through| {
-        let (gone, kept): (Vec<Event>, Vec<Event>) =
-            events.into_iter().partition(|event| given_up.names(event));
+    walk(context, &from, &left_out, stop, |events, through| {
+        let (gone, kept): (Vec<Event>, Vec<Event>) = events
+            .into_iter()
+            .partition(|event| name(event).is_some_and(|(pair, at)| left_out.names(pair, at)));
         let mut mapper = Mapper::new(context, DIRECTION, kept.len());
         kept.into_iter().for_each(|event| mapper.event(event));
         if let Some(letter) = mapper.letters.first() {
-            let error = unmappable(letter);
-            return Err(error.hint("`contraflow repair --late --give-up NAME` leaves it out."));
+            return Err(unmappable(letter).hint(LEAVE_OUT));
         }
         let places: Vec<_> = gone.iter().filter_map(name).collect();
         if mapper.records.is_empty() && places.is_empty() {
@@ -65,51 +69,34 @@ pub(crate) fn settle(context: &Context, give_up: &[String], stop: &Stop) -> Resu
     Ok(settled)
 }
 
-/// What is not carried.
-enum GivenUp {
-    All,
-    These(HashSet<(PairId, Place)>),
-}
-
-impl GivenUp {
-    /// What names stand for, all of which must be there.
-    fn find(context: &Context, names: &[String], from: &Position, stop: &Stop) -> Result<GivenUp> {
-        if names.iter().any(|name| name == ALL) {
-            return Ok(GivenUp::All);
-        }
-        let these: HashSet<_> = names
-            .iter()
-            .map(|text| parse(context, text).ok_or_else(|| unknown(text)))
-            .collect::<Result<_>>()?;
-        let mut left = these.clone();
-        if !left.is_empty() {
-            walk(context, from, stop, |events, _| {
-                for found in events.iter().filter_map(name) {
-                    left.remove(&found);
-                }
-                Ok(())
-            })?;
-        }
-        match left.into_iter().next() {
-            None => Ok(GivenUp::These(these)),
-            Some((
-                pair,
-                Place {
-                    partition, offset, ..
-                },
-            )) => {
-                let topic = &context.pair(pair).old;
-                Err(unknown(&format!("{topic}:{partition}:{offset}")))
+/// What names stand for, all of which must be there.
+fn find(context: &Context, names: &[String], from: &Position, stop: &Stop) -> Result<LeftOut> {
+    if names.iter().any(|name| name == ALL) {
+        return Ok(LeftOut::All);
+    }
+    let these: HashSet<_> = names
+        .iter()
+        .map(|text| parse(context, text).ok_or_else(|| unknown(text)))
+        .collect::<Result<_>>()?;
+    let mut left = these.clone();
+    if !left.is_empty() {
+        walk(context, from, &LeftOut::All, stop, |events, _| {
+            for found in events.iter().filter_map(name) {
+                left.remove(&found);
             }
-        }
+            Ok(())
+        })?;
     }
-
-    fn names(&self, event: &Event) -> bool {
-        match self {
-            GivenUp::All => true,
-            GivenUp::These(these) => name(event).is_some_and(|name| these.contains(&name)),
-        }
-    }
+    let Some((pair, place)) = left.into_iter().next() else {
+        return Ok(LeftOut::These(these));
+    };
+    let (
+        topic,
+        Place {
+            partition, offset, ..
+        },
+    ) = (&context.pair(pair).old, place);
+    Err(unknown(&format!("{topic}:{partition}:{offset}")))
 }
 
 fn name(event: &Event) -> Option<(PairId, Place)> {
@@ -130,17 +117,22 @@ fn parse(context: &Context, text: &str) -> Option<(PairId, Place)> {
 fn walk(
     context: &Context,
     from: &Position,
+    left_out: &LeftOut,
     stop: &Stop,
     mut take: impl FnMut(Vec<Event>, &Position) -> Result<()>,
 ) -> Result<()> {
     let source = context.side(DIRECTION.source());
     let mut feed = source.feed()?;
     feed.open(&Start::NotBefore(Some(from.clone())))?;
+    feed.leave_out(left_out);
     let head = feed.head()?.0;
     let mut since = context.clock.elapsed();
     while !source.end.reached(&feed.received(), &head) {
         let before = feed.received();
-        let batch = feed.next(EVENTS)?;
+        let batch = feed.next(EVENTS).map_err(|error| match error.kind {
+            Kind::Hold => error.hint(LEAVE_OUT),
+            _ => error,
+        })?;
         if batch.through == before {
             if stop.asked() || context.clock.elapsed().saturating_sub(since) >= PATIENCE {
                 return Err(unread());

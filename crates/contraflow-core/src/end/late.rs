@@ -1,5 +1,7 @@
 //! What was written to an end after it had lost authority, because the end could not refuse it.
 
+use std::collections::HashSet;
+
 use crate::error::Result;
 use crate::log::Place;
 use crate::position::Position;
@@ -25,4 +27,24 @@ pub trait Late: Send {
         given_up: &[(PairId, Place)],
         through: &Position,
     ) -> Result<()>;
+}
+
+/// Late records that are given up, or about to be: nobody reads what they hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// All of them.
+    All,
+    /// These.
+    These(HashSet<(PairId, Place)>),
+}
+
+impl LeftOut {
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn names(&self, pair: PairId, place: Place) -> bool {
+        match self {
+            LeftOut::All => place.is_late(),
+            LeftOut::These(these) => these.contains(&(pair, place)),
+        }
+    }
 }

@@ -9,17 +9,20 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Ownership, Standing, ownership};
+use contraflow_core::log::Place;
 use contraflow_core::position::Position;
+use contraflow_core::record::PairId;
 use contraflow_core::side::{Direction, Side};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::Consumer;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
+use super::broker::{Broker, Visible};
 use super::client::{self, failure, unreachable};
+use super::fetched::{self, Fetched, Reader};
 use super::names::Names;
 use super::place::{self, TopicPlace};
 use super::producer::{Outgoing, Producer};
@@ -31,7 +34,9 @@ pub(super) const LANES: u16 = 1;
 const AUTHORITY: i32 = 0;
 /// How long reading the topic, or seeing what was just written to it, may take.
 const READ_MAX: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(5);
+/// How often the client says how far it has read.
+const SAID_EVERY_MS: &str = "5";
 const LOOK: Duration = Duration::from_millis(5);
 
 const STOPPED: &str = "stopped";
@@ -67,9 +72,26 @@ pub(super) struct Known {
 /// Late writes that are not carried, as somebody has said.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct GivenUp {
-    pub(super) at_ms: u64,
+    at_ms: u64,
     /// By pair, partition and offset.
-    pub(super) records: Vec<(u16, i32, i64)>,
+    records: Vec<(u16, i32, i64)>,
+}
+
+impl GivenUp {
+    pub(super) fn new(at_ms: u64, places: &[(PairId, Place)]) -> GivenUp {
+        let name = |(pair, place): &(PairId, Place)| (pair.0, place.partition, place.offset);
+        GivenUp {
+            at_ms,
+            records: places.iter().map(name).collect(),
+        }
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = (PairId, Place)> {
+        let place = |&(pair, partition, offset): &(u16, i32, i64)| {
+            (PairId(pair), Place::late(partition, offset))
+        };
+        self.records.iter().map(place)
+    }
 }
 
 /// Somebody said that the producers have stopped.
@@ -311,32 +333,32 @@ impl Coordinator {
 
 /// Everything that stands in a partition, by key.
 fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<u8>>>> {
-    let topic = &context.names.control;
-    let fail = |error| failure(&format!("reading `{topic}`"), error);
+    let name = &context.names.control;
+    let broker = Broker::new(&context.servers)?;
+    let Some(topic) = broker.topic(name)? else {
+        return Ok(None);
+    };
+    let place = usize::try_from(partition).unwrap_or(usize::MAX);
+    let of = |offsets: Vec<i64>| offsets.get(place).copied().unwrap_or(0);
+    let end = of(broker.ends(&topic, Visible::Committed)?);
+    let mut found = HashMap::new();
+    if of(broker.starts(&topic)?) >= end {
+        return Ok(Some(found));
+    }
+    let fail = |error| failure(&format!("reading `{name}`"), error);
     let mut settings = client::consumer(&context.servers, "contraflow");
     settings
-        .set("enable.partition.eof", "true")
+        .set("statistics.interval.ms", SAID_EVERY_MS)
         .set("fetch.wait.max.ms", "5");
-    let consumer: BaseConsumer = settings.create().map_err(fail)?;
-    let metadata = consumer.fetch_metadata(Some(topic), client::ANSWER_MAX);
-    let metadata = metadata.map_err(fail)?;
-    let mut topics = metadata.topics().iter();
-    let found = topics.find(|found| found.name() == topic);
-    match found.map(|found| found.error().map(RDKafkaErrorCode::from)) {
-        None | Some(Some(RDKafkaErrorCode::UnknownTopicOrPartition)) => return Ok(None),
-        Some(Some(code)) => return Err(fail(KafkaError::MetadataFetch(code))),
-        Some(None) => {}
-    }
+    let consumer = settings.create_with_context(Fetched::default());
+    let consumer: Reader = consumer.map_err(fail)?;
     let mut from = TopicPartitionList::new();
-    let added = from.add_partition_offset(topic, partition, Offset::Beginning);
+    let added = from.add_partition_offset(name, partition, Offset::Beginning);
     added.map_err(fail)?;
     consumer.assign(&from).map_err(fail)?;
-    let mut found = HashMap::new();
     let deadline = context.clock.elapsed() + READ_MAX;
     while context.clock.elapsed() < deadline {
-        match consumer.poll(POLL) {
-            None => {}
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Some(found)),
+        match fetched::poll(&consumer, POLL) {
             Some(Err(error)) => return Err(fail(error)),
             Some(Ok(message)) => {
                 let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
@@ -345,9 +367,13 @@ fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<
                     None => found.remove(&key),
                 };
             }
+            None if consumer.context().handed_out(name, partition) >= end => {
+                return Ok(Some(found));
+            }
+            None => {}
         }
     }
-    Err(unreachable(&format!("`{topic}` cannot be read to its end")))
+    Err(unreachable(&format!("`{name}` cannot be read to its end")))
 }
 
 fn value<T: DeserializeOwned>(found: &HashMap<String, Vec<u8>>, key: &str) -> Result<Option<T>> {

@@ -59,11 +59,7 @@ impl Late for LateWrites {
         let from = place::decode(through).ok_or_else(|| broken("a position of something else"))?;
         let mut notes = vec![Note::late(&from)];
         if !given_up.is_empty() {
-            let name = |(pair, place): &(PairId, Place)| (pair.0, place.partition, place.offset);
-            let given_up = GivenUp {
-                at_ms: self.context.clock.unix_ms(),
-                records: given_up.iter().map(name).collect(),
-            };
+            let given_up = GivenUp::new(self.context.clock.unix_ms(), given_up);
             notes.push(Note::given_up(self.given_up, &given_up));
             self.given_up += 1;
         }

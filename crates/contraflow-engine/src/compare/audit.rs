@@ -158,7 +158,7 @@ impl Audit {
             };
             let (authority, mirror) = (&self.authority, &self.mirror);
             let mut feeds = [authority, mirror].into_iter();
-            if at.is_late() && feeds.any(|feed| feed.gave_up(pair, at)) {
+            if at.is_late() && feeds.any(|feed| feed.leaves_out(pair, at)) {
                 self.result.given_up += 1;
                 continue;
             }
