@@ -57,6 +57,8 @@ pub struct Room {
     pub kept_ms: Option<u64>,
     /// How many bytes of a partition are kept; `None` is all of them.
     pub kept_bytes: Option<u64>,
+    /// What becomes of old records, in the end's word.
+    pub cleanup: String,
 }
 
 /// Everything that keeps a new log from holding what an old one holds.
@@ -85,6 +87,16 @@ pub fn unfit(old: (&str, &Room), new: (&str, &Room)) -> Vec<Problem> {
         found(
             message,
             "Set `max.message.bytes` of the new one as high, and a little higher.",
+        );
+    }
+    if new.cleanup != old.cleanup {
+        let message = format!(
+            "`cleanup.policy` of `{new_name}` is {}, of `{old_name}` {}",
+            new.cleanup, old.cleanup
+        );
+        found(
+            message,
+            "Set it alike on both: what one of them drops the other would keep, or the reverse.",
         );
     }
     // No limit is the highest one.
