@@ -563,7 +563,8 @@ pub trait Switch: Send {
     /// When the end is not closed in the epoch before.
     fn flip(&mut self, epoch: Epoch, sequences: &[Sequence]) -> Result<()>;
 
-    /// Ends a fence early: open in the same epoch. Does nothing when it has ended.
+    /// Ends a fence early: open in the same epoch. Does nothing when it has ended. What was said of
+    /// writers by [`writers_stopped`](Switch::writers_stopped) is void: they may go on.
     ///
     /// # Errors
     /// When the end was sealed.

@@ -1,10 +1,11 @@
 //! The writer of topics: records, checkpoint and a copy of it in the consumer group, in one
 //! transaction of the target.
 
+use contraflow_core::code::Code;
 use contraflow_core::end::{
     Applied, Apply, Guarantee, Letter, Progress, Resume, StoredLetter, fenced,
 };
-use contraflow_core::error::Result;
+use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Epoch, LaneId, Lease, Ownership};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
@@ -16,6 +17,7 @@ use super::control::{self, Checkpoint, Control, LANES, Note};
 use super::copies::{Copies, broken};
 use super::place;
 use super::producer::Producer;
+use super::resume;
 use super::{Context, client};
 
 pub(super) struct Writer {
@@ -41,9 +43,8 @@ impl Writer {
     }
 
     /// The epoch in which the control topic lets this direction write, if it does.
-    fn may_write(&self, direction: Direction) -> Result<Epoch> {
+    fn may_write(&self, control: &Control, direction: Direction) -> Result<Epoch> {
         let side = self.context.role.side;
-        let control = Control::read(&self.context)?.unwrap_or_default();
         if control.flip.is_some() && direction == Direction::Forward {
             return Err(fenced(
                 "the change has flipped, it never runs forward again",
@@ -54,6 +55,21 @@ impl Writer {
                 Ok(epoch)
             }
             _ => Err(fenced("this end is not the mirror in this direction")),
+        }
+    }
+
+    /// A broker that ends a transaction because it took too long fences its owner too. Nobody has
+    /// taken the lane over then, so it is claimed again.
+    fn overtaken(&self, error: Error, lease: &Lease) -> Error {
+        if error.kind != Kind::Fenced {
+            return error;
+        }
+        match control::checkpoint(&self.context, lease.direction, lease.lane) {
+            Ok(Some(found)) if found.token == lease.token => {
+                let message = "the broker has ended a transaction of ours";
+                Error::new(Kind::Transient, Code::END_FAILED, message).because(error)
+            }
+            Ok(_) | Err(_) => error,
         }
     }
 
@@ -96,11 +112,23 @@ impl Apply for Writer {
         // First the id, then the control topic: an earlier owner can commit nothing any more, and
         // whoever moved authority before this moment is seen.
         let producer = Producer::take(&self.context.servers, &names.lane(direction, lane))?;
-        let epoch = self.may_write(direction)?;
+        let control = Control::read(&self.context)?.unwrap_or_default();
+        let epoch = self.may_write(&control, direction)?;
         let found = control::checkpoint(&self.context, direction, lane)?;
         let group = client::consumer(&self.context.servers, &names.group(direction)).create();
         let group = group.map_err(|error| client::failure("making a client", error))?;
         let token = found.as_ref().map_or(0, |found| found.token) + 1;
+        let checkpoint = found.and_then(Checkpoint::places);
+        let places = resume::places(&self.context, &control, direction, checkpoint)?;
+        // Whoever is fenced can tell by it whether somebody took over.
+        let claimed = Checkpoint {
+            token,
+            sequence: 0,
+            next: places.clone().unwrap_or_default(),
+        };
+        producer.begin()?;
+        Note::checkpoint(direction, lane, &claimed).send(&producer, &self.context)?;
+        producer.commit()?;
         self.lane = Some(Lane {
             producer,
             group,
@@ -115,7 +143,7 @@ impl Apply for Writer {
             sequence: 0,
         };
         self.context.probe.at(Point::LEASE_CLAIMED)?;
-        let position = found.map(|found| found.position());
+        let position = places.as_deref().map(place::encode);
         let chunks = Vec::new();
         Ok((lease, Resume { position, chunks }))
     }
@@ -141,7 +169,8 @@ impl Apply for Writer {
         }
         // After any error the producer is gone: what became of the transaction is found out by
         // the next claim.
-        self.commit(&lane, records, through, lease)?;
+        self.commit(&lane, records, through, lease)
+            .map_err(|error| self.overtaken(error, lease))?;
         lease.sequence += 1;
         self.lane = Some(lane);
         Ok(Applied {
@@ -159,7 +188,8 @@ impl Apply for Writer {
             return Ok(Some(place::encode(settled)));
         }
         let found = control::checkpoint(&self.context, direction, lane)?;
-        Ok(found.map(|found| found.position()))
+        let places = found.and_then(Checkpoint::places);
+        Ok(places.as_deref().map(place::encode))
     }
 
     fn letters(&mut self) -> Result<Vec<StoredLetter>> {

@@ -10,21 +10,18 @@ use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Ownership, Standing, ownership};
 use contraflow_core::log::Place;
-use contraflow_core::position::Position;
 use contraflow_core::record::PairId;
 use contraflow_core::side::{Direction, Side};
-use rdkafka::consumer::Consumer;
 use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::broker::{Broker, Visible};
-use super::client::{self, failure, unreachable};
-use super::fetched::{self, Fetched, Reader};
+use super::client::unreachable;
+use super::glance::{Glance, Span};
 use super::names::Names;
-use super::place::{self, TopicPlace};
+use super::place::TopicPlace;
 use super::producer::{Outgoing, Producer};
 use super::topic_id::TopicId;
 
@@ -32,11 +29,8 @@ use super::topic_id::TopicId;
 pub(super) const LANES: u16 = 1;
 /// The partition of authority. Lanes come after it.
 const AUTHORITY: i32 = 0;
-/// How long reading the topic, or seeing what was just written to it, may take.
-const READ_MAX: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(5);
-/// How often the client says how far it has read.
-const SAID_EVERY_MS: &str = "5";
+/// How long seeing what was just written may take.
+const SEEN_MAX: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);
 
 const STOPPED: &str = "stopped";
@@ -133,8 +127,9 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(super) fn position(&self) -> Position {
-        place::encode(&self.next)
+    /// The places, once there are any.
+    pub(super) fn places(self) -> Option<Vec<TopicPlace>> {
+        Some(self.next).filter(|next| !next.is_empty())
     }
 }
 
@@ -233,6 +228,15 @@ impl Note {
         Note::authority(STOPPED, bytes(stopped))
     }
 
+    /// Nobody says so any more.
+    pub(super) fn not_stopped() -> Note {
+        Note {
+            partition: AUTHORITY,
+            key: STOPPED.to_owned(),
+            value: None,
+        }
+    }
+
     pub(super) fn sealed(sealed: &Sealed) -> Note {
         Note::authority(SEALED, bytes(sealed))
     }
@@ -315,7 +319,7 @@ impl Coordinator {
         }
         more(&self.producer)?;
         self.producer.commit()?;
-        let deadline = self.context.clock.elapsed() + READ_MAX;
+        let deadline = self.context.clock.elapsed() + SEEN_MAX;
         while self.context.clock.elapsed() < deadline {
             let mut visible = true;
             for note in notes {
@@ -342,38 +346,24 @@ fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<
     let of = |offsets: Vec<i64>| offsets.get(place).copied().unwrap_or(0);
     let end = of(broker.ends(&topic, Visible::Committed)?);
     let mut found = HashMap::new();
-    if of(broker.starts(&topic)?) >= end {
+    let from = of(broker.starts(&topic)?);
+    if from >= end {
         return Ok(Some(found));
     }
-    let fail = |error| failure(&format!("reading `{name}`"), error);
-    let mut settings = client::consumer(&context.servers, "contraflow");
-    settings
-        .set("statistics.interval.ms", SAID_EVERY_MS)
-        .set("fetch.wait.max.ms", "5");
-    let consumer = settings.create_with_context(Fetched::default());
-    let consumer: Reader = consumer.map_err(fail)?;
-    let mut from = TopicPartitionList::new();
-    let added = from.add_partition_offset(name, partition, Offset::Beginning);
-    added.map_err(fail)?;
-    consumer.assign(&from).map_err(fail)?;
-    let deadline = context.clock.elapsed() + READ_MAX;
-    while context.clock.elapsed() < deadline {
-        match fetched::poll(&consumer, POLL) {
-            Some(Err(error)) => return Err(fail(error)),
-            Some(Ok(message)) => {
-                let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-                match message.payload() {
-                    Some(value) => found.insert(key, value.to_vec()),
-                    None => found.remove(&key),
-                };
-            }
-            None if consumer.context().handed_out(name, partition) >= end => {
-                return Ok(Some(found));
-            }
-            None => {}
-        }
-    }
-    Err(unreachable(&format!("`{name}` cannot be read to its end")))
+    let span = Span {
+        partition: place,
+        from,
+        to: end,
+    };
+    Glance::new(context, name)?.at(&[span], |_, message| {
+        let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
+        match message.payload() {
+            Some(value) => found.insert(key, value.to_vec()),
+            None => found.remove(&key),
+        };
+        true
+    })?;
+    Ok(Some(found))
 }
 
 fn value<T: DeserializeOwned>(found: &HashMap<String, Vec<u8>>, key: &str) -> Result<Option<T>> {

@@ -9,6 +9,7 @@ use contraflow_core::record::{Complement, PairId};
 use contraflow_core::side::{Direction, Side};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
 
+use super::Context;
 use super::control::Control;
 use super::topic_id::TopicId;
 
@@ -103,8 +104,17 @@ pub(super) struct Telling {
 
 impl Telling {
     /// By what the control topic says, if there is one.
-    pub(super) fn new(context: &super::Context, pair: PairId, control: Option<&Control>) -> Self {
-        let side = context.role.side;
+    pub(super) fn new(context: &Context, pair: PairId, control: Option<&Control>) -> Telling {
+        Telling::of(context.role.side, context, pair, control)
+    }
+
+    /// Of the topics of another side than that of the role.
+    pub(super) fn of(
+        side: Side,
+        context: &Context,
+        pair: PairId,
+        control: Option<&Control>,
+    ) -> Telling {
         let place = usize::from(pair.0);
         let other = control.and_then(|control| control.topics(side.other())?.get(place));
         let flip = control.and_then(|control| control.flip.as_ref());

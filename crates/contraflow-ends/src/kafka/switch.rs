@@ -23,7 +23,7 @@ use super::producer::Producer;
 /// How often is looked whether the writers are still silent.
 const LOOK: Duration = Duration::from_millis(100);
 /// For how long it counts that somebody said the producers have stopped: whoever said so may have
-/// started them again since.
+/// started them again since. A cutover that failed makes it void at once.
 const STOPPED_MAX: Duration = Duration::from_secs(60 * 60);
 
 pub(super) struct ControlRecord {
@@ -190,14 +190,21 @@ impl Switch for ControlRecord {
         let coordinator = Coordinator::take(&self.context)?;
         let gates = [Gate::Open, Gate::Fenced];
         let standing = self.expect(&coordinator.control, epoch, &gates)?;
-        if standing.gate == Gate::Open {
+        let mut notes = Vec::new();
+        if coordinator.control.stopped.is_some() {
+            notes.push(Note::not_stopped());
+        }
+        if standing.gate != Gate::Open {
+            let standing = Standing {
+                gate: Gate::Open,
+                ..standing
+            };
+            notes.push(Note::standing(self.side(), Some(&standing)));
+        }
+        if notes.is_empty() {
             return Ok(());
         }
-        let standing = Standing {
-            gate: Gate::Open,
-            ..standing
-        };
-        coordinator.write(&[Note::standing(self.side(), Some(&standing))], |_| Ok(()))
+        coordinator.write(&notes, |_| Ok(()))
     }
 
     fn sequences(&mut self) -> Result<Vec<Sequence>> {

@@ -7,6 +7,7 @@ use contraflow_core::ledger::Answer;
 use contraflow_core::phase::{Ask, Decision, Phase, State};
 use contraflow_core::side::Side;
 
+use super::requests::is_starting;
 use super::{Runner, lock, no_turn};
 use crate::turn;
 
@@ -60,6 +61,11 @@ impl Runner<'_> {
         if matches!(self.state.phase, Phase::Contract | Phase::Abort) && self.state.held.is_none() {
             return Ok(());
         }
+        // Whoever is told that authority has moved may ask at once how far the way back is.
+        if self.worker.as_ref().is_some_and(is_starting) {
+            return Ok(());
+        }
+        self.report()?;
         let request = lock(&self.ledger)
             .requests()?
             .into_iter()

@@ -111,11 +111,7 @@ impl Runner<'_> {
             | Ask::Replay { .. } => true,
             Ask::Abort | Ask::Hold { .. } | Ask::Resume | Ask::Stopped | Ask::Late { .. } => false,
         };
-        let starting = |worker: &Worker| {
-            let status = worker.status();
-            status.lag_events.is_none() && status.trying_again.is_none() && status.failure.is_none()
-        };
-        needs_flow && self.worker.as_ref().is_some_and(starting)
+        needs_flow && self.worker.as_ref().is_some_and(is_starting)
     }
 
     fn refuse_when_over(&mut self) -> Result<()> {
@@ -300,6 +296,12 @@ impl Runner<'_> {
         lock(&self.ledger).answer(&self.mark.run, id, &answer)?;
         self.note("replayed", &answer.text)
     }
+}
+
+/// Whether nobody knows yet how far a flow is.
+pub(super) fn is_starting(worker: &Worker) -> bool {
+    let status = worker.status();
+    status.lag_events.is_none() && status.trying_again.is_none() && status.failure.is_none()
 }
 
 /// Keys as typed, in the form of the authority.
