@@ -10,6 +10,7 @@ mod guards;
 mod kills;
 mod late;
 mod registry;
+mod restored;
 mod stage;
 mod story;
 mod zombies;

@@ -1,5 +1,7 @@
 //! Who still reads a log, and where they go on in the other one.
 
+use std::collections::HashSet;
+
 use crate::error::Result;
 use crate::log::Place;
 use crate::record::PairId;
@@ -42,12 +44,24 @@ pub trait Readers: Send {
     /// When the end cannot be read.
     fn last_before(&mut self, next: Next) -> Result<Option<Place>>;
 
-    /// An offset with no record before it that lies behind a place, and none at or after it that
-    /// does not.
+    /// What was written late and lies at or after an offset: it was not read yet.
     ///
     /// # Errors
     /// When the end cannot be read.
-    fn offset_behind(&mut self, pair: PairId, partition: i32, place: Option<Place>) -> Result<i64>;
+    fn unread_late(&mut self, next: Next) -> Result<HashSet<Place>>;
+
+    /// An offset with no record before it that lies behind a place or was not read, and as few as
+    /// can be at or after it that do not or were: none but late ones.
+    ///
+    /// # Errors
+    /// When the end cannot be read.
+    fn offset_behind(
+        &mut self,
+        pair: PairId,
+        partition: i32,
+        place: Option<Place>,
+        unread_late: &HashSet<Place>,
+    ) -> Result<i64>;
 
     /// Says for a group without members where it goes on.
     ///

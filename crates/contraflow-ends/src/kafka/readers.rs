@@ -3,6 +3,8 @@
 //! Places grow along a partition, so the offset behind a place is found by halves: a few dozen
 //! records are looked at, however long the log is.
 
+use std::collections::HashSet;
+
 use contraflow_core::code::Code;
 use contraflow_core::end::{Group, Next, Readers};
 use contraflow_core::error::{Error, Kind, Result};
@@ -18,6 +20,7 @@ use super::broker::{Broker, Topic, Visible};
 use super::client::{self, ANSWER_MAX, failure};
 use super::control::Control;
 use super::envelope::Telling;
+use super::glance::{Glance, Span};
 use super::names::Names;
 use super::structure::reads_topic;
 
@@ -37,6 +40,11 @@ impl Look {
     /// The first record at or after an offset that has a place in the order of the log: what was
     /// written late has none.
     fn first(&self, offset: i64) -> Result<Option<(i64, Place)>> {
+        self.find(offset, |place| !place.is_late())
+    }
+
+    /// The first record at or after an offset that is wanted.
+    fn find(&self, offset: i64, wanted: impl Fn(Place) -> bool) -> Result<Option<(i64, Place)>> {
         let topic = &self.topic.name;
         let fail = |error| failure(&format!("reading topic `{topic}`"), error);
         let mut from = TopicPartitionList::new();
@@ -54,7 +62,7 @@ impl Look {
             let source = self.telling.read(&message).source;
             let offset = message.offset();
             let place = self.telling.place(self.partition, offset, source.as_ref());
-            if !place.is_late() {
+            if wanted(place) {
                 return Ok(Some((offset, place)));
             }
         }
@@ -190,7 +198,50 @@ impl Readers for Groups {
         }
     }
 
-    fn offset_behind(&mut self, pair: PairId, partition: i32, place: Option<Place>) -> Result<i64> {
+    fn unread_late(&mut self, next: Next) -> Result<HashSet<Place>> {
+        let mut unread = HashSet::new();
+        let control = Control::read(&self.context)?;
+        if control
+            .as_ref()
+            .is_none_or(|control| control.late.is_none())
+        {
+            return Ok(unread);
+        }
+        let broker = Broker::new(&self.context.servers)?;
+        let topic = self.topic(&broker, next.pair)?;
+        let telling = Telling::new(&self.context, next.pair, control.as_ref());
+        let partition = usize::try_from(next.partition).unwrap_or(usize::MAX);
+        let ends = broker.ends(&topic, Visible::Committed)?;
+        let to = ends.get(partition).copied().unwrap_or(0);
+        let from = next
+            .offset
+            .max(broker.starts(&topic)?.get(partition).copied().unwrap_or(0));
+        if from >= to {
+            return Ok(unread);
+        }
+        let span = Span {
+            partition,
+            from,
+            to,
+        };
+        Glance::new(&self.context, &topic.name)?.at(&[span], |_, message| {
+            let source = telling.read(message).source;
+            let place = telling.place(next.partition, message.offset(), source.as_ref());
+            if place.is_late() {
+                unread.insert(place);
+            }
+            true
+        })?;
+        Ok(unread)
+    }
+
+    fn offset_behind(
+        &mut self,
+        pair: PairId,
+        partition: i32,
+        place: Option<Place>,
+        unread_late: &HashSet<Place>,
+    ) -> Result<i64> {
         let broker = Broker::new(&self.context.servers)?;
         let look = self.look(&broker, pair, partition)?;
         let index = usize::try_from(partition).unwrap_or(usize::MAX);
@@ -204,7 +255,16 @@ impl Readers for Groups {
                 Some(_) | None => high = middle,
             }
         }
-        Ok(high)
+        // Late ones that were read are not read again where nothing else lies before them.
+        while let Some((offset, found)) = look.find(high, |_| true)?
+            && found.is_late()
+            && !unread_late.contains(&found)
+        {
+            high = offset + 1;
+        }
+        // And none is passed by: where they were written, one may lie before what was read since.
+        let written_here = unread_late.iter().filter(|_| look.telling.has_late());
+        Ok(written_here.map(|late| late.offset).fold(high, i64::min))
     }
 
     fn go_on(&mut self, group: &str, next: &[Next]) -> Result<()> {

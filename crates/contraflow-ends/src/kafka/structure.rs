@@ -13,7 +13,7 @@ use contraflow_core::side::{Direction, Side};
 use rdkafka::consumer::Consumer;
 
 use super::Context;
-use super::broker::{Broker, Topic, Visible};
+use super::broker::{Broker, IN_SYNC, Safety, Topic, Visible};
 use super::client::{ANSWER_MAX, failure, unreachable};
 use super::control::{self, Coordinator, Known, Note};
 use super::names::Names;
@@ -59,11 +59,16 @@ impl Topics {
         if broker.topic(name)?.is_some() {
             return Ok(());
         }
-        let mut replicas = 1;
+        // Who loses it loses no less than the topics themselves.
+        let mut safety = Safety::default();
         for table in self.names() {
-            replicas = replicas.max(self.topic(broker, table)?.replicas);
+            let topic = self.topic(broker, table)?;
+            safety = safety.max(broker.safety(&topic)?);
         }
-        broker.create(name, (control::partitions(), replicas), &CONTROL)?;
+        let in_sync = safety.in_sync.to_string();
+        let mut settings = CONTROL.to_vec();
+        settings.push((IN_SYNC, &in_sync));
+        broker.create(name, (control::partitions(), safety.replicas), &settings)?;
         let deadline = self.context.clock.elapsed() + KNOWN_MAX;
         while self.context.clock.elapsed() < deadline {
             if broker.topic(name)?.is_some() {

@@ -197,7 +197,8 @@ fn at_other(context: &Context, from: Side, group: &Group) -> Result<Vec<Next>> {
     let mut all = Vec::new();
     for next in &group.next {
         let last = here.last_before(*next)?;
-        let offset = there.offset_behind(next.pair, next.partition, last)?;
+        let late = here.unread_late(*next)?;
+        let offset = there.offset_behind(next.pair, next.partition, last, &late)?;
         all.push(Next { offset, ..*next });
     }
     Ok(all)

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use contraflow_testkit::kafka::{Kafka, wait};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
@@ -54,10 +54,25 @@ pub(super) fn delete(servers: &str, name: &str) {
     assert!(gone.expect("an answer").iter().all(Result::is_ok));
 }
 
+/// Makes a topic have more partitions.
+pub(super) fn widen(servers: &str, name: &str, partitions: usize) {
+    let wider = NewPartitions::new(name, partitions);
+    let made = wait(admin(servers).create_partitions([&wider], &AdminOptions::new()));
+    assert!(made.expect("an answer").iter().all(Result::is_ok));
+}
+
+/// Deletes all records of a partition, as a loss does.
+pub(super) fn lose(servers: &str, topic: &str, partition: i32) {
+    delete_before(servers, topic, partition, rdkafka::Offset::End);
+}
+
 /// Deletes the records of a partition before an offset, as retention does.
 pub(super) fn forget(servers: &str, topic: &str, partition: i32, before: i64) {
+    delete_before(servers, topic, partition, rdkafka::Offset::Offset(before));
+}
+
+fn delete_before(servers: &str, topic: &str, partition: i32, before: rdkafka::Offset) {
     let mut offsets = rdkafka::TopicPartitionList::new();
-    let before = rdkafka::Offset::Offset(before);
     offsets
         .add_partition_offset(topic, partition, before)
         .expect("a place");

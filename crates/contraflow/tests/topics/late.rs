@@ -3,7 +3,7 @@
 
 use contraflow_core::probe::Point;
 
-use super::audit::{holds, read};
+use super::audit::{holds, places, read};
 use super::broker::Written;
 use super::stage::{Kind, PARTITIONS, Stage};
 use crate::live::process::{Process, reached_in_time};
@@ -21,26 +21,18 @@ fn flipped() -> (Stage, Process) {
     (stage, run)
 }
 
-/// The names of records that producers wrote to a topic, from a number of them on in each
-/// partition, as the program names them.
+/// Records of a topic as the program names them.
 fn names(stage: &Stage, topic: &str, numbers: std::ops::Range<i64>) -> Vec<String> {
     let times: Vec<i64> = stage
         .records(numbers, "old")
         .iter()
         .map(|r| r.timestamp)
         .collect();
-    broker_places(stage, topic)
+    places(&stage.servers, topic)
         .into_iter()
         .filter(|(_, _, time)| times.contains(time))
         .map(|(partition, offset, time)| format!("{topic}:{partition}:{offset} (timestamp {time})"))
         .collect()
-}
-
-/// Partition, offset and time of everything in a topic.
-fn broker_places(stage: &Stage, topic: &str) -> Vec<(i32, i64, i64)> {
-    let mut places = super::audit::places(&stage.servers, topic);
-    places.sort_unstable();
-    places
 }
 
 fn resumed(stage: &Stage) {
@@ -116,7 +108,7 @@ fn late_writes_are_given_up_by_name() {
     stage.write(&stage.old, &[poison]);
     stage.write(&stage.old, &stage.records(110..113, "old"));
     stage.holds(203);
-    let places = broker_places(&stage, &stage.old);
+    let places = places(&stage.servers, &stage.old);
     let (_, offset, _) = places
         .iter()
         .find(|place| place.2 == 77)
