@@ -6,7 +6,7 @@ use contraflow_core::end::{
     Applied, Apply, Guarantee, Letter, Progress, Resume, StoredLetter, fenced,
 };
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::lease::{Epoch, LaneId, Lease, Ownership};
+use contraflow_core::lease::{LaneId, Lease};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
 use contraflow_core::record::Record;
@@ -15,6 +15,7 @@ use rdkafka::consumer::BaseConsumer;
 
 use super::control::{self, Checkpoint, Control, LANES, Note};
 use super::copies::{Copies, broken};
+use super::decide;
 use super::place;
 use super::producer::Producer;
 use super::resume;
@@ -39,22 +40,6 @@ impl Writer {
         Writer {
             context,
             lane: None,
-        }
-    }
-
-    /// The epoch in which the control topic lets this direction write, if it does.
-    fn may_write(&self, control: &Control, direction: Direction) -> Result<Epoch> {
-        let side = self.context.role.side;
-        if control.flip.is_some() && direction == Direction::Forward {
-            return Err(fenced(
-                "the change has flipped, it never runs forward again",
-            ));
-        }
-        match control.ownership() {
-            Ownership::Held { by, epoch, .. } if by == direction.source() && side != by => {
-                Ok(epoch)
-            }
-            _ => Err(fenced("this end is not the mirror in this direction")),
         }
     }
 
@@ -113,13 +98,13 @@ impl Apply for Writer {
         // whoever moved authority before this moment is seen.
         let producer = Producer::take(&self.context.servers, &names.lane(direction, lane))?;
         let control = Control::read(&self.context)?.unwrap_or_default();
-        let epoch = self.may_write(&control, direction)?;
+        let epoch = decide::carry(&control, self.context.role.side, direction)?;
         let found = control::checkpoint(&self.context, direction, lane)?;
         let group = client::consumer(&self.context.servers, &names.group(direction)).create();
         let group = group.map_err(|error| client::failure("making a client", error))?;
         let token = found.as_ref().map_or(0, |found| found.token) + 1;
-        let checkpoint = found.and_then(Checkpoint::places);
-        let places = resume::places(&self.context, &control, direction, checkpoint)?;
+        let noted = decide::resume(&control, direction, found)?;
+        let places = resume::places(&self.context, &control, direction, noted)?;
         // Whoever is fenced can tell by it whether somebody took over.
         let claimed = Checkpoint {
             token,

@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use super::broker::{Broker, Visible};
 use super::client::unreachable;
-use super::glance::{Glance, Span};
+use super::excerpt::{Excerpt, Span};
 use super::names::Names;
+use super::native::TopicId;
 use super::place::TopicPlace;
 use super::producer::{Outgoing, Producer};
-use super::topic_id::TopicId;
 
 /// Lanes of a direction.
 pub(super) const LANES: u16 = 1;
@@ -40,7 +40,7 @@ const LATE: &str = "late";
 const GIVEN_UP: &str = "given-up/";
 
 /// What stands in the partition of authority.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Control {
     pub(super) old: Option<Standing>,
     pub(super) new: Option<Standing>,
@@ -56,7 +56,7 @@ pub(super) struct Control {
 }
 
 /// A topic as it was when the change began.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) topic: String,
     pub(super) id: TopicId,
@@ -64,7 +64,7 @@ pub(super) struct Known {
 }
 
 /// Late writes that are not carried, as somebody has said.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct GivenUp {
     at_ms: u64,
     /// By pair, partition and offset.
@@ -89,7 +89,7 @@ impl GivenUp {
 }
 
 /// Somebody said that the producers have stopped.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Stopped {
     pub(super) at_ms: u64,
     /// The ends of the old topics then.
@@ -97,7 +97,7 @@ pub(super) struct Stopped {
 }
 
 /// Both sides are closed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Sealed {
     /// The ends of the old topics, all of which was carried.
     pub(super) old_ends: Vec<TopicPlace>,
@@ -106,7 +106,7 @@ pub(super) struct Sealed {
 }
 
 /// The change has flipped. Written once, with what showed that it may.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Flip {
     pub(super) at_ms: u64,
     pub(super) epoch: u64,
@@ -198,7 +198,7 @@ pub(super) fn checkpoint(
 }
 
 /// The partition of a lane.
-fn partition(lane: LaneId) -> i32 {
+pub(super) fn partition(lane: LaneId) -> i32 {
     AUTHORITY + 1 + i32::from(lane.0)
 }
 
@@ -355,7 +355,7 @@ fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<
         from,
         to: end,
     };
-    Glance::new(context, name)?.at(&[span], |_, message| {
+    Excerpt::new(context, name)?.at(&[span], |_, message| {
         let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
         match message.payload() {
             Some(value) => found.insert(key, value.to_vec()),

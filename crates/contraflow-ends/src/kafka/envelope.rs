@@ -11,7 +11,7 @@ use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHead
 
 use super::Context;
 use super::control::Control;
-use super::topic_id::TopicId;
+use super::native::TopicId;
 
 /// The header that says where a record comes from.
 const SOURCE: &str = "contraflow-src";

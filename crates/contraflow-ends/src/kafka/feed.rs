@@ -24,9 +24,9 @@ use super::client::{self, failure};
 use super::control::{Control, GivenUp, Known};
 use super::envelope::{Headers, Telling};
 use super::fetched::{self, Fetched, Reader};
+use super::native::TopicId;
 use super::notes::Notes;
 use super::place::{self, TopicPlace};
-use super::topic_id::TopicId;
 
 /// How long the first record of a batch is waited for.
 const POLL: Duration = Duration::from_millis(5);

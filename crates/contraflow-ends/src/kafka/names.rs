@@ -43,9 +43,25 @@ impl Names {
         format!("contraflow-{}-standby-{side}", self.change)
     }
 
-    /// Whether a consumer group belongs to a change.
-    pub(super) fn is_ours(group: &str) -> bool {
-        group.starts_with("contraflow-")
+    /// The consumer groups of this change.
+    pub(super) fn groups(&self) -> [String; 4] {
+        [
+            self.group(Direction::Forward),
+            self.group(Direction::Reverse),
+            self.standby(Side::Old),
+            self.standby(Side::New),
+        ]
+    }
+
+    /// Whether a consumer group is one of this change. That of another change is a reader like any
+    /// other.
+    pub(super) fn is_ours(&self, group: &str) -> bool {
+        self.groups().iter().any(|ours| ours == group)
+    }
+
+    /// The transactional id of whoever says for others where they go on.
+    pub(super) fn readers(&self) -> String {
+        format!("contraflow-{}-readers", self.change)
     }
 
     /// The key of a side's standing in the control topic.

@@ -12,8 +12,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Context;
 use super::broker::Topic;
 use super::client::{self, ANSWER_MAX, failure};
+use super::native::TopicId;
 use super::place::{self, TopicPlace};
-use super::topic_id::TopicId;
 
 /// How often is noted how far it was: what a start reads twice.
 const NOTED_EVERY: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::control::{Control, Known};
 use super::envelope::Telling;
-use super::glance::{Glance, Span};
+use super::excerpt::{Excerpt, Span};
 use super::place::TopicPlace;
 
 /// How far before the end the last copy is looked for first, and how much further each time.
@@ -43,12 +43,6 @@ pub(super) fn places(
 ) -> Result<Option<Vec<TopicPlace>>> {
     let broker = Broker::new(&context.servers)?;
     let sources = control.topics(direction.source()).unwrap_or_default();
-    // A way back begins where the flip says.
-    let begins = control
-        .flip
-        .as_ref()
-        .filter(|_| direction == Direction::Reverse);
-    let checkpoint = checkpoint.or_else(|| begins.map(|flip| flip.new_starts.clone()));
     let (mut places, mut carried) = (Vec::new(), checkpoint.is_some());
     for ((pair, table), source) in context.role.pairs().zip(sources) {
         let Some(target) = broker.topic(&table.name)? else {
@@ -137,7 +131,7 @@ impl Lines<'_> {
             if spans.is_empty() {
                 return Ok(found);
             }
-            Glance::new(self.context, &self.target.name)?.at(&spans, |partition, message| {
+            Excerpt::new(self.context, &self.target.name)?.at(&spans, |partition, message| {
                 let source = telling.read(message).source;
                 if let Some(source) = source.filter(|source| !source.late) {
                     found[partition] = Some(source.offset);
@@ -188,7 +182,7 @@ impl Lines<'_> {
         }
         let telling = self.telling(self.direction.source());
         let mut gap = None;
-        Glance::new(self.context, &source.name)?.at(&spans, |partition, message| {
+        Excerpt::new(self.context, &source.name)?.at(&spans, |partition, message| {
             let headers = telling.read(message);
             let number = message.partition();
             let at = telling.place(number, message.offset(), headers.source.as_ref());

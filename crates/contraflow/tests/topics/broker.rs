@@ -61,17 +61,17 @@ pub(super) fn widen(servers: &str, name: &str, partitions: usize) {
     assert!(made.expect("an answer").iter().all(Result::is_ok));
 }
 
-/// Deletes all records of a partition, as a loss does.
-pub(super) fn lose(servers: &str, topic: &str, partition: i32) {
-    delete_before(servers, topic, partition, rdkafka::Offset::End);
-}
-
 /// Deletes the records of a partition before an offset, as retention does.
 pub(super) fn forget(servers: &str, topic: &str, partition: i32, before: i64) {
-    delete_before(servers, topic, partition, rdkafka::Offset::Offset(before));
+    forget_before(servers, topic, partition, rdkafka::Offset::Offset(before));
 }
 
-fn delete_before(servers: &str, topic: &str, partition: i32, before: rdkafka::Offset) {
+/// Deletes all records of a partition, as retention does.
+pub(super) fn forget_all(servers: &str, topic: &str, partition: i32) {
+    forget_before(servers, topic, partition, rdkafka::Offset::End);
+}
+
+fn forget_before(servers: &str, topic: &str, partition: i32, before: rdkafka::Offset) {
     let mut offsets = rdkafka::TopicPartitionList::new();
     offsets
         .add_partition_offset(topic, partition, before)

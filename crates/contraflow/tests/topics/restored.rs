@@ -39,13 +39,13 @@ fn flipped(stage: &Stage) {
 fn a_checkpoint_that_was_lost_has_nothing_written_twice() {
     let stage = Stage::new(Kind::Raw);
     ended(carried(&stage, 1..100));
-    broker::lose(&stage.servers, &control(&stage), CHECKPOINTS);
+    broker::forget_all(&stage.servers, &control(&stage), CHECKPOINTS);
     let run = carried(&stage, 100..150);
     flipped(&stage);
     stage.write(&stage.new, &stage.records(150..200, "new"));
     stage.verified();
     ended(run);
-    broker::lose(&stage.servers, &control(&stage), CHECKPOINTS);
+    broker::forget_all(&stage.servers, &control(&stage), CHECKPOINTS);
     stage.write(&stage.new, &stage.records(200..220, "new"));
     let run = stage.start(&["run"], &[]);
     stage.verified();

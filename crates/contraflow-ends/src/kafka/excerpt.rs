@@ -25,21 +25,21 @@ pub(super) struct Span {
     pub(super) to: i64,
 }
 
-/// Somebody who reads a topic for a moment.
-pub(super) struct Glance<'g> {
-    context: &'g Context,
-    topic: &'g str,
+/// Somebody who reads a few records of a topic.
+pub(super) struct Excerpt<'e> {
+    context: &'e Context,
+    topic: &'e str,
     reader: Reader,
 }
 
-impl<'g> Glance<'g> {
-    pub(super) fn new(context: &'g Context, topic: &'g str) -> Result<Glance<'g>> {
+impl<'e> Excerpt<'e> {
+    pub(super) fn new(context: &'e Context, topic: &'e str) -> Result<Excerpt<'e>> {
         let mut settings = client::consumer(&context.servers, "contraflow");
         settings
             .set("statistics.interval.ms", SAID_EVERY_MS)
             .set("fetch.wait.max.ms", "5");
         let reader = settings.create_with_context(Fetched::default());
-        Ok(Glance {
+        Ok(Excerpt {
             context,
             topic,
             reader: reader.map_err(|error| failure("making a client", error))?,
