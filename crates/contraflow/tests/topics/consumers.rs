@@ -443,3 +443,43 @@ fn a_group_that_commits_while_it_is_moved_is_told() {
     assert!(moved.err().contains("went on reading"), "{}", moved.err());
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
 }
+
+/// Consumers that move while late records lie on the old topic and their copies on the new one: what
+/// was read is not read again, what was not is.
+#[test]
+fn consumers_move_around_late_writes() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..300, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+    stage.write(&stage.new, &stage.records(300..400, "new"));
+    stage.verified();
+    let groups = ["all", "before", "back"].map(|name| format!("{name}-{}", stage.change));
+    let [whole, before, back] = &groups;
+    let mut seen_before = reads(&stage, before, &stage.old, usize::MAX);
+    let mut seen_back = reads(&stage, back, &stage.new, usize::MAX);
+    stage.write(&stage.old, &stage.records(400..420, "old"));
+    stage.holds(203);
+    stage.says(&["repair", "--late"], 0, &["20 late records carried"]);
+    let mut seen_whole = reads(&stage, whole, &stage.old, usize::MAX);
+    stage.verified();
+    moves(&stage, whole, &[], 0, &[&stage.new]);
+    moves(&stage, before, &[], 0, &[&stage.new]);
+    moves(&stage, back, &["--back"], 0, &[&stage.old]);
+    stage.write(&stage.new, &stage.records(420..500, "new"));
+    stage.verified();
+    seen_whole.extend(reads(&stage, whole, &stage.new, usize::MAX));
+    seen_before.extend(reads(&stage, before, &stage.new, usize::MAX));
+    seen_back.extend(reads(&stage, back, &stage.old, usize::MAX));
+    let wanted = all(&stage, 1..500);
+    for (seen, group) in [
+        (seen_whole, whole),
+        (seen_before, before),
+        (seen_back, back),
+    ] {
+        assert_eq!(by_partition(&seen), wanted, "{group}");
+    }
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
