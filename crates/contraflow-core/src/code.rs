@@ -123,6 +123,8 @@ codes! {
     COMPARE_UNPROVEN = 210;
     /// A table was truncated while the change runs.
     TABLE_TRUNCATED = 211;
+    /// The checkpoint says that more was carried than is there.
+    CHECKPOINT_AHEAD = 212;
 
     /// This process was overtaken by another.
     FENCED = 301;

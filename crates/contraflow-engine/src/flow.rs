@@ -26,9 +26,8 @@ use crate::windows::{Window, Windows};
 
 mod prepared;
 
-use prepared::Mapper;
-pub(crate) use prepared::expected;
 pub use prepared::{Carried, Prepared};
+pub(crate) use prepared::{Mapper, expected};
 
 /// Events per batch at most: enough to amortise a commit. How many is found by measuring, so that
 /// huge rows neither fill the memory nor hold the target's lock for long.
@@ -322,12 +321,17 @@ impl Flow {
     }
 
     /// What the opposite flow wrote is not carried back. A log is read from behind it, so there it
-    /// would be somebody's record with our header: dropped, it would be lost.
+    /// is a copy of what was written late, or somebody's record with our header: dropped, that
+    /// would be lost.
     fn drop_echo(&self, events: &mut Vec<Event>) -> Result<()> {
         let echo = Origin::Flow(self.direction.opposite());
-        let before = events.len();
-        events.retain(|event| event.origin != echo);
-        let dropped = before - events.len();
+        let mut dropped = 0;
+        events.retain(|event| {
+            let is_late = || Place::of(&event.key).is_some_and(|place| place.is_late());
+            let ours = event.origin == echo;
+            dropped += usize::from(ours && !is_late());
+            !ours
+        });
         if dropped > 0 && self.context.mode.rules().history == History::Feed {
             return Err(not_ours(self.direction, dropped));
         }
@@ -489,7 +493,7 @@ fn not_ours(direction: Direction, count: usize) -> Error {
 }
 
 /// The hold of a mode without letters. A place in a log is no value.
-fn unmappable(letter: &Letter) -> Error {
+pub(crate) fn unmappable(letter: &Letter) -> Error {
     let place = Place::of(&letter.source_key).map_or_else(String::new, |place| {
         format!(" {} of partition {}", place.offset, place.partition)
     });

@@ -91,6 +91,8 @@ pub struct Runner<'w> {
     verdicts: Vec<Verdict>,
     meter: Meter,
     reported: Duration,
+    /// Whether the last report said how far the worker is behind.
+    reported_lag: bool,
     rows_estimated: u64,
     /// Rows of history that earlier runs carried.
     rows_before: u64,
@@ -123,6 +125,7 @@ impl<'w> Runner<'w> {
         let rows_estimated = rows_estimated(&context);
         let mut runner = Runner {
             reported: context.clock.elapsed(),
+            reported_lag: false,
             context,
             ledger,
             ledger_id,
@@ -239,6 +242,7 @@ impl<'w> Runner<'w> {
             };
             self.worker = Some(Worker::start(&self.context, direction, history)?);
             self.meter = Meter::default();
+            self.reported_lag = false;
         }
         Ok(())
     }
@@ -505,11 +509,17 @@ impl<'w> Runner<'w> {
 
     fn report(&mut self) -> Result<()> {
         let now = self.context.clock.elapsed();
-        if now.saturating_sub(self.reported) < REPORT_EVERY {
+        let lag = self
+            .worker
+            .as_ref()
+            .and_then(|worker| worker.status().lag_events);
+        let news = lag.is_some() && !self.reported_lag;
+        if !news && now.saturating_sub(self.reported) < REPORT_EVERY {
             return Ok(());
         }
         self.reported = now;
         let progress = self.progress(now);
+        self.reported_lag = progress.lag_events.is_some();
         let text = serde_json::to_string(&progress).unwrap_or_default();
         let reported = lock(&self.ledger).report(&text);
         if let Err(error) = reported

@@ -7,8 +7,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Feed, Start};
+use contraflow_core::end::{Feed, Start, Watched};
 use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::gate::Rule;
 use contraflow_core::lease::LaneId;
 use contraflow_core::side::Direction;
 
@@ -21,6 +22,14 @@ const REST: Duration = Duration::from_millis(100);
 /// How many times as long as a look it rests while the feed brings history: who copies is waited
 /// for, and what this looks at stays where it is.
 const RESTS: u32 = 9;
+
+/// What to do about writes that came before the flip: nothing carries them, and what is carried
+/// would lie behind them.
+const EARLY: &str = "Stop that producer. `contraflow abort`, make the new topic anew, and \
+                     `contraflow run`.";
+/// What to do about writes that came after it.
+const LATE: &str = "Stop that producer, then `contraflow repair --late` carries them to the end \
+                    with authority, or gives them up with `--give-up`.";
 
 /// Somebody who looks at the mirror's feed, in a thread of its own, until this is dropped.
 pub(crate) struct Standby {
@@ -45,7 +54,7 @@ impl Standby {
             .side(direction.source())
             .apply()?
             .checkpoint(LaneId(0), opposite)?;
-        feed.open(&checkpoint.map_or(Start::Earliest, Start::NotBefore))?;
+        feed.open(&Start::NotBefore(checkpoint))?;
         let (out, faults) = sync_channel(1);
         let mut looker = TaskSet::new(Stop::default());
         let (context, fed) = (Arc::clone(context), Arc::clone(fed));
@@ -82,7 +91,7 @@ fn look(
         let began = context.clock.elapsed();
         let seen = feed.watch(direction)?;
         if seen.foreign > 0 {
-            return Err(written(context, direction, seen.foreign));
+            return Err(written(context, direction, &seen));
         }
         feed.confirm(&seen.through)?;
         let mut rest = gather.after(seen.events);
@@ -96,14 +105,31 @@ fn look(
     Ok(())
 }
 
-fn written(context: &Context, direction: Direction, rogue: u64) -> Error {
+fn written(context: &Context, direction: Direction, seen: &Watched) -> Error {
     let side = direction.target();
-    let message = format!("{rogue} writes on the {side} end are not ours");
-    Error::new(Kind::Hold, Code::ROGUE_WRITE, message)
-        .at(side)
+    let message = format!("{} writes on the {side} end are not ours", seen.foreign);
+    let error = Error::new(Kind::Hold, Code::ROGUE_WRITE, message).at(side);
+    if context.mode.rules().turn.contains(&Rule::Writers) {
+        // Nobody could refuse them.
+        return error.detail(named(seen)).hint(match direction {
+            Direction::Forward => EARLY,
+            Direction::Reverse => LATE,
+        });
+    }
+    error
         .detail(format!(
             "`{}` is the mirror; its guard was removed or bypassed.",
             context.side(side).end.address()
         ))
         .hint("Stop that writer, then `contraflow verify` and `contraflow repair`.")
+}
+
+/// The names of what was seen, as far as there are any.
+fn named(seen: &Watched) -> String {
+    let mut names = seen.named.join(", ");
+    let more = seen.foreign.saturating_sub(seen.named.len() as u64);
+    if more > 0 {
+        names.push_str(&format!(" and {more} more"));
+    }
+    format!("{names}.")
 }

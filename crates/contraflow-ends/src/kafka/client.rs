@@ -12,7 +12,7 @@ use contraflow_core::code::Code;
 use contraflow_core::end::fenced;
 use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -56,17 +56,17 @@ pub(super) fn consumer(servers: &str, group: &str) -> ClientConfig {
 
 /// A consumer that is gone at once when this is dropped: the binding itself looks for the end of
 /// closing ten times a second only.
-pub(super) struct Brief(pub(super) BaseConsumer);
+pub(super) struct Brief<C: ConsumerContext + 'static>(pub(super) BaseConsumer<C>);
 
-impl Deref for Brief {
-    type Target = BaseConsumer;
+impl<C: ConsumerContext + 'static> Deref for Brief<C> {
+    type Target = BaseConsumer<C>;
 
-    fn deref(&self) -> &BaseConsumer {
+    fn deref(&self) -> &BaseConsumer<C> {
         &self.0
     }
 }
 
-impl Drop for Brief {
+impl<C: ConsumerContext + 'static> Drop for Brief<C> {
     fn drop(&mut self) {
         // One that cannot be closed is closed by the binding, which says why.
         if self.0.close_queue().is_ok() {

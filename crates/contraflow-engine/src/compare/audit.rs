@@ -56,9 +56,12 @@ pub struct Audit {
     mirror: Box<dyn Feed>,
     /// Whether a side keeps no more than the newest record of each key, by pair.
     compacts: BTreeMap<PairId, [bool; 2]>,
-    lanes: BTreeMap<(PairId, i32), Lane>,
+    lanes: BTreeMap<Line, Lane>,
     result: Comparison,
 }
+
+/// A partition; what was written late to it has an order of its own.
+type Line = (PairId, i32, bool);
 
 /// Records of one partition that wait for their counterpart, by side.
 #[derive(Default)]
@@ -236,9 +239,21 @@ impl Audit {
                 self.result.unproven += 1;
                 continue;
             };
-            let entry = entry(context, side, at, event);
             let (authority, mirror) = (&self.authority, &self.mirror);
-            let lane = self.lanes.entry((pair, at.partition)).or_insert_with(|| {
+            let mut feeds = [authority, mirror].into_iter();
+            if at.is_late() && feeds.any(|feed| feed.leaves_out(pair, at)) {
+                self.result.given_up += 1;
+                continue;
+            }
+            let entry = entry(context, side, at, event);
+            if let (Some(key), Some(others)) = (
+                entry.key,
+                self.lanes.get_mut(&(pair, at.partition, !at.is_late())),
+            ) {
+                others.unseen[place(side.other())].overtake(key);
+            }
+            let line = (pair, at.partition, at.is_late());
+            let lane = self.lanes.entry(line).or_insert_with(|| {
                 let mut lane = Lane {
                     compacts: self.compacts.get(&pair).copied().unwrap_or_default(),
                     ..Lane::default()
@@ -257,7 +272,7 @@ impl Audit {
     /// What has no counterpart now that nothing more comes.
     fn judge_rest(&self, stillness: Stillness, result: &mut Comparison) {
         let (source, target) = (self.direction.source(), self.direction.target());
-        for ((pair, _), lane) in &self.lanes {
+        for ((pair, _, late), lane) in &self.lanes {
             for entry in &lane.waiting[place(source)] {
                 if lane.has_nothing_left(target) {
                     // Whether it had the record cannot be seen any more.
@@ -273,7 +288,8 @@ impl Audit {
             }
             result.unproven += lane.unseen[place(source)].untold();
             let extra = lane.waiting[place(target)].iter();
-            for entry in extra.filter(|_| stillness == Stillness::Settled) {
+            // Nobody carries what was written late until somebody asks for it.
+            for entry in extra.filter(|_| *late || stillness == Stillness::Settled) {
                 if !lane.has_nothing_left(source) && !lane.is_excused(target, entry.place) {
                     result.find(finding(*pair, entry, Kind::Extra));
                 }

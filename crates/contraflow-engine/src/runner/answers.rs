@@ -7,6 +7,7 @@ use contraflow_core::ledger::Answer;
 use contraflow_core::phase::{Ask, Decision, Phase, State};
 use contraflow_core::side::{Direction, Side};
 
+use super::requests::is_starting;
 use super::{Runner, lock, no_turn};
 use crate::turn::{self, Kept};
 
@@ -82,6 +83,11 @@ impl Runner<'_> {
         if matches!(self.state.phase, Phase::Contract | Phase::Abort) && self.state.held.is_none() {
             return Ok(());
         }
+        // Whoever is told that authority has moved may ask at once how far the way back is.
+        if self.worker.as_ref().is_some_and(is_starting) {
+            return Ok(());
+        }
+        self.report()?;
         let request = lock(&self.ledger)
             .requests()?
             .into_iter()
@@ -98,7 +104,8 @@ impl Runner<'_> {
                 | Ask::Verify { .. }
                 | Ask::Repair { .. }
                 | Ask::Replay { .. }
-                | Ask::Stopped => true,
+                | Ask::Stopped
+                | Ask::Late { .. } => true,
             };
             let mut answer = match (reached, &failure) {
                 (true, _) => granted(&format!(
