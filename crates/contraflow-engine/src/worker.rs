@@ -251,12 +251,7 @@ fn carry(
         standby.is_silent()?;
         let now = context.clock.elapsed();
         let mut lag = None;
-        let fed = flow.fed().load(Ordering::Relaxed);
-        let rest = match fed || stepped == Stepped::Idle {
-            true => LOOK_EVERY,
-            false => LOOK_EVERY_FEEDING,
-        };
-        if looked.is_none_or(|at| now.saturating_sub(at) >= rest) {
+        if looked.is_none_or(|at| now.saturating_sub(at) >= rest_of(&flow, &stepped)) {
             lag = Some(flow.lag()?);
             looked = Some(now);
             // A feed that begins with history has brought it once it has caught up.
@@ -275,6 +270,14 @@ fn carry(
         }
     }
     Ok(())
+}
+
+/// How long lag is not looked at again.
+fn rest_of(flow: &Flow, stepped: &Stepped) -> Duration {
+    match flow.fed().load(Ordering::Relaxed) || *stepped == Stepped::Idle {
+        true => LOOK_EVERY,
+        false => LOOK_EVERY_FEEDING,
+    }
 }
 
 /// The readers of history, while there are any.
