@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::lookout::Lookout;
 use crate::progress::{Meter, Progress};
 use crate::tasks::{Stop, TaskSet};
-use crate::turn::{self, Turn};
+use crate::turn::{self, Kept, Turn};
 use crate::worker::Worker;
 
 pub use answers::refused;
@@ -78,6 +78,8 @@ pub struct Runner<'w> {
     version: u64,
     worker: Option<Worker>,
     turn: Option<Turn>,
+    /// How far the logs were compared, for the next compare.
+    kept: Kept,
     /// Who looks at the readers of the old end, where it knows them.
     lookout: Option<Lookout>,
     effects: VecDeque<Effect>,
@@ -133,6 +135,7 @@ impl<'w> Runner<'w> {
             version,
             worker: None,
             turn: None,
+            kept: Kept::default(),
             lookout: None,
             effects: VecDeque::new(),
             last_failure: None,
@@ -395,7 +398,9 @@ impl<'w> Runner<'w> {
                 turn::flip(&context, side, epoch)
             }
             Effect::Lift { side } => {
-                self.turn = None;
+                if let (Some(turn), Some(worker)) = (self.turn.take(), &self.worker) {
+                    turn.give_up(worker, &mut self.kept);
+                }
                 context.side(side).switch()?.lift(epoch)
             }
             Effect::Observe => self.observe(),
@@ -435,13 +440,19 @@ impl<'w> Runner<'w> {
         let accept_loss = self.accepts_loss()?;
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let mut turn = Turn::new(&self.context, to.other(), accept_loss, worker)?;
-        let (evidence, verdicts) =
-            turn.judge(&self.context, self.state.epoch, worker, &self.stop)?;
+        let (evidence, verdicts) = turn.judge(
+            &self.context,
+            self.state.epoch,
+            worker,
+            &mut self.kept,
+            &self.stop,
+        )?;
         for evidence in &evidence {
             lock(&self.ledger).prove(evidence)?;
         }
         self.verdicts.clone_from(&verdicts);
         if let Some(closed) = closed(&verdicts) {
+            turn.give_up(worker, &mut self.kept);
             return Err(closed);
         }
         self.turn = Some(turn);

@@ -2,6 +2,7 @@
 //! for us.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::tasks::{Stop, TaskSet};
 
 /// Between looks, while nothing is behind.
 const REST: Duration = Duration::from_millis(100);
+/// How many times as long as a look it rests while the feed brings history: who copies is waited
+/// for, and what this looks at stays where it is.
+const RESTS: u32 = 9;
 
 /// What to do about writes that came before the flip: nothing carries them, and what is carried
 /// would lie behind them.
@@ -34,11 +38,16 @@ pub(crate) struct Standby {
 }
 
 impl Standby {
-    /// Begins behind what the opposite flow has carried and an earlier look has seen.
+    /// Begins behind what the opposite flow has carried and an earlier look has seen. Mostly rests
+    /// until the flow is `fed`.
     ///
     /// # Errors
     /// When the feed has lost its place, or the system has no thread left.
-    pub(crate) fn start(context: &Arc<Context>, direction: Direction) -> Result<Standby> {
+    pub(crate) fn start(
+        context: &Arc<Context>,
+        direction: Direction,
+        fed: &Arc<AtomicBool>,
+    ) -> Result<Standby> {
         let mut feed = context.side(direction.target()).feed()?;
         let opposite = direction.opposite();
         let checkpoint = context
@@ -48,9 +57,9 @@ impl Standby {
         feed.open(&Start::NotBefore(checkpoint))?;
         let (out, faults) = sync_channel(1);
         let mut looker = TaskSet::new(Stop::default());
-        let context = Arc::clone(context);
+        let (context, fed) = (Arc::clone(context), Arc::clone(fed));
         looker.spawn("standby", move |stop| {
-            if let Err(error) = look(&context, direction, feed.as_mut(), stop) {
+            if let Err(error) = look(&context, direction, feed.as_mut(), &fed, stop) {
                 // The flow may be gone.
                 drop(out.send(error));
             }
@@ -70,15 +79,26 @@ impl Standby {
     }
 }
 
-fn look(context: &Context, direction: Direction, feed: &mut dyn Feed, stop: &Stop) -> Result<()> {
+fn look(
+    context: &Context,
+    direction: Direction,
+    feed: &mut dyn Feed,
+    fed: &AtomicBool,
+    stop: &Stop,
+) -> Result<()> {
     let mut gather = Gather::resting(REST);
     while !stop.asked() {
+        let began = context.clock.elapsed();
         let seen = feed.watch(direction)?;
         if seen.foreign > 0 {
             return Err(written(context, direction, &seen));
         }
         feed.confirm(&seen.through)?;
-        if stop.wait(gather.after(seen.events)) {
+        let mut rest = gather.after(seen.events);
+        if !fed.load(Ordering::Relaxed) {
+            rest = rest.max(context.clock.elapsed().saturating_sub(began) * RESTS);
+        }
+        if stop.wait(rest) {
             return Ok(());
         }
     }

@@ -6,6 +6,7 @@ mod avro;
 mod broker;
 mod compacted;
 mod consumers;
+mod example;
 mod guards;
 mod java;
 mod kills;

@@ -3,7 +3,8 @@
 //! It is compacted, so it is read whole. Whoever writes takes the transactional id first and then
 //! reads: nobody who was overtaken can commit what they believe.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -48,7 +49,7 @@ pub(super) struct Control {
     pub(super) sealed: Option<Sealed>,
     pub(super) flip: Option<Flip>,
     /// The topics of both sides, as they were when the change began.
-    topics: [Option<Vec<Known>>; 2],
+    pub(super) topics: [Option<Vec<Known>>; 2],
     /// Up to here late writes are settled.
     pub(super) late: Option<Vec<TopicPlace>>,
     /// Late writes that are not carried.
@@ -321,12 +322,18 @@ impl Coordinator {
         self.producer.commit()?;
         let deadline = self.context.clock.elapsed() + SEEN_MAX;
         while self.context.clock.elapsed() < deadline {
-            let mut visible = true;
+            let mut found = BTreeMap::new();
             for note in notes {
-                let found = read(&self.context, note.partition)?.unwrap_or_default();
-                visible &= found.get(&note.key) == note.value.as_ref();
+                if let Entry::Vacant(of_partition) = found.entry(note.partition) {
+                    let all = read(&self.context, note.partition)?;
+                    of_partition.insert(all.unwrap_or_default());
+                }
             }
-            if visible {
+            let is_visible = |note: &Note| {
+                let found = found.get(&note.partition);
+                found.is_some_and(|found| found.get(&note.key) == note.value.as_ref())
+            };
+            if notes.iter().all(is_visible) {
                 return Ok(());
             }
             self.context.clock.sleep(LOOK);

@@ -128,11 +128,6 @@ impl Telling {
         }
     }
 
-    /// Whether late records are written here.
-    pub(super) fn has_late(&self) -> bool {
-        !self.late_from.is_empty()
-    }
-
     /// Where a record was written first.
     pub(super) fn place(&self, partition: i32, offset: i64, source: Option<&Source>) -> Place {
         if let Some(source) = source {

@@ -9,8 +9,8 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Context;
-use super::client::{self, failure, unreachable};
-use super::fetched::{self, Fetched, Reader};
+use super::client::{self, Brief, failure, unreachable};
+use super::fetched::{self, Fetched};
 
 /// How long reading them may take.
 const READ_MAX: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ pub(super) struct Span {
 pub(super) struct Excerpt<'e> {
     context: &'e Context,
     topic: &'e str,
-    reader: Reader,
+    reader: Brief<Fetched>,
 }
 
 impl<'e> Excerpt<'e> {
@@ -42,7 +42,7 @@ impl<'e> Excerpt<'e> {
         Ok(Excerpt {
             context,
             topic,
-            reader: reader.map_err(|error| failure("making a client", error))?,
+            reader: Brief(reader.map_err(|error| failure("making a client", error))?),
         })
     }
 

@@ -53,7 +53,7 @@ impl Producer {
             .set("linger.ms", "5")
             .set("batch.size", "1000000")
             .set("batch.num.messages", "10000")
-            .set("queue.buffering.max.kbytes", &QUEUE_KB.to_string())
+            .set("queue.buffering.max.kbytes", QUEUE_KB.to_string())
             .set("compression.type", "lz4")
             // The broker knows what it takes.
             .set("message.max.bytes", "1000000000")

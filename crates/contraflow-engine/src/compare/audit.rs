@@ -182,6 +182,11 @@ impl Audit {
         Ok(result)
     }
 
+    /// Whether nothing was found that stays.
+    pub fn is_clean(&self) -> bool {
+        self.result.is_clean()
+    }
+
     /// Up to where the mirror was compared.
     pub fn compared(&self) -> Position {
         self.mirror.received()

@@ -9,7 +9,7 @@ use contraflow_core::side::{Direction, Side};
 
 use super::requests::is_starting;
 use super::{Runner, lock, no_turn};
-use crate::turn;
+use crate::turn::{self, Kept};
 
 impl Runner<'_> {
     /// Whether the request at hand gives up rows that letters name.
@@ -32,7 +32,9 @@ impl Runner<'_> {
         let direction = Side::New.direction();
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let mut evidence = turn::gather(&self.context, self.state.epoch, direction, worker)?;
-        let comparison = turn::whole(&self.context, worker, &self.stop)?;
+        // What cannot be undone is judged from the oldest record on.
+        let fresh = &mut Kept::default();
+        let comparison = turn::whole(&self.context, worker, fresh, &self.stop)?;
         evidence.push(turn::evidence_of(
             &self.context,
             self.state.epoch,

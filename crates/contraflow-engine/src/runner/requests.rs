@@ -189,7 +189,7 @@ impl Runner<'_> {
     fn verify(&mut self, id: u64, keys: bool) -> Result<()> {
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let direction = worker.direction;
-        let result = turn::whole(&self.context, worker, &self.stop)?;
+        let result = turn::whole(&self.context, worker, &mut self.kept, &self.stop)?;
         let evidence = turn::evidence_of(&self.context, self.state.epoch, direction, &result);
         lock(&self.ledger).prove(&evidence)?;
         let mut answer = granted(&format!("{} rows compared", result.compared));
