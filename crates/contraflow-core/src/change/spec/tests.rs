@@ -259,7 +259,7 @@ fn consumers_have_an_owner_and_a_deadline() {
     );
     assert_eq!(
         with("consumers: []\n"),
-        ["CF0005 8:12 `consumers` says nothing here: only topics have them"]
+        ["CF0005 9:12 `consumers` says nothing here: only topics have them"]
     );
 }
 
