@@ -24,7 +24,7 @@ mod check;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use self::format::{Format, RegistrySpec};
+use self::format::{Format, KeySpec, RegistrySpec};
 use self::node::Node;
 use self::secret::Secret;
 use self::settings::{Gates, Limits};
@@ -192,6 +192,8 @@ pub struct Pair {
     pub key_new: Option<Vec<String>>,
     /// What the payloads are, of topics.
     pub format: Option<Format>,
+    /// What the keys of records are, of topics; `None` when nobody looks into them.
+    pub record_key: Option<KeySpec>,
     /// Which rows from before the change are carried.
     pub history: History,
     /// The operations, unread: `mapping::spec::parse` reads them. `None` is the identity.

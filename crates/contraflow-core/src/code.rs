@@ -100,6 +100,8 @@ codes! {
     SAME_TABLE = 112;
     /// The new log cannot hold what the old one holds, as it holds it.
     LOGS_UNEQUAL = 113;
+    /// Keys would go to another partition in the new log.
+    KEYS_MOVED = 114;
 
     /// The shape of a table changed while the change runs.
     SHAPE_CHANGED = 201;

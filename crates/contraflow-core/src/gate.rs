@@ -17,6 +17,8 @@ pub enum Rule {
     Lag,
     /// The mapping's laws hold on real rows.
     Laws,
+    /// No key goes to another partition in the new log.
+    Keys,
     /// No row of the mirror points at nothing.
     ForeignKeys,
     /// Nobody was seen using the old end.
@@ -34,6 +36,7 @@ impl Rule {
             Rule::Letters => "letters",
             Rule::Lag => "lag",
             Rule::Laws => "laws",
+            Rule::Keys => "keys",
             Rule::ForeignKeys => "foreign_keys",
             Rule::Users => "users",
             Rule::Writers => "writers",
@@ -52,6 +55,7 @@ impl Rule {
             }
             Rule::Lag => "wait until the flow has caught up: `contraflow wait --for lag`",
             Rule::Laws => "`contraflow check --laws` shows a row that does not survive the mapping",
+            Rule::Keys => "`contraflow check` says how many go elsewhere, and what to do",
             Rule::ForeignKeys => "rows of the mirror point at nothing: carry the tables together",
             Rule::Users => "stop what still uses the old end",
             Rule::Writers => "stop the producers, then say so: `contraflow producer stopped`",

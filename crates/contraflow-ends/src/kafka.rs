@@ -37,8 +37,32 @@ use contraflow_core::record::Row;
 
 use broker::Broker;
 
-/// The formats of payloads, by topic.
-pub type Payloads = HashMap<String, Arc<dyn Payload>>;
+/// The formats of topics.
+#[derive(Clone, Debug, Default)]
+pub struct Payloads {
+    values: HashMap<String, Arc<dyn Payload>>,
+    keys: HashMap<String, Arc<dyn Payload>>,
+}
+
+impl Payloads {
+    /// Notes what the payloads of a topic are, and its keys where somebody looks into them.
+    pub fn insert(&mut self, topic: &str, value: Arc<dyn Payload>, key: Option<Arc<dyn Payload>>) {
+        self.values.insert(topic.to_owned(), value);
+        self.keys.extend(key.map(|key| (topic.to_owned(), key)));
+    }
+
+    /// What the payloads of a topic are.
+    #[must_use]
+    pub fn get(&self, topic: &str) -> Option<&Arc<dyn Payload>> {
+        self.values.get(topic)
+    }
+
+    /// What the keys of a topic are.
+    #[must_use]
+    pub fn key(&self, topic: &str) -> Option<&Arc<dyn Payload>> {
+        self.keys.get(topic)
+    }
+}
 
 /// Topics of a Kafka cluster as an end.
 pub struct Kafka {

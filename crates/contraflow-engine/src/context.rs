@@ -9,6 +9,7 @@ use contraflow_core::code::Code;
 use contraflow_core::end::{Apply, End, Feed, Lookup, Readers, Role, Scan, Structure, Switch};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Rule;
+use contraflow_core::log::{Keys, Partitioner};
 use contraflow_core::mapping::Mapping;
 use contraflow_core::phase::Mode;
 use contraflow_core::probe::Probe;
@@ -47,6 +48,18 @@ pub struct Pair {
     pub mapping: Mapping,
     /// Which rows from before the change are copied, and which the new table may lack.
     pub history: Reach,
+    /// What is known of the keys of records, in logs.
+    pub keying: Option<Keying>,
+}
+
+/// The keys of a pair of logs.
+pub struct Keying {
+    /// How they are carried; `None` as they are.
+    pub keys: Option<Keys>,
+    /// How producers choose a key's partition, if somebody said so.
+    pub partitioner: Option<Partitioner>,
+    /// How many there are.
+    pub partitions: usize,
 }
 
 /// An end with its role.
@@ -116,6 +129,7 @@ impl Context {
             Rule::Compare
             | Rule::Letters
             | Rule::Laws
+            | Rule::Keys
             | Rule::ForeignKeys
             | Rule::Users
             | Rule::Writers => 0,

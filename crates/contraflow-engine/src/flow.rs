@@ -216,7 +216,7 @@ impl Flow {
         let chunk = lookup.get(pair, &keys, &window.received)?;
         self.context.probe.at(Point::RECARRY_READ)?;
         let what = Carried::Keys(pair, keys);
-        let rows = Prepared::map(&self.context, self.direction, chunk, what);
+        let rows = Prepared::map(&self.context, self.direction, chunk, what)?;
         self.offer(window, rows);
         Ok(())
     }
@@ -253,7 +253,7 @@ impl Flow {
         let count = batch.events.len() as u64;
         let mut mapper = Mapper::new(&self.context, self.direction, batch.events.len());
         for event in batch.events {
-            mapper.event(event);
+            mapper.event(event)?;
         }
         let Mapper {
             records, letters, ..

@@ -10,6 +10,7 @@
 //!   `gather`: how long what trickles in is left to.
 //! * [`windows`]: which keys changed while a row was being read.
 //! * [`backfill`]: history, range by range.
+//! * [`keying`]: keys of records in logs, and where they lie.
 //! * [`compare`]: both ends through the mapping, digests narrowed to keys.
 //! * [`turn`]: the steps of a cutover and of a rollback.
 //! * [`progress`]: how far, how fast, as one value for every display.
@@ -27,6 +28,7 @@ pub mod windows;
 
 pub mod backfill;
 pub mod compare;
+pub mod keying;
 pub mod turn;
 
 pub mod progress;

@@ -33,6 +33,9 @@ pub struct Progress {
     pub lag_events: Option<u64>,
     /// Seconds until history is copied, by the current rate; `None` when there is no rate yet.
     pub eta_s: Option<u64>,
+    /// How the producers of new logs must choose the partition of a key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub producers: Vec<String>,
     /// A passing fault that is being tried again.
     pub trying_again: Option<String>,
 }

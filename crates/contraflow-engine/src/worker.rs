@@ -16,6 +16,7 @@ use contraflow_core::side::Direction;
 use crate::backfill::{self, Read, Size, Work};
 use crate::context::Context;
 use crate::flow::{Flow, Pace, Stepped, Totals};
+use crate::keying;
 use crate::standby::Standby;
 use crate::tasks::{Stop, TaskSet};
 use crate::windows::Windows;
@@ -43,6 +44,8 @@ pub struct Status {
     pub totals: Totals,
     /// Ranges of history are all applied.
     pub history_done: bool,
+    /// How the producers of new logs must choose the partition of a key, once history is carried.
+    pub producers: Vec<String>,
     /// A passing fault that is being tried again.
     pub trying_again: Option<String>,
     /// Why the worker ended by itself.
@@ -253,7 +256,12 @@ fn carry(
         if looked.is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY) {
             lag = Some(flow.lag()?);
             looked = Some(now);
-            fed |= lag.is_some_and(|lag| lag <= context.allowed(Rule::Lag));
+            let caught_up = lag.is_some_and(|lag| lag <= context.allowed(Rule::Lag));
+            if caught_up && !fed && direction == Direction::Forward {
+                let producers = keying::producers(context)?;
+                shared.publish(|status| status.producers = producers);
+            }
+            fed |= caught_up;
         }
         shared.publish(|status| {
             status.applied = Some(flow.applied().clone());

@@ -6,6 +6,7 @@ mod avro;
 mod broker;
 mod consumers;
 mod guards;
+mod keys;
 mod kills;
 mod registry;
 mod stage;

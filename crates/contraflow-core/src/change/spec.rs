@@ -1,6 +1,6 @@
 //! The change file as typed: read from its text with all problems at once, not yet checked.
 
-use super::format::{Format, RegistrySpec};
+use super::format::{Format, KeySpec, RegistrySpec};
 use super::interpolate::Secrets;
 use super::node::{Content, Fields, Node, nearest};
 use super::reading::Reading;
@@ -91,6 +91,8 @@ pub struct PairSpec {
     pub key_new: Option<Vec<Located<String>>>,
     /// `payload`: what the payloads of topics are.
     pub format: Option<Format<String>>,
+    /// `key` of topics: what the keys of their records are.
+    pub record_key: Option<KeySpec<String>>,
     /// `history` of this pair, or of the file.
     pub history: History,
     /// `mapping`, unread and never interpolated: it is the same wherever the change runs.
@@ -260,18 +262,20 @@ impl Reading<'_> {
         let old = old.and_then(|node| self.name("the old table", node));
         let new = fields.required("new", &mut self.problems);
         let new = new.and_then(|node| self.name("the new table", node));
-        let (needs, lacks, why) = match topics {
-            true => ("payload", "key", "records of topics keep theirs"),
-            false => ("key", "payload", "only topics have payloads"),
-        };
-        let found = fields.required(needs, &mut self.problems);
-        if let Some(node) = fields.optional(lacks) {
-            self.invalid(node.place, format!("`{lacks}` says nothing here: {why}"));
+        let (mut key, mut format, mut record_key) = (None, None, None);
+        if topics {
+            let found = fields.required("payload", &mut self.problems);
+            format = found.and_then(|node| self.format(node));
+            let found = fields.optional("key");
+            record_key = found.and_then(|node| self.record_key(node));
+        } else {
+            let found = fields.required("key", &mut self.problems);
+            key = found.map(|node| self.key(node));
+            if let Some(node) = fields.optional("payload") {
+                let message = "`payload` says nothing here: only topics have payloads";
+                self.invalid(node.place, message);
+            }
         }
-        let (key, format) = match topics {
-            true => (None, found.and_then(|node| self.format(node))),
-            false => (found.map(|node| self.key(node)), None),
-        };
         let (key_old, key_new) = key.unwrap_or_default();
         let own = fields
             .optional("history")
@@ -286,6 +290,7 @@ impl Reading<'_> {
             key_old,
             key_new,
             format,
+            record_key,
             history: own.unwrap_or_else(|| history.clone()),
             mapping: mapping.cloned(),
             place: node.place,

@@ -1,7 +1,7 @@
 //! Who still reads a log, and where they go on in the other one.
 
 use crate::error::Result;
-use crate::log::Place;
+use crate::log::{Keyed, Place};
 use crate::record::PairId;
 
 /// Somebody who reads a log and says how far.
@@ -48,6 +48,13 @@ pub trait Readers: Send {
     /// # Errors
     /// When the end cannot be read.
     fn offset_behind(&mut self, pair: PairId, partition: i32, place: Option<Place>) -> Result<i64>;
+
+    /// The keys of the newest records that an application wrote, about so many of all partitions
+    /// together. Records without a key are left out.
+    ///
+    /// # Errors
+    /// When the end cannot be read.
+    fn keys(&mut self, pair: PairId, most: usize) -> Result<Vec<Keyed>>;
 
     /// Says for a group without members where it goes on.
     ///

@@ -92,7 +92,13 @@ impl Mode {
                 rolls_back: false,
                 compared: Compared::InOrder,
                 unmappable: Unmappable::Hold,
-                turn: &[Rule::Lag, Rule::Laws, Rule::Compare, Rule::Writers],
+                turn: &[
+                    Rule::Lag,
+                    Rule::Laws,
+                    Rule::Keys,
+                    Rule::Compare,
+                    Rule::Writers,
+                ],
                 contract: &[Rule::Lag, Rule::Compare, Rule::Users],
             },
             Mode::Services => Rules {

@@ -6,7 +6,7 @@
 use contraflow_core::code::Code;
 use contraflow_core::end::{Group, Next, Readers};
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::log::Place;
+use contraflow_core::log::{Keyed, Place};
 use contraflow_core::record::PairId;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -186,6 +186,45 @@ impl Readers for Groups {
             }
         }
         Ok(high)
+    }
+
+    fn keys(&mut self, pair: PairId, most: usize) -> Result<Vec<Keyed>> {
+        let broker = Broker::new(&self.context.servers)?;
+        let topic = self.topic(&broker, pair)?;
+        let fail = |error| failure(&format!("reading topic `{}`", topic.name), error);
+        let each = i64::try_from(most.div_ceil(topic.partitions.max(1))).unwrap_or(i64::MAX);
+        let starts = broker.starts(&topic)?;
+        let ends = broker.ends(&topic, Visible::Committed)?;
+        let mut from = TopicPartitionList::new();
+        let mut open = 0;
+        for (partition, (start, end)) in (0..).zip(starts.into_iter().zip(ends)) {
+            if start < end {
+                let offset = Offset::Offset(start.max(end - each));
+                let added = from.add_partition_offset(&topic.name, partition, offset);
+                added.map_err(fail)?;
+                open += 1;
+            }
+        }
+        let consumer = self.consumer("contraflow")?;
+        consumer.assign(&from).map_err(fail)?;
+        let mut found = Vec::new();
+        // Writers may be faster than this: enough is enough.
+        while open > 0 && found.len() < most.saturating_mul(2) {
+            match consumer.poll(ANSWER_MAX) {
+                Some(Ok(message)) => {
+                    let source = envelope::read(&message, self.context.names.hash).source;
+                    let key = message.key().filter(|_| source.is_none());
+                    found.extend(key.map(|key| Keyed {
+                        partition: message.partition(),
+                        key: key.to_vec(),
+                    }));
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+                Some(Err(error)) => return Err(fail(error)),
+                None => return Err(client::unreachable("records were not handed out in time")),
+            }
+        }
+        Ok(found)
     }
 
     fn go_on(&mut self, group: &str, next: &[Next]) -> Result<()> {

@@ -43,8 +43,10 @@ impl Topics {
     }
 
     fn payloads(&self) -> impl Iterator<Item = &dyn Payload> {
+        let all = &self.context.payloads;
         let names = self.names().into_iter();
-        names.filter_map(|name| Some(&**self.context.payloads.get(name)?))
+        let formats = names.flat_map(|name| [all.key(name), all.get(name)]);
+        formats.flatten().map(|format| &**format)
     }
 
     fn topic(&self, broker: &Broker, name: &str) -> Result<Topic> {

@@ -50,6 +50,7 @@ impl Between {
                 new: "t".to_owned(),
                 mapping,
                 history: Reach::All,
+                keying: None,
             }],
             old: bound(&old),
             new: bound(&new),
@@ -103,6 +104,7 @@ impl Between {
             through: through.clone(),
         };
         let rows = Prepared::map(&self.context, direction, chunk, What::Range(range));
+        let rows = rows.unwrap();
         Read {
             window,
             rows,

@@ -118,6 +118,7 @@ pub(super) fn context_mapped(
             new: "contacts".to_owned(),
             mapping,
             history: Reach::All,
+            keying: None,
         }],
         limits: Limits {
             fence_max: Duration::from_secs(5),

@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use contraflow_core::code::Code;
 use contraflow_core::digest::row_digest;
 use contraflow_core::end::{Feed, Start};
-use contraflow_core::error::Result;
+use contraflow_core::error::{self, Error, Result};
 use contraflow_core::log::Place;
+use contraflow_core::mapping::Mapped;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Complement, Event, Image, Key, Op, PairId};
 use contraflow_core::side::{Direction, Side};
@@ -108,7 +110,7 @@ impl Audit {
                 |end: Side, at: &Position, goal: &Position| context.side(end).end.reached(at, goal);
             if !reached(source, &self.authority.received(), goal) {
                 let batch = self.authority.next(EVENTS)?;
-                came += self.take(context, source, batch.events);
+                came += self.take(context, source, batch.events)?;
             }
             let read = reached(source, &self.authority.received(), goal);
             if read && !self.is_owed(source) {
@@ -118,7 +120,7 @@ impl Audit {
                 }
             }
             let batch = self.mirror.next(EVENTS)?;
-            came += self.take(context, target, batch.events);
+            came += self.take(context, target, batch.events)?;
             if came > 0 {
                 since = context.clock.elapsed();
                 continue;
@@ -147,7 +149,7 @@ impl Audit {
         lanes.any(|lane| !lane.waiting[place(side)].is_empty())
     }
 
-    fn take(&mut self, context: &Context, side: Side, events: Vec<Event>) -> usize {
+    fn take(&mut self, context: &Context, side: Side, events: Vec<Event>) -> Result<usize> {
         let count = events.len();
         for event in events {
             let pair = event.pair;
@@ -155,7 +157,7 @@ impl Audit {
                 self.result.unproven += 1;
                 continue;
             };
-            let digest = digest(context, side, at, event);
+            let digest = digest(context, side, at, event)?;
             let (authority, mirror) = (&self.authority, &self.mirror);
             let lane = self.lanes.entry((pair, at.partition)).or_insert_with(|| {
                 let mut lane = Lane::default();
@@ -168,7 +170,7 @@ impl Audit {
             lane.take(pair, side, entry, &mut self.result);
             lane.settle(pair, self.direction, &mut self.result);
         }
-        count
+        Ok(count)
     }
 
     /// What has no counterpart now that nothing more comes.
@@ -267,8 +269,9 @@ fn place(side: Side) -> usize {
     }
 }
 
-/// What the copy of a record is: of one that was written here, through the mapping.
-fn digest(context: &Context, side: Side, at: Place, event: Event) -> Option<u128> {
+/// What the copy of a record is: of one that was written here, through the mapping. `None` when it
+/// does not map.
+fn digest(context: &Context, side: Side, at: Place, event: Event) -> Result<Option<u128>> {
     let Event {
         pair,
         key,
@@ -276,25 +279,38 @@ fn digest(context: &Context, side: Side, at: Place, event: Event) -> Option<u128
         image,
         ..
     } = event;
-    let (key, image) = if at.origin() == side {
-        let mapping = &context.pair(pair).mapping;
-        let direction = side.direction();
-        match image {
-            Some(image) => {
-                let mut mapped = Vec::with_capacity(1);
-                mapping.map(direction, image, &mut mapped).ok()?;
-                let mut mapped = mapped.pop()?;
-                let mirror = context.side(direction.target());
-                let table = &mirror.role.table(pair).name;
-                mirror.end.complete(table, &mut mapped.image.row);
-                (mapped.key, Some(mapped.image))
-            }
-            None => (mapping.key(direction, &key).ok()?, None),
-        }
-    } else {
-        (key, image)
+    if at.origin() != side {
+        return Ok(Some(of_record(op, key, image)));
+    }
+    match copy(context, side.direction(), pair, &key, image) {
+        Ok((key, image)) => Ok(Some(of_record(op, key, image))),
+        Err(error) if error.kind == error::Kind::Data => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn copy(
+    context: &Context,
+    direction: Direction,
+    pair: PairId,
+    key: &Key,
+    image: Option<Image>,
+) -> Result<(Key, Option<Image>)> {
+    let bound = context.pair(pair);
+    let Some(image) = image else {
+        return Ok((bound.key(direction, key)?, None));
     };
-    Some(of_record(op, key, image))
+    let mut mapped = Vec::with_capacity(1);
+    bound.map(direction, image, &mut mapped)?;
+    let Some(Mapped { key, mut image }) = mapped.pop() else {
+        let message = "a record became nothing";
+        return Err(Error::new(error::Kind::Internal, Code::INTERNAL, message));
+    };
+    let mirror = context.side(direction.target());
+    mirror
+        .end
+        .complete(&mirror.role.table(pair).name, &mut image.row);
+    Ok((key, Some(image)))
 }
 
 fn of_record(op: Op, key: Key, image: Option<Image>) -> u128 {

@@ -345,6 +345,7 @@ impl Outside {
                 new: TABLES[1].to_owned(),
                 mapping: self.mapping.clone(),
                 history: Reach::All,
+                keying: None,
             }],
             old: bound(0),
             new: bound(1),

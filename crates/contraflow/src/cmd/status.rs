@@ -263,6 +263,9 @@ fn text(session: &Session, status: &Status) -> String {
     line("  run by", &running);
     if let Some(progress) = &status.progress {
         line("  progress", &watch::line(progress));
+        for producers in &progress.producers {
+            line("  partitions", producers);
+        }
     }
     for gate in &status.gates {
         let mark = if gate.open { "open  " } else { "CLOSED" };
