@@ -147,6 +147,15 @@ pub trait Feed: Send {
         false
     }
 
+    /// Whether the log of a pair may keep no more than the newest event of each key. Feeds whose
+    /// events are kept until they are confirmed never do.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn compacts(&mut self, _pair: PairId) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Everything up to here has been handed out by [`Feed::next`] or seen by [`Feed::watch`].
     fn received(&self) -> Position;
 

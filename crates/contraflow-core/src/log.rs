@@ -36,7 +36,16 @@ pub fn key_names() -> Vec<String> {
 /// The place of the key in an envelope that stands at the beginning of a row, or is one.
 const KEY: usize = 4;
 
-/// What a record's key is, in its row or its envelope.
+/// A record's key, in its row or its envelope.
+#[must_use]
+pub fn key_of(values: &[Value]) -> Option<&[u8]> {
+    match values.get(KEY) {
+        Some(Value::Bytes(key)) => Some(key),
+        _ => None,
+    }
+}
+
+/// The same, to be changed.
 pub fn key_in(values: &mut [Value]) -> Option<&mut Vec<u8>> {
     match values.get_mut(KEY) {
         Some(Value::Bytes(key)) => Some(key),
@@ -74,6 +83,8 @@ pub struct Room {
     pub kept_ms: Option<u64>,
     /// How many bytes of a partition are kept; `None` is all of them.
     pub kept_bytes: Option<u64>,
+    /// What becomes of old records, in the end's word.
+    pub cleanup: String,
 }
 
 /// Everything that keeps a new log from holding what an old one holds.
@@ -102,6 +113,16 @@ pub fn unfit(old: (&str, &Room), new: (&str, &Room)) -> Vec<Problem> {
         found(
             message,
             "Set `max.message.bytes` of the new one as high, and a little higher.",
+        );
+    }
+    if new.cleanup != old.cleanup {
+        let message = format!(
+            "`cleanup.policy` of `{new_name}` is {}, of `{old_name}` {}",
+            new.cleanup, old.cleanup
+        );
+        found(
+            message,
+            "Set it alike on both: what one of them drops the other would keep, or the reverse.",
         );
     }
     // No limit is the highest one.

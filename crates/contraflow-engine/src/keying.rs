@@ -24,9 +24,10 @@ impl Pair {
             for Mapped { key, image } in &mut out[before..] {
                 carry(keys, direction, key)?;
                 // The envelope stands in the row too.
-                let copy = log::key_in(&mut key.0).map(|copy| copy.clone());
-                if let (Some(copy), Some(own)) = (copy, log::key_in(&mut image.row.0)) {
-                    *own = copy;
+                if let (Some(copy), Some(own)) =
+                    (log::key_of(&key.0), log::key_in(&mut image.row.0))
+                {
+                    *own = copy.to_vec();
                 }
             }
         }
@@ -43,6 +44,22 @@ impl Pair {
             carry(keys, direction, &mut key)?;
         }
         Ok(key)
+    }
+
+    /// The record key of a side's envelope, as the new log has it. One that does not map is what
+    /// it is.
+    pub(crate) fn new_key(&self, side: Side, envelope: &Key) -> Result<Option<Vec<u8>>> {
+        let Some(own) = log::key_of(&envelope.0) else {
+            return Ok(None);
+        };
+        match (self.keys(), side) {
+            (Some(keys), Side::Old) => match keys.carry(Direction::Forward, own) {
+                Ok(copy) => Ok(Some(copy)),
+                Err(error) if error.kind == Kind::Data => Ok(Some(own.to_vec())),
+                Err(error) => Err(error),
+            },
+            (None, _) | (Some(_), Side::New) => Ok(Some(own.to_vec())),
+        }
     }
 
     fn keys(&self) -> Option<&Keys> {

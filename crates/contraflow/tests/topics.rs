@@ -4,6 +4,7 @@
 mod audit;
 mod avro;
 mod broker;
+mod compacted;
 mod consumers;
 mod guards;
 mod keys;

@@ -136,6 +136,11 @@ impl Broker {
         Ok(found)
     }
 
+    /// Whether a topic keeps no more than the newest record of each key.
+    pub(super) fn compacts(&self, topic: &str) -> Result<bool> {
+        Ok(cleanup(&self.settings(topic)?).contains("compact"))
+    }
+
     /// What a topic can hold.
     pub(super) fn room(&self, topic: &Topic) -> Result<Room> {
         let settings = self.settings(&topic.name)?;
@@ -150,6 +155,7 @@ impl Broker {
             // No limit is written as -1.
             kept_ms: number("retention.ms"),
             kept_bytes: number("retention.bytes"),
+            cleanup: cleanup(&settings),
         })
     }
 
@@ -242,4 +248,12 @@ fn offsets(consumer: &BaseConsumer, topic: &Topic, which: Offset) -> Result<Vec<
     let whole: Option<Vec<i64>> = offsets.into_iter().collect();
     let message = format!("the broker does not say where `{}` ends", topic.name);
     whole.ok_or_else(|| unreachable(&message))
+}
+
+/// The policies of a topic, in one order.
+fn cleanup(settings: &HashMap<String, String>) -> String {
+    let policies = settings.get("cleanup.policy").map_or("", String::as_str);
+    let mut policies: Vec<&str> = policies.split(',').map(str::trim).collect();
+    policies.sort_unstable();
+    policies.join(",")
 }
