@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use self::format::{Format, KeySpec, RegistrySpec};
 use self::node::Node;
 use self::secret::Secret;
-use self::settings::{Gates, Limits};
+use self::settings::{Gates, Limits, Poison};
 use self::spec::History;
 use crate::error::Place;
 use crate::phase::Mode;
@@ -45,6 +45,7 @@ pub struct Change {
     new: Connection,
     registry: Option<RegistrySpec>,
     pairs: Vec<Pair>,
+    poison: Poison,
     gates: Gates,
     limits: Limits,
     ledger: Secret<PathBuf>,
@@ -82,6 +83,12 @@ impl Change {
     #[must_use]
     pub fn pairs(&self) -> &[Pair] {
         &self.pairs
+    }
+
+    /// What becomes of records of topics that cannot be carried.
+    #[must_use]
+    pub fn poison(&self) -> Poison {
+        self.poison
     }
 
     /// The thresholds of the gates.

@@ -125,6 +125,8 @@ codes! {
     COMPARE_UNPROVEN = 210;
     /// A table was truncated while the change runs.
     TABLE_TRUNCATED = 211;
+    /// A record waits behind a letter of its key.
+    KEY_BLOCKED = 212;
 
     /// This process was overtaken by another.
     FENCED = 301;

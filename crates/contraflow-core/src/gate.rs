@@ -11,7 +11,7 @@ use crate::side::Direction;
 pub enum Rule {
     /// A full compare found no divergence.
     Compare,
-    /// No letter stands.
+    /// No letter stands, and no partition of a log has stopped.
     Letters,
     /// The flow is close behind.
     Lag,
@@ -51,7 +51,8 @@ impl Rule {
                 "`contraflow verify` shows what differs, `contraflow repair` carries it"
             }
             Rule::Letters => {
-                "`contraflow letters list`, correct the rows, `contraflow letters replay`"
+                "`contraflow letters list`, correct the rows, `contraflow letters replay`; \
+                 `contraflow status` names partitions that have stopped"
             }
             Rule::Lag => "wait until the flow has caught up: `contraflow wait --for lag`",
             Rule::Laws => "`contraflow check --laws` shows a row that does not survive the mapping",

@@ -11,7 +11,9 @@ mod client;
 mod control;
 mod envelope;
 mod feed;
+mod letters;
 mod names;
+mod park;
 mod place;
 mod preflight;
 mod producer;
@@ -29,11 +31,11 @@ use contraflow_core::end::{
     Apply, End, Feed, Inspected, Lookup, Readers, Role, Scan, Structure, Switch,
 };
 use contraflow_core::error::Result;
-use contraflow_core::log;
+use contraflow_core::log::{self, Place};
 use contraflow_core::position::Position;
 use contraflow_core::preflight::Looked;
 use contraflow_core::probe::Probe;
-use contraflow_core::record::Row;
+use contraflow_core::record::{PairId, Row};
 
 use broker::Broker;
 
@@ -156,6 +158,10 @@ impl End for Kafka {
         place::reached(at, goal)
     }
 
+    fn short_of(&self, at: &Position, pair: PairId, place: Place) -> Position {
+        place::short_of(at, usize::from(pair.0), place.partition, place.offset)
+    }
+
     fn feed(&self, role: &Arc<Role>) -> Option<Box<dyn Feed>> {
         Some(Box::new(feed::TopicFeed::new(self.context(role))))
     }
@@ -168,8 +174,8 @@ impl End for Kafka {
         Some(Box::new(apply::Writer::new(self.context(role))))
     }
 
-    fn lookup(&self, _role: &Arc<Role>) -> Option<Box<dyn Lookup>> {
-        None
+    fn lookup(&self, role: &Arc<Role>) -> Option<Box<dyn Lookup>> {
+        Some(Box::new(letters::Kept::new(self.context(role))))
     }
 
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>> {

@@ -11,7 +11,7 @@ use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Rule;
 use contraflow_core::log::{Keys, Partitioner};
 use contraflow_core::mapping::Mapping;
-use contraflow_core::phase::Mode;
+use contraflow_core::phase::{Mode, Unmappable};
 use contraflow_core::probe::Probe;
 use contraflow_core::record::PairId;
 use contraflow_core::side::Side;
@@ -28,6 +28,8 @@ pub struct Context {
     pub old: Bound,
     /// The new end and its role.
     pub new: Bound,
+    /// What becomes of a row that cannot be mapped.
+    pub unmappable: Unmappable,
     /// Digest of all mappings.
     pub mapping: String,
     /// Bounds.

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Applied, Apply, Feed, Letter, Lookup, Progress, Range, Start};
+use contraflow_core::end::{Applied, Apply, Feed, Lookup, Progress, Range, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Lease};
-use contraflow_core::log::Place;
 use contraflow_core::phase::{History, Unmappable};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
@@ -24,10 +23,13 @@ use crate::context::Context;
 use crate::windows::{Window, Windows};
 
 mod prepared;
+mod stops;
 
 use prepared::Mapper;
 pub(crate) use prepared::expected;
 pub use prepared::{Carried, Prepared};
+pub use stops::Stopped;
+use stops::Stops;
 
 /// Events per batch at most: enough to amortise a commit. How many is found by measuring, so that
 /// huge rows neither fill the memory nor hold the target's lock for long.
@@ -57,6 +59,7 @@ pub struct Flow {
     /// How many events the next batch should have.
     batch: Size,
     letters: Letters,
+    stops: Stops,
     /// Rows that were carried: whoever made them frees them faster.
     spent: Vec<Record>,
 }
@@ -155,6 +158,7 @@ impl Flow {
                 hope: true,
                 standing: 0,
             },
+            stops: Stops::default(),
             spent: Vec::new(),
         })
     }
@@ -189,7 +193,15 @@ impl Flow {
     /// # Errors
     /// When the source cannot be reached.
     pub fn lag(&mut self) -> Result<u64> {
-        self.feed.head().map(|(_, events)| events)
+        self.feed
+            .head()
+            .map(|(_, events)| events + self.stops.left())
+    }
+
+    /// Partitions that have stopped.
+    #[must_use]
+    pub fn stopped(&self) -> Vec<Stopped> {
+        self.stops.all()
     }
 
     /// How many rows wait for the feed.
@@ -243,8 +255,11 @@ impl Flow {
     /// Receives and applies one batch. Says whether there was one.
     fn follow(&mut self) -> Result<bool> {
         let mut batch = self.feed.next(events_max(&self.batch))?;
+        let source = Arc::clone(&self.context.side(self.direction.source()).end);
+        let came = !(batch.events.is_empty() && batch.unreadable.is_empty());
         let put_off = self.checkpoint.0 != self.applied && self.checkpoint_is_due();
-        if batch.through == self.applied && !put_off {
+        if !came && !put_off && self.stops.short_of(&*source, batch.through.clone()) == self.applied
+        {
             return Ok(false);
         }
         self.context.probe.at(Point::FEED_RECEIVED)?;
@@ -256,30 +271,40 @@ impl Flow {
             mapper.event(event)?;
         }
         let Mapper {
-            records, letters, ..
+            mut records,
+            mut letters,
+            ..
         } = mapper;
-        if let (Some(letter), Unmappable::Hold) =
-            (letters.first(), self.context.mode.rules().unmappable)
-        {
-            return Err(unmappable(letter));
+        letters.extend(batch.unreadable);
+        if self.context.unmappable == Unmappable::Stop {
+            let name = |pair: PairId| {
+                let role = &self.context.side(self.direction.source()).role;
+                role.table(pair).name.clone()
+            };
+            self.stops
+                .stop(std::mem::take(&mut letters), &mut records, name);
         }
+        let through = self.stops.short_of(&*source, batch.through);
         let nothing = records.is_empty() && letters.is_empty();
-        if nothing && self.is_due(&batch.through) && !self.checkpoint_is_due() {
-            self.applied = batch.through;
+        if nothing && through == self.applied && !put_off {
+            return Ok(true);
+        }
+        if nothing && self.is_due(&through) && !self.checkpoint_is_due() {
+            self.applied = through;
             return Ok(true);
         }
         let progress = Progress::Advance {
-            through: &batch.through,
+            through: &through,
             seen: &batch.seen,
         };
         let applied = self
             .apply
             .apply(&records, &letters, &progress, &mut self.lease)?;
         self.context.probe.at(Point::BATCH_APPLIED)?;
-        self.feed.confirm(&batch.through)?;
+        self.feed.confirm(&through)?;
         self.context.probe.at(Point::CONFIRMED)?;
-        self.checkpoint = (batch.through.clone(), self.context.clock.elapsed());
-        self.applied = batch.through;
+        self.checkpoint = (through.clone(), self.context.clock.elapsed());
+        self.applied = through;
         self.totals.events += count;
         self.batch.learn(count, applied.held);
         self.letters.hope |= applied.letters > 0;
@@ -292,9 +317,10 @@ impl Flow {
     /// What the opposite flow wrote is not carried back. A log is read from behind it, so there it
     /// would be somebody's record with our header: dropped, it would be lost.
     fn drop_echo(&self, events: &mut Vec<Event>) -> Result<()> {
-        let echo = Origin::Flow(self.direction.opposite());
+        let opposite = self.direction.opposite();
+        let echo = [Origin::Flow(opposite), Origin::Replay(opposite)];
         let before = events.len();
-        events.retain(|event| event.origin != echo);
+        events.retain(|event| !echo.contains(&event.origin));
         let dropped = before - events.len();
         if dropped > 0 && self.context.mode.rules().history == History::Feed {
             return Err(not_ours(self.direction, dropped));
@@ -454,17 +480,6 @@ fn not_ours(direction: Direction, count: usize) -> Error {
         .at(side)
         .detail("Somebody copies records there with the headers of what they have read.")
         .hint("Have them leave `contraflow-src` out.")
-}
-
-/// The hold of a mode without letters. A place in a log is no value.
-fn unmappable(letter: &Letter) -> Error {
-    let place = Place::of(&letter.source_key).map_or_else(String::new, |place| {
-        format!(" {} of partition {}", place.offset, place.partition)
-    });
-    let message = format!("record{place} cannot be mapped: {}", letter.reason);
-    Error::new(Kind::Hold, letter.code, message)
-        .detail("What follows it must not overtake it. Nothing of its batch was written.")
-        .hint("Correct the mapping's `on_fail`, or what writes such records.")
 }
 
 fn too_many(standing: u64, limit: u64) -> Error {

@@ -1,5 +1,7 @@
 //! The keys of records in logs: mapped with their records, and asked where they lie.
 
+use std::collections::HashSet;
+
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Problem, Result};
 use contraflow_core::log::{self, Keyed, Keys, Partitioner, Probed};
@@ -116,7 +118,10 @@ pub fn probe(context: &Context, pair: PairId) -> Result<Option<Probed>> {
 pub fn laws(context: &Context, pair: PairId) -> Result<(u64, u64)> {
     let (mut broken, mut tried) = (0, 0);
     if let Some(keys) = context.pair(pair).keys() {
-        for Keyed { key, .. } in sample(context, pair)? {
+        let keys_of = sample(context, pair)?
+            .into_iter()
+            .map(|Keyed { key, .. }| key);
+        for key in keys_of.collect::<HashSet<_>>() {
             if let Some(comes_back) = keys.comes_back(Direction::Forward, &key)? {
                 tried += 1;
                 broken += u64::from(!comes_back);

@@ -316,7 +316,7 @@ pub fn gather(
     settle(context, direction, worker)?;
     let lag = worker.status().lag_events;
     let violations = foreign_key_violations(context, direction)?;
-    let letters = letters(context, direction)?;
+    let letters = letters(context, direction)? + worker.status().stopped.len() as u64;
     let users = context.side(direction.target()).structure()?.users()?;
     let quiet = context.limits.writers_quiet;
     let writers = context.side(direction.source()).switch()?.writers(quiet)?;

@@ -15,7 +15,7 @@ use contraflow_core::side::Direction;
 
 use crate::backfill::{self, Read, Size, Work};
 use crate::context::Context;
-use crate::flow::{Flow, Pace, Stepped, Totals};
+use crate::flow::{Flow, Pace, Stepped, Stopped, Totals};
 use crate::keying;
 use crate::standby::Standby;
 use crate::tasks::{Stop, TaskSet};
@@ -44,6 +44,8 @@ pub struct Status {
     pub totals: Totals,
     /// Ranges of history are all applied.
     pub history_done: bool,
+    /// Partitions of logs that have stopped.
+    pub stopped: Vec<Stopped>,
     /// How the producers of new logs must choose the partition of a key, once history is carried.
     pub producers: Vec<String>,
     /// A passing fault that is being tried again.
@@ -266,6 +268,7 @@ fn carry(
         shared.publish(|status| {
             status.applied = Some(flow.applied().clone());
             status.totals = flow.totals();
+            status.stopped = flow.stopped();
             status.history_done = copy.is_done() && fed;
             status.lag_events = lag.or(status.lag_events);
         });

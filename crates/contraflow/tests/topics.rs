@@ -9,6 +9,7 @@ mod consumers;
 mod guards;
 mod keys;
 mod kills;
+mod letters;
 mod registry;
 mod stage;
 mod story;

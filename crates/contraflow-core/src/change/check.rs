@@ -65,6 +65,7 @@ impl ChangeSpec {
                     new,
                     registry,
                     pairs,
+                    poison: self.poison,
                     gates,
                     limits,
                     ledger,

@@ -5,7 +5,7 @@ use super::interpolate::Secrets;
 use super::node::{Content, Fields, Node, nearest};
 use super::reading::Reading;
 use super::secret::Secret;
-use super::settings::{self, Gates, Limits};
+use super::settings::{self, Gates, Limits, Poison};
 use super::yaml;
 use crate::code::Code;
 use crate::error::{Place, Problem};
@@ -49,6 +49,8 @@ pub struct ChangeSpec {
     pub registry: Option<Located<RegistrySpec<String>>>,
     /// `pairs`, in order.
     pub pairs: Vec<PairSpec>,
+    /// `letters`: what becomes of records of topics that cannot be carried.
+    pub poison: Poison,
     /// `gates`, with defaults filled in.
     pub gates: Gates,
     /// `limits`, with defaults filled in.
@@ -170,6 +172,8 @@ impl Reading<'_> {
         let topics =
             matches!(&old, Some(found) if matches!(found.value, ConnectionSpec::Kafka { .. }));
         let pairs = pairs.map(|node| self.pairs(node, &history, topics));
+        let letters = fields.optional("letters");
+        let poison = letters.and_then(|node| self.poison(node, topics));
         let gates = self.gates(fields.optional("gates"));
         let limits = self.limits(fields.optional("limits"));
         let ledger = fields.optional("ledger");
@@ -181,6 +185,7 @@ impl Reading<'_> {
             new,
             registry,
             pairs: pairs.unwrap_or_default(),
+            poison: poison.unwrap_or_default(),
             gates,
             limits,
             ledger,
@@ -354,6 +359,26 @@ impl Reading<'_> {
                 Bound::Quoted(name)
             }
         })
+    }
+
+    fn poison(&mut self, node: &Node, topics: bool) -> Option<Poison> {
+        let word = self.text("`letters`", node)?;
+        if !topics {
+            let message = "`letters` says nothing here: rows of tables that cannot be carried are";
+            self.invalid(node.place, format!("{message} always letters"));
+            return None;
+        }
+        match word {
+            "stop" => Some(Poison::Stop),
+            "park" => Some(Poison::Park),
+            _ => {
+                self.invalid(
+                    node.place,
+                    format!("`letters` is `stop` or `park`, not `{word}`"),
+                );
+                None
+            }
+        }
     }
 
     fn gates(&mut self, node: Option<&Node>) -> Gates {

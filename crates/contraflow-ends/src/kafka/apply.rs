@@ -1,6 +1,8 @@
 //! The writer of topics: records, checkpoint and a copy of it in the consumer group, in one
 //! transaction of the target.
 
+use std::collections::BTreeMap;
+
 use contraflow_core::code::Code;
 use contraflow_core::codec::payload::Payload;
 use contraflow_core::end::{
@@ -11,12 +13,14 @@ use contraflow_core::lease::{Epoch, LaneId, Lease, Ownership};
 use contraflow_core::log::{Envelope, FIELDS, Place};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
-use contraflow_core::record::{Change, Complement, Record};
+use contraflow_core::record::{Change, Complement, Key, Record};
 use contraflow_core::side::Direction;
 use rdkafka::consumer::BaseConsumer;
 
 use super::control::{self, Checkpoint, Control, LANES, Note};
-use super::envelope::{self, Source};
+use super::envelope::{self, Ours, Source};
+use super::letters::{self, Parked};
+use super::park::{self, At, Turn};
 use super::place::{self, TopicPlace};
 use super::producer::{Outgoing, Producer};
 use super::{Context, client};
@@ -36,6 +40,10 @@ struct Lane {
     group: BaseConsumer,
     direction: Direction,
     token: u64,
+    /// Letters of this direction that stand.
+    parked: BTreeMap<At, Parked>,
+    /// The number of the last letter.
+    last_id: u64,
 }
 
 impl Writer {
@@ -63,13 +71,21 @@ impl Writer {
         }
     }
 
-    fn send(&self, lane: &Lane, records: &[Record], from: &[TopicPlace]) -> Result<()> {
+    fn send(&self, lane: &Lane, records: &[&Record], from: &[TopicPlace]) -> Result<()> {
         let mut payload = Vec::new();
         for (number, record) in records.iter().enumerate() {
             if number == records.len() / 2 {
                 self.context.probe.at(Point::BATCH_APPLY_MID)?;
             }
-            self.send_one(lane, record, from, &mut payload)?;
+            let place = Place::of(&record.key).ok_or_else(without_envelope)?;
+            let topic = from.get(usize::from(record.pair.0));
+            let source = Source {
+                direction: lane.direction,
+                topic: topic.ok_or_else(without_envelope)?.id,
+                partition: place.partition,
+                offset: place.offset,
+            };
+            self.send_one(lane, record, (&source, Turn::Theirs), &mut payload)?;
         }
         Ok(())
     }
@@ -78,14 +94,11 @@ impl Writer {
         &self,
         lane: &Lane,
         record: &Record,
-        from: &[TopicPlace],
+        (source, turn): (&Source, Turn),
         payload: &mut Vec<u8>,
     ) -> Result<()> {
         let topic = &self.context.role.table(record.pair).name;
-        let source = from.get(usize::from(record.pair.0));
-        let (Some(envelope), Some(source)) = (Envelope::of(&record.key), source) else {
-            return Err(broken("a record without an envelope"));
-        };
+        let envelope = Envelope::of(&record.key).ok_or_else(without_envelope)?;
         let place = envelope.place;
         if place.origin() != lane.direction.source() {
             return Err(broken("a record that was carried already is carried again"));
@@ -105,14 +118,13 @@ impl Writer {
             }
             Change::Delete => (None, &none),
         };
-        let source = Source {
-            direction: lane.direction,
-            topic: source.id,
-            partition: place.partition,
-            offset: place.offset,
+        let ours = Ours {
+            source,
+            complement,
+            replayed: turn == Turn::Again,
+            letter: None,
         };
-        let hash = self.context.names.hash;
-        let headers = envelope::write(&envelope.headers, &source, complement, hash)
+        let headers = envelope::write(&envelope.headers, ours, self.context.names.hash)
             .ok_or_else(|| broken("headers that cannot be written"))?;
         lane.producer.send(Outgoing {
             topic,
@@ -130,16 +142,28 @@ impl Writer {
         found.ok_or_else(|| broken("a topic without a format"))
     }
 
+    /// Writes what can be written, parks the rest, and moves the checkpoint.
     fn commit(
         &self,
-        lane: &Lane,
-        records: &[Record],
+        lane: &mut Lane,
+        (records, letters): (&[Record], &[Letter]),
         through: &Position,
         lease: &Lease,
-    ) -> Result<()> {
+    ) -> Result<Applied> {
         let next = place::decode(through).ok_or_else(|| broken("a position of something else"))?;
+        let sorted = park::sort(records, letters, &lane.standing(), Turn::Theirs);
+        let mut parked = Vec::new();
+        if !sorted.parked.is_empty() {
+            letters::make(&self.context)?;
+            let first = lane.last_id + 1;
+            let (direction, new) = (lane.direction, sorted.parked);
+            parked = letters::park(&self.context, direction, new, &next, first)?;
+        }
         lane.producer.begin()?;
-        self.send(lane, records, &next)?;
+        self.send(lane, &sorted.sent, &next)?;
+        for letter in &parked {
+            letter.send(&lane.producer, &self.context)?;
+        }
         let offsets = client::offsets(&next)?;
         let at = Checkpoint {
             token: lease.token,
@@ -150,7 +174,69 @@ impl Writer {
         lane.producer.offsets(&lane.group, &offsets)?;
         self.context.probe.at(Point::COMMIT_BEFORE)?;
         lane.producer.commit()?;
-        self.context.probe.at(Point::COMMIT_AFTER)
+        self.context.probe.at(Point::COMMIT_AFTER)?;
+        lane.last_id += parked.len() as u64;
+        let applied = Applied {
+            records: sorted.sent.len() as u64,
+            letters: parked.len() as u64,
+            ..Applied::default()
+        };
+        lane.keep(parked);
+        Ok(applied)
+    }
+
+    /// Writes letters that can be written now, marked, and keeps the others.
+    fn again(&self, lane: &mut Lane, records: &[Record], letters: &[Letter]) -> Result<Applied> {
+        let sorted = park::sort(records, letters, &lane.standing(), Turn::Again);
+        let tried = |letter: &Letter| {
+            let at = (letter.pair, Place::of(&letter.source_key)?);
+            lane.parked.get(&at).map(|parked| parked.tried(letter))
+        };
+        let kept: Vec<Parked> = sorted.parked.iter().filter_map(tried).collect();
+        if sorted.sent.is_empty() && kept.is_empty() {
+            return Ok(Applied::default());
+        }
+        lane.producer.begin()?;
+        let mut payload = Vec::new();
+        let mut carried = Vec::new();
+        for record in &sorted.sent {
+            let place = Place::of(&record.source_key).ok_or_else(without_envelope)?;
+            let Some(parked) = lane.parked.get(&(record.pair, place)) else {
+                continue;
+            };
+            let from = (&parked.source(place), Turn::Again);
+            self.send_one(lane, record, from, &mut payload)?;
+            parked.take_away(&lane.producer, &self.context)?;
+            carried.push((record.pair, place));
+        }
+        for letter in &kept {
+            letter.send(&lane.producer, &self.context)?;
+        }
+        self.context.probe.at(Point::COMMIT_BEFORE)?;
+        lane.producer.commit()?;
+        self.context.probe.at(Point::COMMIT_AFTER)?;
+        lane.parked.retain(|at, _| !carried.contains(at));
+        lane.keep(kept);
+        Ok(Applied {
+            records: carried.len() as u64,
+            ..Applied::default()
+        })
+    }
+}
+
+impl Lane {
+    /// The keys of the letters that stand.
+    fn standing(&self) -> BTreeMap<At, Key> {
+        let key = |parked: &Parked| parked.stored.letter.source_key.clone();
+        self.parked
+            .iter()
+            .map(|(at, parked)| (*at, key(parked)))
+            .collect()
+    }
+
+    fn keep(&mut self, letters: Vec<Parked>) {
+        let at = |letter: Parked| letter.at().map(|at| (at, letter));
+        self.parked.extend(letters.into_iter().filter_map(at));
     }
 }
 
@@ -168,12 +254,19 @@ impl Apply for Writer {
         let group = client::consumer(&self.context.servers, &names.group(direction)).create();
         let group = group.map_err(|error| client::failure("making a client", error))?;
         let token = found.as_ref().map_or(0, |found| found.token) + 1;
-        self.lane = Some(Lane {
+        let mut standing = letters::all(&self.context)?;
+        let last_id = standing.iter().map(|parked| parked.stored.id).max();
+        standing.retain(|parked| parked.stored.direction == direction);
+        let mut taken = Lane {
             producer,
             group,
             direction,
             token,
-        });
+            parked: BTreeMap::new(),
+            last_id: last_id.unwrap_or(0),
+        };
+        taken.keep(standing);
+        self.lane = Some(taken);
         let lease = Lease {
             lane,
             direction,
@@ -194,13 +287,7 @@ impl Apply for Writer {
         progress: &Progress<'_>,
         lease: &mut Lease,
     ) -> Result<Applied> {
-        let Progress::Advance { through, .. } = progress else {
-            return Err(broken("single keys of a log are carried again"));
-        };
-        if !letters.is_empty() {
-            return Err(broken("letters of a log"));
-        }
-        let Some(lane) = self.lane.take() else {
+        let Some(mut lane) = self.lane.take() else {
             return Err(fenced("the lane was not claimed"));
         };
         if lane.token != lease.token || lane.direction != lease.direction {
@@ -208,13 +295,17 @@ impl Apply for Writer {
         }
         // After any error the producer is gone: what became of the transaction is found out by
         // the next claim.
-        self.commit(&lane, records, through, lease)?;
-        lease.sequence += 1;
+        let applied = match progress {
+            Progress::Advance { through, .. } => {
+                let applied = self.commit(&mut lane, (records, letters), through, lease)?;
+                lease.sequence += 1;
+                applied
+            }
+            Progress::Keys { .. } => self.again(&mut lane, records, letters)?,
+            Progress::Chunk { .. } => return Err(broken("a range of a log")),
+        };
         self.lane = Some(lane);
-        Ok(Applied {
-            records: records.len() as u64,
-            ..Applied::default()
-        })
+        Ok(applied)
     }
 
     fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>> {
@@ -223,7 +314,18 @@ impl Apply for Writer {
     }
 
     fn letters(&mut self) -> Result<Vec<StoredLetter>> {
-        Ok(Vec::new())
+        if let Some(lane) = &self.lane {
+            // Nobody else writes them while the lane is ours.
+            return Ok(lane
+                .parked
+                .values()
+                .map(|parked| parked.stored.clone())
+                .collect());
+        }
+        let all = letters::all(&self.context)?.into_iter();
+        let side = self.context.role.side;
+        let here = all.filter(|parked| parked.stored.direction.target() == side);
+        Ok(here.map(|parked| parked.stored).collect())
     }
 
     fn guarantee(&self) -> Guarantee {
@@ -233,6 +335,10 @@ impl Apply for Writer {
 
 fn broken(what: &str) -> Error {
     Error::new(Kind::Internal, Code::INTERNAL, what)
+}
+
+fn without_envelope() -> Error {
+    broken("a record without an envelope")
 }
 
 fn without_time(place: Place) -> Error {

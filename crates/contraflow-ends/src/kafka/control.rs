@@ -13,7 +13,7 @@ use contraflow_core::position::Position;
 use contraflow_core::side::{Direction, Side};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -248,7 +248,24 @@ impl<'c> Coordinator<'c> {
 
 /// Everything that stands in a partition, by key.
 fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<u8>>>> {
-    let topic = &context.names.control;
+    let mut found = HashMap::new();
+    let read = each(context, &context.names.control, partition, |message| {
+        let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
+        match message.payload() {
+            Some(value) => found.insert(key, value.to_vec()),
+            None => found.remove(&key),
+        };
+    })?;
+    Ok(read.then_some(found))
+}
+
+/// Reads a partition of a topic of ours to its end. False when there is no such topic.
+pub(super) fn each(
+    context: &Context,
+    topic: &str,
+    partition: i32,
+    mut take: impl FnMut(&BorrowedMessage<'_>),
+) -> Result<bool> {
     let fail = |error| failure(&format!("reading `{topic}`"), error);
     let mut settings = client::consumer(&context.servers, "contraflow");
     settings
@@ -260,7 +277,7 @@ fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<
     let mut topics = metadata.topics().iter();
     let found = topics.find(|found| found.name() == topic);
     match found.map(|found| found.error().map(RDKafkaErrorCode::from)) {
-        None | Some(Some(RDKafkaErrorCode::UnknownTopicOrPartition)) => return Ok(None),
+        None | Some(Some(RDKafkaErrorCode::UnknownTopicOrPartition)) => return Ok(false),
         Some(Some(code)) => return Err(fail(KafkaError::MetadataFetch(code))),
         Some(None) => {}
     }
@@ -268,20 +285,13 @@ fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<
     let added = from.add_partition_offset(topic, partition, Offset::Beginning);
     added.map_err(fail)?;
     consumer.assign(&from).map_err(fail)?;
-    let mut found = HashMap::new();
     let deadline = context.clock.elapsed() + READ_MAX;
     while context.clock.elapsed() < deadline {
         match consumer.poll(POLL) {
             None => {}
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Some(found)),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
             Some(Err(error)) => return Err(fail(error)),
-            Some(Ok(message)) => {
-                let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-                match message.payload() {
-                    Some(value) => found.insert(key, value.to_vec()),
-                    None => found.remove(&key),
-                };
-            }
+            Some(Ok(message)) => take(&message),
         }
     }
     Err(unreachable(&format!("`{topic}` cannot be read to its end")))

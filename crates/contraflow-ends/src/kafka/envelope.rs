@@ -13,6 +13,10 @@ use super::topic_id::TopicId;
 const SOURCE: &str = "contraflow-src";
 /// The header of what the payload alone does not show.
 const COMPLEMENT: &str = "contraflow-complement";
+/// The header of a record that was tried again, and so is not in its turn.
+const REPLAYED: &str = "contraflow-replayed";
+/// The header of a letter: why it is one, and what a record has besides payload and headers.
+const LETTER: &str = "contraflow-letter";
 /// The first byte of [`SOURCE`]: its layout.
 const VERSION: u8 = 1;
 
@@ -67,6 +71,10 @@ pub(super) struct Headers {
     pub(super) source: Option<Source>,
     /// What its payload does not show.
     pub(super) complement: Complement,
+    /// It was a letter, and was tried again.
+    pub(super) replayed: bool,
+    /// What a letter says.
+    pub(super) letter: Option<Vec<u8>>,
     /// All others, encoded.
     pub(super) others: Vec<u8>,
 }
@@ -87,6 +95,10 @@ pub(super) fn read(message: &BorrowedMessage<'_>, change: [u8; 8]) -> Headers {
         } else if header.key == COMPLEMENT && found.source.is_some() {
             // Ours stands right behind where we say that the record is from.
             found.complement = Complement(header.value.unwrap_or_default().to_vec());
+        } else if header.key == REPLAYED && found.source.is_some() {
+            found.replayed = true;
+        } else if header.key == LETTER && found.source.is_some() {
+            found.letter = header.value.map(<[u8]>::to_vec);
         } else {
             push(&mut found.others, header.key.as_bytes());
             match header.value {
@@ -101,13 +113,17 @@ pub(super) fn read(message: &BorrowedMessage<'_>, change: [u8; 8]) -> Headers {
     found
 }
 
+/// What we add to the headers of a record.
+#[derive(Clone, Copy)]
+pub(super) struct Ours<'o> {
+    pub(super) source: &'o Source,
+    pub(super) complement: &'o Complement,
+    pub(super) replayed: bool,
+    pub(super) letter: Option<&'o [u8]>,
+}
+
 /// The headers that a record is written with.
-pub(super) fn write(
-    others: &[u8],
-    source: &Source,
-    complement: &Complement,
-    change: [u8; 8],
-) -> Option<OwnedHeaders> {
+pub(super) fn write(others: &[u8], ours: Ours<'_>, change: [u8; 8]) -> Option<OwnedHeaders> {
     let mut headers = OwnedHeaders::new();
     let mut rest = others;
     while !rest.is_empty() {
@@ -124,16 +140,21 @@ pub(super) fn write(
         let key = std::str::from_utf8(key).ok()?;
         headers = headers.insert(Header { key, value });
     }
-    let encoded = source.encode(change);
+    let encoded = ours.source.encode(change);
     headers = headers.insert(Header {
         key: SOURCE,
         value: Some(&encoded),
     });
-    if !complement.is_empty() {
-        headers = headers.insert(Header {
-            key: COMPLEMENT,
-            value: Some(&complement.0),
-        });
+    let complement = Some(ours.complement.0.as_slice()).filter(|bytes| !bytes.is_empty());
+    let replayed = ours.replayed.then_some([].as_slice());
+    for (key, value) in [
+        (COMPLEMENT, complement),
+        (REPLAYED, replayed),
+        (LETTER, ours.letter),
+    ] {
+        if value.is_some() {
+            headers = headers.insert(Header { key, value });
+        }
     }
     Some(headers)
 }

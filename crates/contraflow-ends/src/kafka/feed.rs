@@ -8,11 +8,11 @@
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Feed, Start, Watched};
+use contraflow_core::end::{Feed, Letter, Start, Watched};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::log::{Envelope, Place};
 use contraflow_core::position::Position;
-use contraflow_core::record::{Batch, Event, Image, Op, Origin, PairId, Row};
+use contraflow_core::record::{Batch, Event, Image, Key, Op, Origin, PairId, Row};
 use contraflow_core::side::Direction;
 use contraflow_core::value::Value;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -23,7 +23,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{self, failure};
-use super::envelope::{self, Headers};
+use super::envelope::{self, Headers, Source};
 use super::place::{self, TopicPlace};
 
 /// How long the first record of a batch is waited for.
@@ -177,14 +177,18 @@ impl Feed for TopicFeed {
     }
 
     fn next(&mut self, events_max: usize) -> Result<Batch> {
-        let mut events = Vec::new();
+        let (mut events, mut unreadable) = (Vec::new(), Vec::new());
         self.poll(events_max, |context, pair, message| {
-            events.push(event(context, pair, message)?);
+            match event(context, pair, message)? {
+                Ok(event) => events.push(event),
+                Err(letter) => unreadable.push(letter),
+            }
             Ok(())
         })?;
         let through = self.received();
         Ok(Batch {
             events,
+            unreadable,
             seen: through.clone(),
             through,
         })
@@ -320,13 +324,19 @@ fn same_topic(topic: &Topic, from: &TopicPlace) -> Result<()> {
         .hint("`contraflow abort`, and plan anew with two topics of as many partitions."))
 }
 
-/// A record as an event.
-fn event(context: &Context, pair: PairId, message: &BorrowedMessage<'_>) -> Result<Event> {
+/// A record as an event, or why that alone cannot be read.
+fn event(
+    context: &Context,
+    pair: PairId,
+    message: &BorrowedMessage<'_>,
+) -> Result<std::result::Result<Event, Letter>> {
     let (partition, offset) = (message.partition(), message.offset());
     let Headers {
         source,
         complement,
         others,
+        replayed,
+        ..
     } = envelope::read(message, context.names.hash);
     let place = match &source {
         Some(source) => Place::new(partition, source.direction.source(), source.offset),
@@ -346,26 +356,41 @@ fn event(context: &Context, pair: PairId, message: &BorrowedMessage<'_>) -> Resu
     let image = match message.payload() {
         None => None,
         Some(payload) => {
-            let row = row(context, pair, &key.0, payload);
-            let row = row.map_err(|error| unreadable(context, partition, offset, &error))?;
+            let row = match row(context, pair, &key.0, payload) {
+                Ok(row) => row,
+                Err(error) if error.kind == Kind::Data => {
+                    return Ok(Err(unreadable(pair, key, error)));
+                }
+                Err(error) => return Err(unread(context, partition, offset, &error)),
+            };
             Some(Image {
                 row: Row(row),
                 complement,
             })
         }
     };
-    Ok(Event {
+    let ours = |source: Source| match replayed {
+        true => Origin::Replay(source.direction),
+        false => Origin::Flow(source.direction),
+    };
+    Ok(Ok(Event {
         pair,
         key,
         op: if image.is_some() { Op::Put } else { Op::Delete },
         image,
         // One record says nothing of the other partitions: nobody can go on from here alone.
         position: Position::new(offset.to_be_bytes()),
-        origin: source.map_or(Origin::Application, |source| Origin::Flow(source.direction)),
-    })
+        origin: source.map_or(Origin::Application, ours),
+    }))
 }
 
-fn row(context: &Context, pair: PairId, key: &[Value], payload: &[u8]) -> Result<Vec<Value>> {
+/// The fields of a record: its envelope, and its payload as its topic's format reads it.
+pub(super) fn row(
+    context: &Context,
+    pair: PairId,
+    key: &[Value],
+    payload: &[u8],
+) -> Result<Vec<Value>> {
     let table = context.role.table(pair);
     let mut row = Vec::with_capacity(table.shape.fields.len());
     row.extend_from_slice(key);
@@ -379,9 +404,21 @@ fn row(context: &Context, pair: PairId, key: &[Value], payload: &[u8]) -> Result
     }
 }
 
-fn unreadable(context: &Context, partition: i32, offset: i64, error: &Error) -> Error {
+/// A record that is at fault alone.
+pub(super) fn unreadable(pair: PairId, source_key: Key, error: Error) -> Letter {
+    Letter {
+        pair,
+        source_key,
+        code: error.code,
+        reason: error.message,
+        retry_after: None,
+    }
+}
+
+/// A record that cannot be read for now.
+fn unread(context: &Context, partition: i32, offset: i64, error: &Error) -> Error {
     let message = format!("record {offset} of partition {partition} cannot be read: {error}");
-    let hint = "Correct `payload` in the change file, or what writes such records.";
+    let hint = "Correct `payload` in the change file, or what it needs.";
     Error::new(Kind::Hold, error.code, message)
         .at(context.role.side)
         .detail("What follows it must not overtake it.")

@@ -46,7 +46,7 @@ impl Groups {
         made.map_err(|error| failure("making a client", error))
     }
 
-    /// The first record at or after an offset.
+    /// The first record at or after an offset that stands in its turn.
     fn probe(
         &self,
         consumer: &BaseConsumer,
@@ -59,13 +59,18 @@ impl Groups {
         let added = from.add_partition_offset(&topic.name, partition, Offset::Offset(offset));
         added.map_err(fail)?;
         consumer.assign(&from).map_err(fail)?;
-        let message = match consumer.poll(ANSWER_MAX) {
-            Some(Ok(message)) => message,
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
-            Some(Err(error)) => return Err(fail(error)),
-            None => return Err(client::unreachable("a record was not handed out in time")),
+        let (message, source) = loop {
+            let message = match consumer.poll(ANSWER_MAX) {
+                Some(Ok(message)) => message,
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+                Some(Err(error)) => return Err(fail(error)),
+                None => return Err(client::unreachable("a record was not handed out in time")),
+            };
+            let headers = envelope::read(&message, self.context.names.hash);
+            if !headers.replayed {
+                break (message, headers.source);
+            }
         };
-        let source = envelope::read(&message, self.context.names.hash).source;
         let place = match source {
             Some(source) => Place::new(partition, source.direction.source(), source.offset),
             None => Place::new(partition, self.context.role.side, message.offset()),

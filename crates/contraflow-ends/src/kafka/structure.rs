@@ -181,6 +181,9 @@ impl Structure for Topics {
         }
         let groups = Direction::BOTH.map(|direction| names.group(direction));
         broker.delete_groups(&groups.each_ref().map(String::as_str))?;
+        if broker.topic(&names.letters)?.is_some() {
+            broker.delete(&[&names.letters])?;
+        }
         broker.delete(&[&names.control])
     }
 

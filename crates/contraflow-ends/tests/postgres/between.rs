@@ -44,6 +44,7 @@ impl Between {
         let context = Arc::new(Context {
             change: old.role.change.clone(),
             mode: Mode::Tables,
+            unmappable: Mode::Tables.rules().unmappable,
             mapping: mapping.digest(),
             pairs: vec![Pair {
                 old: "t".to_owned(),

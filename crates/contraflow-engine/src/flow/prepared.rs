@@ -64,12 +64,18 @@ impl Prepared {
             }
             mapper.put(pair, key, image, false)?;
         }
+        for letter in &chunk.unreadable {
+            missing.remove(&letter.source_key);
+        }
         for key in missing {
             mapper.delete(pair, key)?;
         }
         let Mapper {
-            records, letters, ..
+            records,
+            mut letters,
+            ..
         } = mapper;
+        letters.extend(chunk.unreadable);
         let (since, until, bytes) = (chunk.since, chunk.until, chunk.bytes);
         Ok(Prepared {
             what,

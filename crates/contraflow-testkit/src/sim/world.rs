@@ -340,6 +340,7 @@ impl Outside {
         let context = Context {
             change: "sim".to_owned(),
             mode: Mode::Tables,
+            unmappable: Mode::Tables.rules().unmappable,
             pairs: vec![Pair {
                 old: TABLES[0].to_owned(),
                 new: TABLES[1].to_owned(),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use contraflow_core::change::history::Reach;
+use contraflow_core::change::settings::Poison;
 use contraflow_core::change::spec::History;
 use contraflow_core::change::{Change, Connection, Pair as DeclaredPair};
 use contraflow_core::clock::Clock;
@@ -13,6 +14,7 @@ use contraflow_core::error::{Problem, Severity};
 use contraflow_core::lease::Standing;
 use contraflow_core::log;
 use contraflow_core::mapping::{Mapping, OpSpec};
+use contraflow_core::phase::Unmappable;
 use contraflow_core::preflight::{self, Looked};
 use contraflow_core::probe::Probe;
 use contraflow_core::shape::Shape;
@@ -197,6 +199,10 @@ impl World {
         Context {
             change: change.name().as_str().to_owned(),
             mode: change.mode(),
+            unmappable: match change.poison() {
+                Poison::Stop => change.mode().rules().unmappable,
+                Poison::Park => Unmappable::Letter,
+            },
             mapping: contraflow_core::digest::name(digests.join("\n").as_bytes()),
             limits: Limits {
                 fence_max: change.limits().fence_max,
