@@ -19,11 +19,14 @@ pub mod history;
 
 pub mod format;
 
+pub mod consumers;
+
 mod check;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use self::consumers::Consumer;
 use self::format::{Format, KeySpec, RegistrySpec};
 use self::node::Node;
 use self::secret::Secret;
@@ -46,6 +49,7 @@ pub struct Change {
     registry: Option<RegistrySpec>,
     pairs: Vec<Pair>,
     poison: Poison,
+    consumers: Vec<Consumer>,
     gates: Gates,
     limits: Limits,
     ledger: Secret<PathBuf>,
@@ -89,6 +93,12 @@ impl Change {
     #[must_use]
     pub fn poison(&self) -> Poison {
         self.poison
+    }
+
+    /// Who is known to read the old topics.
+    #[must_use]
+    pub fn consumers(&self) -> &[Consumer] {
+        &self.consumers
     }
 
     /// The thresholds of the gates.

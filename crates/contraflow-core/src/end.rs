@@ -11,6 +11,8 @@ mod role;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::lease::{Epoch, LaneId, Lease, Standing};
@@ -21,7 +23,7 @@ use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record, Row};
 use crate::shape::Shape;
 use crate::side::Direction;
 
-pub use readers::{Group, Next, Readers};
+pub use readers::{Group, Next, Presence, Readers};
 pub use role::{Role, Table};
 
 /// A place where data lives, and its driver.
@@ -444,7 +446,7 @@ pub struct Demands {
 }
 
 /// Somebody who still uses a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Who, as the end knows them.
     pub who: String,
@@ -474,11 +476,14 @@ pub trait Structure: Send {
     /// When the end cannot be written.
     fn remove(&mut self, tables: Remove) -> Result<()>;
 
-    /// Who still uses the tables, where the end can see it; `None` where it cannot.
+    /// Who still uses the tables, where the end can see it at one moment; `None` where it cannot.
+    /// [`Readers`] of logs are watched instead.
     ///
     /// # Errors
     /// When the end cannot be reached.
-    fn users(&mut self) -> Result<Option<Vec<User>>>;
+    fn users(&mut self) -> Result<Option<Vec<User>>> {
+        Ok(None)
+    }
 
     /// How many rows point at nothing.
     ///

@@ -17,6 +17,8 @@ use crate::shape::{Field, Shape, Type};
 use crate::side::Side;
 use crate::value::Value;
 
+pub mod translate;
+
 /// The fields of the envelope, in the order of the key. No payload has fields of such names.
 pub const FIELDS: [&str; 6] = [
     "(partition)",
@@ -178,6 +180,15 @@ impl Place {
             partition,
             origin,
             offset,
+        }
+    }
+
+    /// The least place behind this one, on the same side.
+    #[must_use]
+    pub fn next(self) -> Place {
+        Place {
+            offset: self.offset + 1,
+            ..self
         }
     }
 

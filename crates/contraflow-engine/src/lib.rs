@@ -13,6 +13,8 @@
 //! * [`keying`]: keys of records in logs, and where they lie.
 //! * [`compare`]: both ends through the mapping, digests narrowed to keys.
 //! * [`turn`]: the steps of a cutover and of a rollback.
+//! * `lookout`: who reads the old logs, and since when nobody does.
+//! * [`crossing`]: readers that go from one log to the other.
 //! * [`progress`]: how far, how fast, as one value for every display.
 //! * [`tasks`]: threads with a name and an owner.
 
@@ -30,6 +32,9 @@ pub mod backfill;
 pub mod compare;
 pub mod keying;
 pub mod turn;
+
+pub mod crossing;
+mod lookout;
 
 pub mod progress;
 pub mod tasks;

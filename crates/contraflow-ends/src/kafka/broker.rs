@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use contraflow_core::error::Result;
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::log::Room;
+use contraflow_core::side::Side;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -11,8 +13,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{self, ANSWER_MAX, failure, unreachable};
+use super::native::{self, TopicId};
 use super::place::TopicPlace;
-use super::topic_id::{self, TopicId};
 
 /// A topic that is there.
 #[derive(Clone, Debug)]
@@ -76,7 +78,7 @@ impl Broker {
         }
         Ok(Some(Topic {
             name: name.to_owned(),
-            id: topic_id::ask(self.committed.client(), name)?,
+            id: native::topic_id(self.committed.client(), name)?,
             partitions: found.partitions().len(),
             replicas: found
                 .partitions()
@@ -85,6 +87,14 @@ impl Broker {
                 .max()
                 .unwrap_or(1),
         }))
+    }
+
+    /// A topic that must be there.
+    pub(super) fn named(&self, name: &str, side: Side) -> Result<Topic> {
+        self.topic(name)?.ok_or_else(|| {
+            let message = format!("there is no topic `{name}`");
+            Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(side)
+        })
     }
 
     /// The name of the cluster.

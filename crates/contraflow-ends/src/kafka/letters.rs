@@ -28,7 +28,7 @@ use super::feed;
 use super::park::At;
 use super::place::TopicPlace;
 use super::producer::{Outgoing, Producer};
-use super::topic_id::TopicId;
+use super::native::TopicId;
 
 /// A letter that was carried is taken away soon.
 const SETTINGS: [(&str, &str); 3] = [

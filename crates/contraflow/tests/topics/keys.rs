@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::audit::holds;
 use super::broker::{self, LIMIT, Written};
+use super::java;
 use super::registry::{newest, register, shared};
 use super::stage::{Kind, PARTITIONS, Stage};
 use crate::live::process::reached_in_time;
@@ -149,6 +150,11 @@ fn the_partitioner_of_the_old_producers_is_found() {
         let said = stage.says(&["check"], 0, &words);
         assert!(!said.contains("CF0114"), "{said}");
     }
+    // What Java's own client does.
+    let stage = Stage::new(Kind::Raw);
+    java::produce(&stage, &stage.old, (0..200).map(|n| format!("user-{n}")));
+    let words = ["nothing is in the way", "murmur2_random", "200 keys"];
+    stage.says(&["check"], 0, &words);
     let stage = Stage::new(Kind::Raw);
     stage.write(&stage.old, &records(&stage, 1..300, old_key));
     let words = ["CF0114", "no known partitioner", "none of the known"];

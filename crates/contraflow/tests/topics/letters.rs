@@ -5,6 +5,7 @@ use contraflow_testkit::registry::Registry;
 use super::audit::{by_partition, holds, read};
 use super::avro::{MAPPED, evolved, evolved_form, first, new_form, of, old_form, second, stage};
 use super::broker::Written;
+use super::consumers::reads;
 use super::registry::register;
 use super::stage::{Kind, PARTITIONS, Stage};
 use crate::live::process::reached_in_time;
@@ -219,6 +220,22 @@ fn letters_are_carried_again_in_order() {
     stage.says(&["verify"], 0, &["199 rows compared"]);
     stage.write(&stage.old, &old.records(&stage, 200..250));
     stage.says(&["verify"], 0, &["249 rows compared"]);
+
+    // A consumer moves to where its turn is, whatever stands out of it.
+    let group = format!("mid-{}", stage.change);
+    let mut seen = reads(&stage, &group, &stage.old, 150);
+    stage.says(&["consumers", "move", &group], 0, &[&stage.new]);
+    seen.extend(reads(&stage, &group, &stage.new, usize::MAX));
+    for one in &copied {
+        let times = seen
+            .iter()
+            .filter(|(_, time)| *time == one.timestamp)
+            .count();
+        match there[1].iter().flatten().any(|again| again == one) {
+            true => assert!((1..=2).contains(&times), "{times} times"),
+            false => assert_eq!(times, 1),
+        }
+    }
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover"], 0, &["reverse"]);
     stage.verified();

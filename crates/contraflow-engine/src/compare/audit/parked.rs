@@ -141,7 +141,9 @@ impl Audit {
                     let replayed = &lane.unmatched.replayed[place(side.other())];
                     self.letters.name(*pair, front.place) || replayed.contains_key(&front.place)
                 };
-                while let Some(front) = waiting.pop_front_if(|front| is_letter(front)) {
+                while waiting.front().is_some_and(is_letter)
+                    && let Some(front) = waiting.pop_front()
+                {
                     let kind = match side == self.direction.source() {
                         true => Kind::Missing,
                         false => Kind::Extra,
