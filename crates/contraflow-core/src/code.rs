@@ -125,8 +125,10 @@ codes! {
     COMPARE_UNPROVEN = 210;
     /// A table was truncated while the change runs.
     TABLE_TRUNCATED = 211;
+    /// The checkpoint says that more was carried than is there.
+    CHECKPOINT_AHEAD = 212;
     /// A record waits behind a letter of its key.
-    KEY_BLOCKED = 212;
+    KEY_BLOCKED = 213;
 
     /// This process was overtaken by another.
     FENCED = 301;

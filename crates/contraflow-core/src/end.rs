@@ -5,6 +5,7 @@
 //! Calls block. An end whose driver needs a runtime keeps one inside: see
 //! `docs/decisions/blocking-traits.md`.
 
+mod late;
 mod readers;
 mod role;
 
@@ -23,6 +24,7 @@ use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record, Row};
 use crate::shape::Shape;
 use crate::side::Direction;
 
+pub use late::{Late, LeftOut};
 pub use readers::{Group, Next, Presence, Readers};
 pub use role::{Role, Table};
 
@@ -70,6 +72,10 @@ pub trait End: Send + Sync {
     fn lookup(&self, role: &Arc<Role>) -> Option<Box<dyn Lookup>>;
     /// Tables.
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>>;
+    /// What came to the other end after it had lost authority, where it cannot refuse writers.
+    fn late(&self, _role: &Arc<Role>) -> Option<Box<dyn Late>> {
+        None
+    }
     /// Who reads, where that is known.
     fn readers(&self, _role: &Arc<Role>) -> Option<Box<dyn Readers>> {
         None
@@ -100,9 +106,9 @@ pub enum Start {
     After(Position),
     /// At the oldest change that the end still has.
     Earliest,
-    /// Behind this position, or where an earlier look that confirmed more has ended: for whoever
-    /// only looks on, and has nothing to carry.
-    NotBefore(Position),
+    /// Behind this position or at the oldest change, or where an earlier look that confirmed more
+    /// has ended: for whoever only looks on, and has nothing to carry.
+    NotBefore(Option<Position>),
 }
 
 /// Events that a feed hands to whoever only looks on, at most.
@@ -115,6 +121,8 @@ pub struct Watched {
     pub events: u64,
     /// Those that are no echo of the flow in question.
     pub foreign: u64,
+    /// The first of them by name, where the end has names for them that show no value.
+    pub named: Vec<String>,
     /// Everything up to here was looked at.
     pub through: Position,
 }
@@ -145,6 +153,7 @@ pub trait Feed: Send {
         Ok(Watched {
             events: batch.events.len() as u64,
             foreign: batch.events.iter().filter(foreign).count() as u64,
+            named: Vec::new(),
             through: batch.through,
         })
     }
@@ -152,6 +161,15 @@ pub trait Feed: Send {
     /// Whether the oldest events of a partition were gone when the feed was opened. Feeds without
     /// partitions, or without an end of their memory, have nothing to say.
     fn has_forgotten(&self, _pair: PairId, _partition: i32) -> bool {
+        false
+    }
+
+    /// Does not read what these late records hold either, beside those that were given up: their
+    /// events have no image. See [`Late`].
+    fn leave_out(&mut self, _left_out: &LeftOut) {}
+
+    /// Whether a record was given up or is left out.
+    fn leaves_out(&self, _pair: PairId, _place: Place) -> bool {
         false
     }
 
@@ -558,7 +576,8 @@ pub trait Switch: Send {
     /// When the end is not closed in the epoch before.
     fn flip(&mut self, epoch: Epoch, sequences: &[Sequence]) -> Result<()>;
 
-    /// Ends a fence early: open in the same epoch. Does nothing when it has ended.
+    /// Ends a fence early: open in the same epoch. Does nothing when it has ended. What was said of
+    /// writers by [`writers_stopped`](Switch::writers_stopped) is void: they may go on.
     ///
     /// # Errors
     /// When the end was sealed.

@@ -9,18 +9,24 @@ mod apply;
 mod broker;
 mod client;
 mod control;
+mod copies;
 mod decide;
 mod envelope;
+mod excerpt;
 mod feed;
+mod fetched;
+mod late;
 mod letters;
 mod look;
 mod names;
 mod native;
+mod notes;
 mod park;
 mod place;
 mod preflight;
 mod producer;
 mod readers;
+mod resume;
 mod shares;
 mod structure;
 mod switch;
@@ -31,7 +37,7 @@ use std::sync::Arc;
 use contraflow_core::clock::Clock;
 use contraflow_core::codec::payload::Payload;
 use contraflow_core::end::{
-    Apply, End, Feed, Inspected, Lookup, Readers, Role, Scan, Structure, Switch,
+    Apply, End, Feed, Inspected, Late, Lookup, Readers, Role, Scan, Structure, Switch,
 };
 use contraflow_core::error::Result;
 use contraflow_core::log::{self, Place};
@@ -183,6 +189,10 @@ impl End for Kafka {
 
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>> {
         Some(Box::new(structure::Topics::new(self.context(role))))
+    }
+
+    fn late(&self, role: &Arc<Role>) -> Option<Box<dyn Late>> {
+        Some(Box::new(late::LateWrites::new(self.context(role))))
     }
 
     fn readers(&self, role: &Arc<Role>) -> Option<Box<dyn Readers>> {

@@ -7,7 +7,9 @@ use contraflow_core::change::consumers::Consumer;
 use contraflow_core::change::history::Reach;
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
-use contraflow_core::end::{Apply, End, Feed, Lookup, Readers, Role, Scan, Structure, Switch};
+use contraflow_core::end::{
+    Apply, End, Feed, Late, Lookup, Readers, Role, Scan, Structure, Switch,
+};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Rule;
 use contraflow_core::log::{Keys, Partitioner};
@@ -189,6 +191,14 @@ impl Bound {
         self.end
             .structure(&self.role)
             .ok_or_else(|| self.lacks("structure"))
+    }
+
+    /// The face of late writes.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn late(&self) -> Result<Box<dyn Late>> {
+        self.end.late(&self.role).ok_or_else(|| self.lacks("late"))
     }
 
     /// The readers face.

@@ -14,21 +14,19 @@ use contraflow_core::log::{Envelope, Place};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Complement, Image, Key, PairId, Row};
 use contraflow_core::side::Direction;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::broker::Broker;
-use super::client::{self, ANSWER_MAX, failure, unreachable};
-use super::control;
-use super::envelope::{self, Ours, Source};
+use super::broker::{Broker, Visible};
+use super::client::unreachable;
+use super::envelope::{self, Source};
+use super::excerpt::{Excerpt, Span};
 use super::feed;
+use super::native::TopicId;
 use super::park::At;
 use super::place::TopicPlace;
 use super::producer::{Outgoing, Producer};
-use super::native::TopicId;
 
 /// A letter that was carried is taken away soon.
 const SETTINGS: [(&str, &str); 3] = [
@@ -60,7 +58,7 @@ struct Meta {
 pub(super) struct Parked {
     pub(super) stored: StoredLetter,
     /// Which topic it is from.
-    topic: TopicId,
+    pub(super) topic: TopicId,
     payload: Option<Vec<u8>>,
 }
 
@@ -70,9 +68,11 @@ impl Parked {
         Some((letter.pair, Place::of(&letter.source_key)?))
     }
 
-    pub(super) fn source(&self, place: Place) -> Source {
+    fn source(&self, place: Place) -> Source {
         Source {
             direction: self.stored.direction,
+            late: false,
+            replayed: false,
             topic: self.topic,
             partition: place.partition,
             offset: place.offset,
@@ -98,14 +98,13 @@ impl Parked {
     }
 
     fn read(message: &BorrowedMessage<'_>, change: [u8; 8]) -> Option<Parked> {
-        let headers = envelope::read(message, change);
-        let source = headers.source?;
-        let meta: Meta = serde_json::from_slice(&headers.letter?).ok()?;
+        let (source, said, others) = envelope::letter(message, change)?;
+        let meta: Meta = serde_json::from_slice(&said).ok()?;
         let envelope = Envelope {
             place: Place::new(source.partition, source.direction.source(), source.offset),
             timestamp: meta.timestamp,
             key: meta.key,
-            headers: headers.others,
+            headers: others,
         };
         let letter = Letter {
             pair: PairId(meta.pair),
@@ -146,13 +145,9 @@ impl Parked {
             deletes: self.payload.is_none(),
         };
         let meta = serde_json::to_vec(&meta).expect("plain fields become JSON");
-        let ours = Ours {
-            source: &self.source(envelope.place),
-            complement: &Complement::default(),
-            replayed: false,
-            letter: Some(&meta),
-        };
-        let headers = envelope::write(&envelope.headers, ours, context.names.hash);
+        let source = self.source(envelope.place);
+        let (others, change) = (&envelope.headers, context.names.hash);
+        let headers = envelope::write_letter(others, &source, &meta, change);
         producer.send(Outgoing {
             topic: &context.names.letters,
             partition: 0,
@@ -181,9 +176,23 @@ impl Parked {
 
 /// Every letter that stands, of both directions.
 pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
+    let name = &context.names.letters;
+    let broker = Broker::new(&context.servers)?;
+    let Some(topic) = broker.topic(name)? else {
+        return Ok(Vec::new());
+    };
+    let first = |offsets: Vec<i64>| offsets.first().copied().unwrap_or(0);
+    let span = Span {
+        partition: 0,
+        from: first(broker.starts(&topic)?),
+        to: first(broker.ends(&topic, Visible::Committed)?),
+    };
+    if span.from >= span.to {
+        return Ok(Vec::new());
+    }
     let mut found = BTreeMap::new();
     let mut damaged = false;
-    control::each(context, &context.names.letters, 0, |message| {
+    Excerpt::new(context, name)?.at(&[span], |_, message| {
         let name = message.key().unwrap_or_default().to_vec();
         match message.payload() {
             None => drop(found.remove(&name)),
@@ -192,6 +201,7 @@ pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
                 None => damaged = true,
             },
         }
+        true
     })?;
     if damaged {
         let message = format!("a letter in `{}` is damaged", context.names.letters);
@@ -271,34 +281,49 @@ fn originals(
     topic: &str,
     places: BTreeSet<Place>,
 ) -> Result<BTreeMap<Place, Option<Vec<u8>>>> {
-    let mut found = BTreeMap::new();
-    let partitions: BTreeSet<i32> = places.iter().map(|place| place.partition).collect();
-    let fail = |error| failure(&format!("reading topic `{topic}`"), error);
-    for partition in partitions {
-        let of = places.iter().filter(|place| place.partition == partition);
-        let mut wanted: BTreeMap<i64, Place> = of.map(|place| (place.offset, *place)).collect();
-        let mut settings = client::consumer(&context.servers, "contraflow");
-        settings.set("fetch.wait.max.ms", "5");
-        let consumer: BaseConsumer = settings.create().map_err(fail)?;
-        let mut from = TopicPartitionList::new();
-        let first = wanted.keys().next().copied().unwrap_or_default();
-        let added = from.add_partition_offset(topic, partition, Offset::Offset(first));
-        added.map_err(fail)?;
-        consumer.assign(&from).map_err(fail)?;
-        while let Some(last) = wanted.keys().next_back().copied() {
-            match consumer.poll(ANSWER_MAX) {
-                Some(Ok(message)) if message.offset() > last => break,
-                Some(Ok(message)) => {
-                    if let Some(place) = wanted.remove(&message.offset()) {
-                        found.insert(place, message.payload().map(<[u8]>::to_vec));
-                    }
-                }
-                Some(Err(error)) => return Err(fail(error)),
-                None => return Err(unreachable("a record was not handed out in time")),
-            }
-        }
+    let mut wanted: BTreeMap<usize, BTreeMap<i64, Place>> = BTreeMap::new();
+    for place in places {
+        let partition = usize::try_from(place.partition).unwrap_or(usize::MAX);
+        let of = wanted.entry(partition).or_default();
+        of.insert(place.offset, place);
     }
+    let span = |(partition, offsets): (&usize, &BTreeMap<i64, Place>)| {
+        let (first, last) = (offsets.keys().next()?, offsets.keys().next_back()?);
+        Some(Span {
+            partition: *partition,
+            from: *first,
+            to: *last + 1,
+        })
+    };
+    let spans: Vec<Span> = wanted.iter().filter_map(span).collect();
+    let mut found = BTreeMap::new();
+    if spans.is_empty() {
+        return Ok(found);
+    }
+    Excerpt::new(context, topic)?.at(&spans, |partition, message| {
+        let place = wanted
+            .get(&partition)
+            .and_then(|of| of.get(&message.offset()));
+        found.extend(place.map(|place| (*place, message.payload().map(<[u8]>::to_vec))));
+        true
+    })?;
     Ok(found)
+}
+
+/// The records of a pair that stand as letters of a direction, by partition and offset.
+pub(super) fn places(
+    context: &Context,
+    direction: Direction,
+    pair: PairId,
+) -> Result<BTreeSet<(i32, i64)>> {
+    let mine = all(context)?.into_iter();
+    let mine = mine.filter(|parked| parked.stored.direction == direction);
+    let at = mine
+        .filter_map(|parked| parked.at())
+        .filter(|(of, _)| *of == pair);
+    Ok(at
+        .map(|(_, place)| (place.partition, place.offset))
+        .collect())
 }
 
 /// Letters of a side's topics, to be tried again.

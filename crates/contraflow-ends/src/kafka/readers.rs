@@ -18,6 +18,7 @@ use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{self, ANSWER_MAX, failure};
 use super::control::Control;
+use super::envelope::Telling;
 use super::look::{Glance, Partition};
 use super::native;
 use super::place::TopicPlace;
@@ -161,7 +162,10 @@ impl Readers for Groups {
     fn keys(&mut self, pair: PairId, most: usize) -> Result<Vec<Keyed>> {
         let broker = Broker::new(&self.context.servers)?;
         let topic = self.topic(&broker, pair)?;
-        Glance::new(self.context.clone())?.keys(&broker, &topic, most)
+        let control = Control::read(&self.context)?;
+        let telling = Telling::new(&self.context, pair, control.as_ref());
+        let glance = Glance::new(self.context.clone())?;
+        glance.keys(&broker, (&topic, &telling), most)
     }
 
     fn look(&mut self, pair: PairId, partition: i32) -> Result<Box<dyn Look>> {

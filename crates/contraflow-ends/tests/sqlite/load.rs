@@ -16,7 +16,7 @@ use contraflow_ends::sqlite::Sqlite;
 use contraflow_engine::compare::{Beside, Comparer};
 use contraflow_engine::context::{Bound, Context, Limits, Pair};
 use contraflow_engine::tasks::Stop;
-use contraflow_engine::turn::{self, Turn};
+use contraflow_engine::turn::{self, Kept, Turn};
 use contraflow_engine::worker::Worker;
 use contraflow_testkit::chance::Chance;
 use contraflow_testkit::mapping::{mapping, shape};
@@ -203,7 +203,13 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
     for _ in 0..TRIES {
         let mut turn = Turn::new(context, losing, false, &worker).unwrap();
         let (_, verdicts) = turn
-            .judge(context, epoch, &worker, &Stop::default())
+            .judge(
+                context,
+                epoch,
+                &worker,
+                &mut Kept::default(),
+                &Stop::default(),
+            )
             .unwrap();
         if verdicts.iter().any(|verdict| !verdict.open) {
             continue;

@@ -61,10 +61,13 @@ pub struct Audit {
     mirror: Box<dyn Feed>,
     /// Whether a side keeps no more than the newest record of each key, by pair.
     compacts: BTreeMap<PairId, [bool; 2]>,
-    lanes: BTreeMap<(PairId, i32), Lane>,
+    lanes: BTreeMap<Line, Lane>,
     letters: Letters,
     result: Comparison,
 }
+
+/// A partition; what was written late to it has an order of its own.
+type Line = (PairId, i32, bool);
 
 /// Records of one partition that wait for their counterpart, by side.
 #[derive(Default)]
@@ -189,6 +192,11 @@ impl Audit {
         Ok(result)
     }
 
+    /// Whether nothing was found that stays.
+    pub fn is_clean(&self) -> bool {
+        self.result.is_clean()
+    }
+
     /// Up to where the mirror was compared.
     pub fn compared(&self) -> Position {
         self.mirror.received()
@@ -197,7 +205,7 @@ impl Audit {
     /// Whether records of the authority that lie before the goal wait for the mirror.
     fn is_owed(&self, context: &Context, goal: &Position) -> bool {
         let source = self.direction.source();
-        let mut fronts = self.lanes.iter().filter_map(|((pair, _), lane)| {
+        let mut fronts = self.lanes.iter().filter_map(|((pair, ..), lane)| {
             let front = lane.waiting[place(source)].front()?;
             Some((*pair, front.place))
         });
@@ -244,9 +252,10 @@ impl Audit {
         Ok(())
     }
 
-    fn open_lane(&mut self, pair: PairId, partition: i32) {
+    fn open_lane(&mut self, line: Line) {
+        let (pair, partition, _) = line;
         let (authority, mirror) = (&self.authority, &self.mirror);
-        self.lanes.entry((pair, partition)).or_insert_with(|| {
+        self.lanes.entry(line).or_insert_with(|| {
             let mut lane = Lane {
                 compacts: self.compacts.get(&pair).copied().unwrap_or_default(),
                 ..Lane::default()
@@ -263,8 +272,9 @@ impl Audit {
         for letter in batch.unreadable {
             match Place::of(&letter.source_key) {
                 Some(at) => {
-                    self.open_lane(letter.pair, at.partition);
-                    let lane = self.lanes.entry((letter.pair, at.partition));
+                    let line = (letter.pair, at.partition, at.is_late());
+                    self.open_lane(line);
+                    let lane = self.lanes.entry(line);
                     lane.or_default()
                         .unmatched
                         .unreadable(side, at, letter.reason);
@@ -278,16 +288,28 @@ impl Audit {
                 self.result.unproven += 1;
                 continue;
             };
-            let replayed = matches!(event.origin, Origin::Replay(_));
-            let entry = entry(context, side, at, event)?;
-            if replayed {
-                self.open_lane(pair, at.partition);
-                let lane = self.lanes.entry((pair, at.partition));
-                lane.or_default().unmatched.replayed(side, at, entry.digest);
+            let (authority, mirror) = (&self.authority, &self.mirror);
+            let mut feeds = [authority, mirror].into_iter();
+            if at.is_late() && feeds.any(|feed| feed.leaves_out(pair, at)) {
+                self.result.given_up += 1;
                 continue;
             }
-            self.open_lane(pair, at.partition);
-            let lane = self.lanes.entry((pair, at.partition)).or_default();
+            let replayed = matches!(event.origin, Origin::Replay(_));
+            let entry = entry(context, side, at, event)?;
+            let line = (pair, at.partition, at.is_late());
+            self.open_lane(line);
+            if replayed {
+                let lane = self.lanes.entry(line).or_default();
+                lane.unmatched.replayed(side, at, entry.digest);
+                continue;
+            }
+            if let (Some(key), Some(others)) = (
+                entry.key,
+                self.lanes.get_mut(&(pair, at.partition, !at.is_late())),
+            ) {
+                others.unseen[place(side.other())].overtake(key);
+            }
+            let lane = self.lanes.entry(line).or_default();
             lane.take(pair, side, entry, &mut self.result);
             lane.settle(pair, self.direction, &mut self.result);
         }
@@ -304,7 +326,7 @@ impl Audit {
     ) {
         let (source, target) = (self.direction.source(), self.direction.target());
         let stands = |pair: PairId, at: Place| self.letters.name(pair, at);
-        for ((pair, _), lane) in &self.lanes {
+        for ((pair, _, late), lane) in &self.lanes {
             let owed = |at: Place| self.is_before(context, goal, *pair, at);
             lane.unmatched
                 .judge(*pair, source, (&stands, &owed), result);
@@ -326,7 +348,8 @@ impl Audit {
             }
             result.unproven += lane.unseen[place(source)].untold();
             let extra = lane.waiting[place(target)].iter();
-            for entry in extra.filter(|_| stillness == Stillness::Settled) {
+            // Nobody carries what was written late until somebody asks for it.
+            for entry in extra.filter(|_| *late || stillness == Stillness::Settled) {
                 if stands(*pair, entry.place) {
                     result.parked += 1;
                 } else if !lane.has_nothing_left(source) && !lane.is_excused(target, entry.place) {

@@ -110,10 +110,10 @@ fn a_poison_record_is_parked_and_its_key_waits() {
         &[(carried.to_vec(), true)],
         PARTITIONS,
     );
-    let said = stage.says(&["letters", "list"], 1, &["CF0501", "CF0212"]);
+    let said = stage.says(&["letters", "list"], 1, &["CF0501", "CF0213"]);
     assert!(!said.contains("hunter2"), "{said}");
     assert_eq!(said.matches("CF0501").count(), 2, "{said}");
-    assert_eq!(said.matches("CF0212").count(), 2, "{said}");
+    assert_eq!(said.matches("CF0213").count(), 2, "{said}");
     let topic = format!("__contraflow.{}.letters", stage.change);
     let kept: Vec<Written> = read(&stage.servers, &topic)
         .swap_remove(0)

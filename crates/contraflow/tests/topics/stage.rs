@@ -78,6 +78,24 @@ impl Stage {
         }
     }
 
+    /// A change of the same name that goes on from the new topic of this one.
+    pub(super) fn next(&self) -> Stage {
+        let next = Stage {
+            old: self.new.clone(),
+            new: format!("{}-v3", self.change),
+            change: self.change.clone(),
+            ..Stage::undeclared(&self.servers, self.kind)
+        };
+        broker::make(
+            &next.servers,
+            &next.new,
+            i32::try_from(PARTITIONS).expect("few"),
+            &[],
+        );
+        next.declare("    payload: raw\n", "");
+        next
+    }
+
     /// Writes the change file, with what a pair says beside its topics, and more keys of the file.
     pub(super) fn declare(&self, pair: &str, more: &str) {
         let Stage {

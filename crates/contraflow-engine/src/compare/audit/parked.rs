@@ -134,7 +134,7 @@ impl Audit {
             return Ok(());
         }
         self.letters.look(context)?;
-        for ((pair, _), lane) in &mut self.lanes {
+        for ((pair, ..), lane) in &mut self.lanes {
             for side in Side::BOTH {
                 let waiting = &mut lane.waiting[place(side)];
                 let is_letter = |front: &super::Entry| {
@@ -174,7 +174,7 @@ impl Audit {
         self.letters.look(context)?;
         let open = |audit: &Audit| {
             let mut lanes = audit.lanes.iter();
-            lanes.any(|((pair, _), lane)| {
+            lanes.any(|((pair, ..), lane)| {
                 let stands = |at| audit.letters.name(*pair, at);
                 lane.unmatched.is_open(stands)
             })

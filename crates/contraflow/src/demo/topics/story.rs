@@ -24,7 +24,7 @@ const OLD_SCHEMA: &str = include_str!("../../../../../example/topic/avro/phonebo
 const NEW_SCHEMA: &str = include_str!("../../../../../example/topic/avro/phonebook-v2.avsc");
 /// What they say of the servers.
 const KAFKA: &str = "localhost:9092";
-const REGISTRY: &str = "http://localhost:8081";
+const REGISTRY: &str = "http://localhost:8081/apis/ccompat/v7";
 
 /// How long producers and consumers are at work between two acts.
 const SCENE: Duration = Duration::from_millis(1_500);
@@ -209,6 +209,8 @@ impl<'p> Play<'p> {
         self.program.verb(&["contract", "--yes"])?;
         run.wait()?;
         out.human(&format!("  {} is gone, on evidence", old.name))?;
+        // Somebody's Kafka is left as it was found.
+        new.cluster.delete(&new.name)?;
         self.proof.records += all;
         Ok(())
     }
@@ -235,7 +237,8 @@ impl<'p> Play<'p> {
         out: &mut Output,
     ) -> anyhow::Result<Consumer> {
         let read = consumer.stop_at(0)?;
-        self.program.verb(&["consumers", "move", group])?;
+        self.program
+            .verb(&["consumers", "move", group, "--reset", "earliest"])?;
         self.proof.moved += 1;
         out.human(&format!(
             "  {name} moved after {} records, and goes on with the next one on {}",
