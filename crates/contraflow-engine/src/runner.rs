@@ -532,6 +532,8 @@ impl<'w> Runner<'w> {
             events_per_s,
             lag_events: status.lag_events,
             eta_s,
+            stopped: status.stopped.clone(),
+            producers: status.producers.clone(),
             trying_again: status.trying_again.clone(),
         }
     }
