@@ -184,8 +184,10 @@ impl Ledger for SqliteLedger {
         }
         if state.phase == Phase::Declared {
             // It starts again after an abort: what was proven then proves nothing now.
-            tx.execute_batch("delete from evidence; delete from report; delete from sightings; delete from mark;")
-                .map_err(broken)?;
+            tx.execute_batch(
+                "delete from evidence; delete from report; delete from sightings; delete from mark;",
+            )
+            .map_err(broken)?;
         }
         record(&tx, entry)?;
         tx.commit().map_err(broken)?;

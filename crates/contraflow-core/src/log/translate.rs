@@ -183,8 +183,9 @@ impl Crossing<'_> {
         let unread = self.here.first_from(next.max(bounds.start))?;
         let stand = self.stand(next, bounds, unread)?;
         let Some(place) = stand.place else {
-            let offset = self.there.bounds()?.start;
-            let doubt = stand.doubt;
+            let bounds = self.there.bounds()?;
+            let doubt = self.forgotten(bounds, unread)?.or(stand.doubt);
+            let offset = bounds.start;
             return Ok(Spot { offset, doubt });
         };
         let spot = self.at(place, unread)?;
@@ -353,7 +354,7 @@ impl Crossing<'_> {
         if let Some(offset) = self.search(place, bounds.start, bounds.visible)? {
             let first = self.there.first_from(bounds.start)?;
             let is_first = first.is_some_and(|first| first.offset == offset);
-            let doubt = match bounds.start > 0 && is_first {
+            let doubt = match is_first {
                 true => self.forgotten(bounds, unread)?,
                 false => None,
             };
@@ -399,6 +400,9 @@ impl Crossing<'_> {
 
     /// Whether something that is still to be read here is gone there.
     fn forgotten(&mut self, bounds: Bounds, unread: Option<Seen>) -> Result<Option<Doubt>> {
+        if bounds.start == 0 {
+            return Ok(None);
+        }
         let first = self.there.first_from(bounds.start)?;
         let lost = match (unread, first) {
             (None, _) => false,

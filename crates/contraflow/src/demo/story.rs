@@ -169,6 +169,7 @@ impl Story {
 
     fn start_app(&self) -> anyhow::Result<App> {
         let mut child = self
+            .program
             .command()
             .args(["demo-app", "."])
             .stdin(Stdio::piped())

@@ -252,9 +252,9 @@ fn consumers_have_an_owner_and_a_deadline() {
     assert_eq!(
         seen(&format!("{topics}{text}")),
         [
-            "CF0005 8:35 `deadline` must be a day such as `2026-12-31`, found `soon`",
-            "CF0007 8:56 group `b` is declared twice",
-            "CF0004 8:68 a consumer lacks the key `group`",
+            "CF0005 9:34 `deadline` must be a day such as `2026-12-31`, found `soon`",
+            "CF0007 9:53 group `b` is declared twice",
+            "CF0004 9:65 a consumer lacks the key `group`",
         ]
     );
     assert_eq!(

@@ -235,7 +235,8 @@ impl<'p> Play<'p> {
         out: &mut Output,
     ) -> anyhow::Result<Consumer> {
         let read = consumer.stop_at(0)?;
-        self.program.verb(&["consumers", "move", group])?;
+        self.program
+            .verb(&["consumers", "move", group, "--reset", "earliest"])?;
         self.proof.moved += 1;
         out.human(&format!(
             "  {name} moved after {} records, and goes on with the next one on {}",
