@@ -9,7 +9,7 @@ use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::Standing;
 use contraflow_core::probe::Point;
 use contraflow_core::record::PairId;
-use contraflow_core::side::{Direction, Side};
+use contraflow_core::side::Side;
 
 use super::Context;
 use super::broker::{Broker, IN_SYNC, Safety, Visible};
