@@ -23,7 +23,6 @@ use crate::worker::Worker;
 
 pub use answers::refused;
 
-use answers::closed;
 use claim::take_run;
 use words::{describe, say};
 

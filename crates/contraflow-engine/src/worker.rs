@@ -260,6 +260,7 @@ fn carry(
             lag = Some(flow.lag()?);
             looked = Some(now);
             let caught_up = lag.is_some_and(|lag| lag <= context.allowed(Rule::Lag));
+            let fed = flow.fed().load(Ordering::Relaxed);
             if caught_up && !fed && direction == Direction::Forward {
                 let producers = keying::producers(context)?;
                 shared.publish(|status| status.producers = producers);

@@ -257,15 +257,16 @@ impl Apply for Writer {
     }
 
     fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>> {
+        let found = control::checkpoint(&self.context, direction, lane)?;
+        let places = found.and_then(Checkpoint::places);
         if direction == Direction::Forward
             && let Some(control) = Control::read(&self.context)?
             && let Some(settled) = control.settled()
         {
             // Where it has ended, only late writes go on.
-            return Ok(Some(place::encode(settled)));
+            let carried = places.unwrap_or_default();
+            return Ok(Some(place::encode(&place::later(settled, &carried))));
         }
-        let found = control::checkpoint(&self.context, direction, lane)?;
-        let places = found.and_then(Checkpoint::places);
         Ok(places.as_deref().map(place::encode))
     }
 

@@ -112,8 +112,8 @@ pub(super) struct Telling {
     /// The topic at the other side, once the change has begun. An earlier change of the same name
     /// had another one.
     other: Option<TopicId>,
-    /// The ends of the partitions when the side lost authority.
-    late_from: Vec<i64>,
+    /// The ends of the old topic when it lost authority: what was written there behind them is late.
+    ended: Vec<i64>,
 }
 
 impl Telling {
@@ -132,13 +132,12 @@ impl Telling {
         let place = usize::from(pair.0);
         let other = control.and_then(|control| control.topics(side.other())?.get(place));
         let flip = control.and_then(|control| control.flip.as_ref());
-        let ended = flip.filter(|_| side == Side::Old);
-        let ended = ended.and_then(|flip| flip.old_ends.get(place));
+        let ended = flip.and_then(|flip| flip.old_ends.get(place));
         Telling {
             change: context.names.hash,
             side,
             other: other.map(|other| other.id),
-            late_from: ended.map_or_else(Vec::new, |place| place.next.clone()),
+            ended: ended.map_or_else(Vec::new, |place| place.next.clone()),
         }
     }
 
@@ -147,12 +146,16 @@ impl Telling {
         if let Some(source) = source {
             return source.place();
         }
-        let number = usize::try_from(partition).unwrap_or(usize::MAX);
-        let late_from = self.late_from.get(number);
-        if late_from.is_some_and(|from| offset >= *from) {
+        if self.side == Side::Old && self.has_ended(partition, offset) {
             return Place::late(partition, offset);
         }
         Place::new(partition, self.side, offset)
+    }
+
+    /// Whether an offset of the old topic lies behind the end that it had.
+    fn has_ended(&self, partition: i32, offset: i64) -> bool {
+        let number = usize::try_from(partition).unwrap_or(usize::MAX);
+        self.ended.get(number).is_some_and(|end| offset >= *end)
     }
 
     /// Reads the headers of a record.
@@ -183,7 +186,10 @@ impl Telling {
     /// A copy says that it comes from the topic at the other side.
     fn source(&self, header: &Header<'_, &[u8]>) -> Option<Source> {
         let value = header.value.filter(|_| header.key == SOURCE)?;
-        let source = Source::decode(value, self.change)?;
+        let mut source = Source::decode(value, self.change)?;
+        // A lane that was not fenced yet may have carried what came behind the end: it is late.
+        source.late |= source.direction == Direction::Forward
+            && self.has_ended(source.partition, source.offset);
         let is_copy = Some(source.topic) == self.other && source.direction.target() == self.side;
         is_copy.then_some(source)
     }

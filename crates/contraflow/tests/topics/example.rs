@@ -50,8 +50,9 @@ fn folder(name: &str) -> TempDir {
 fn programs(folder: &Path) -> String {
     let bin = folder.join("bin");
     fs::create_dir(&bin).expect("a folder");
-    let jars = Command::new(root().join("scripts/setup")).arg("--kafka");
-    let jars = { jars }.output().expect("the script runs").stdout;
+    let mut setup = Command::new(root().join("scripts/setup"));
+    let jars = setup.arg("--kafka").output().expect("the script runs");
+    let jars = jars.stdout;
     let jars = String::from_utf8(jars).expect("a path");
     let write = |name: &str, command: String| {
         let path = bin.join(name);
