@@ -100,6 +100,8 @@ codes! {
     SAME_TABLE = 112;
     /// The new log cannot hold what the old one holds, as it holds it.
     LOGS_UNEQUAL = 113;
+    /// The server does not let this client in, or is not who it should be.
+    END_REFUSED = 114;
 
     /// The shape of a table changed while the change runs.
     SHAPE_CHANGED = 201;

@@ -11,6 +11,7 @@ mod client;
 mod control;
 mod envelope;
 mod feed;
+mod heard;
 mod names;
 mod place;
 mod preflight;
@@ -23,6 +24,7 @@ mod topic_id;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::clock::Clock;
 use contraflow_core::codec::payload::Payload;
 use contraflow_core::end::{
@@ -42,23 +44,23 @@ pub type Payloads = HashMap<String, Arc<dyn Payload>>;
 
 /// Topics of a Kafka cluster as an end.
 pub struct Kafka {
-    servers: String,
+    cluster: Arc<Cluster>,
     payloads: Arc<Payloads>,
     clock: Arc<dyn Clock>,
     probe: Arc<dyn Probe>,
 }
 
 impl Kafka {
-    /// An end at these `bootstrap.servers`. Each face connects when it is first used.
+    /// An end at this cluster. Each face connects when it is first used.
     #[must_use]
     pub fn new(
-        servers: &str,
+        cluster: Cluster,
         payloads: Payloads,
         clock: Arc<dyn Clock>,
         probe: Arc<dyn Probe>,
     ) -> Kafka {
         Kafka {
-            servers: servers.to_owned(),
+            cluster: Arc::new(cluster),
             payloads: Arc::new(payloads),
             clock,
             probe,
@@ -67,7 +69,7 @@ impl Kafka {
 
     fn context(&self, role: &Arc<Role>) -> Context {
         Context {
-            servers: self.servers.clone(),
+            cluster: Arc::clone(&self.cluster),
             payloads: Arc::clone(&self.payloads),
             names: names::Names::of(&role.change),
             role: Arc::clone(role),
@@ -80,7 +82,7 @@ impl Kafka {
 /// What every face of one end shares.
 #[derive(Clone)]
 struct Context {
-    servers: String,
+    cluster: Arc<Cluster>,
     payloads: Arc<Payloads>,
     names: names::Names,
     role: Arc<Role>,
@@ -90,7 +92,7 @@ struct Context {
 
 impl End for Kafka {
     fn address(&self) -> String {
-        format!("kafka:{}", self.servers)
+        format!("kafka:{}", self.cluster.servers)
     }
 
     fn engine(&self) -> &'static str {
@@ -98,7 +100,7 @@ impl End for Kafka {
     }
 
     fn inspect(&self, table: &str, _key: &[String]) -> Result<Option<Inspected>> {
-        let broker = Broker::new(&self.servers)?;
+        let broker = Broker::new(&self.cluster)?;
         let Some(topic) = broker.topic(table)? else {
             return Ok(None);
         };
@@ -125,7 +127,7 @@ impl End for Kafka {
     }
 
     fn check(&self, role: &Role) -> Result<Vec<Looked>> {
-        preflight::check(&self.servers, role)
+        preflight::check(&self.cluster, role)
     }
 
     fn reached(&self, at: &Position, goal: &Position) -> bool {

@@ -2,17 +2,26 @@
 
 use std::collections::HashMap;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::error::Result;
 use contraflow_core::log::Room;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{self, ANSWER_MAX, failure, unreachable};
+use super::heard::{self, Asker, Heard};
 use super::place::TopicPlace;
 use super::topic_id::{self, TopicId};
+
+/// In how many parts the time for the first answer is waited for: in between is listened.
+const TRIES: u32 = 10;
+/// After so many of them, connections that are closed again and again are refused ones.
+const TRIES_SURE: u32 = 4;
 
 /// A topic that is there.
 #[derive(Clone, Debug)]
@@ -34,31 +43,31 @@ pub(super) enum Visible {
 
 /// Somebody who asks.
 pub(super) struct Broker {
-    committed: BaseConsumer,
-    everything: BaseConsumer,
-    servers: String,
+    committed: Asker,
+    everything: Asker,
+    cluster: Cluster,
 }
 
 impl Broker {
-    pub(super) fn new(servers: &str) -> Result<Broker> {
-        let open = |level: &str| -> Result<BaseConsumer> {
+    pub(super) fn new(cluster: &Cluster) -> Result<Broker> {
+        let open = |level: &str| -> Result<Asker> {
             // Without a group: whoever only asks has nothing to leave, and is gone at once.
-            let made = client::settings(servers)
+            let made = client::settings(cluster)
                 .set("isolation.level", level)
-                .create();
+                .set_log_level(RDKafkaLogLevel::Info)
+                .create_with_context(Heard::default());
             made.map_err(|error| failure("making a client", error))
         };
         Ok(Broker {
             committed: open("read_committed")?,
             everything: open("read_uncommitted")?,
-            servers: servers.to_owned(),
+            cluster: cluster.clone(),
         })
     }
 
     /// A topic by its name; `None` when it is not there.
     pub(super) fn topic(&self, name: &str) -> Result<Option<Topic>> {
-        let metadata = self.committed.fetch_metadata(Some(name), ANSWER_MAX);
-        let metadata = metadata.map_err(|error| failure("asking for a topic", error))?;
+        let metadata = self.metadata(name)?;
         let Some(found) = metadata.topics().iter().find(|topic| topic.name() == name) else {
             return Ok(None);
         };
@@ -85,6 +94,36 @@ impl Broker {
                 .max()
                 .unwrap_or(1),
         }))
+    }
+
+    /// What the cluster says of a topic. The first question of all, so the one that finds out
+    /// whether they come together.
+    fn metadata(&self, topic: &str) -> Result<Metadata> {
+        let mut heard = Vec::new();
+        for tried in 1..=TRIES {
+            let asked = self
+                .committed
+                .fetch_metadata(Some(topic), ANSWER_MAX / TRIES);
+            if let Ok(metadata) = asked {
+                return Ok(metadata);
+            }
+            heard.extend(heard::lines(&self.committed));
+            // A broker that goes away closes connections too; one that comes back is found.
+            let sure =
+                |reason: &&String| tried >= TRIES_SURE || !reason.starts_with("Disconnected");
+            let told = heard.iter().filter(sure);
+            let refused = told
+                .filter_map(|reason| heard::refusal(reason, &self.cluster))
+                .next();
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
+        }
+        let error = unreachable("the cluster does not answer");
+        Err(match heard.last() {
+            Some(reason) => error.detail(format!("{reason}.")),
+            None => error,
+        })
     }
 
     /// The name of the cluster.
@@ -116,7 +155,7 @@ impl Broker {
     }
 
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
-        let made = client::settings(&self.servers).create();
+        let made = client::settings(&self.cluster).create();
         made.map_err(|error| failure("making a client", error))
     }
 
@@ -207,7 +246,7 @@ impl Broker {
     }
 
     /// The consumer that reads what is committed.
-    pub(super) fn consumer(&self) -> &BaseConsumer {
+    pub(super) fn consumer(&self) -> &Asker {
         &self.committed
     }
 }
@@ -220,7 +259,7 @@ fn options() -> AdminOptions {
 
 /// One end of each partition, in one question per broker. The client asks for the offset at a
 /// time, and the protocol's names for both ends stand where times do.
-fn offsets(consumer: &BaseConsumer, topic: &Topic, which: Offset) -> Result<Vec<i64>> {
+fn offsets(consumer: &Asker, topic: &Topic, which: Offset) -> Result<Vec<i64>> {
     let fail = |error| failure(&format!("asking for the ends of `{}`", topic.name), error);
     let mut asked = TopicPartitionList::with_capacity(topic.partitions);
     for partition in 0..topic.partitions {

@@ -1,12 +1,14 @@
 //! Clients of a cluster: their settings, and what their failures mean.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
 use contraflow_core::end::fenced;
 use contraflow_core::error::{Error, Kind, Result};
@@ -19,21 +21,41 @@ use super::place::TopicPlace;
 /// How long one question to a broker may take.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// What every client is told.
-pub(super) fn settings(servers: &str) -> ClientConfig {
+/// What every client is told: data, control and questions reach the cluster in one way.
+pub(super) fn settings(cluster: &Cluster) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings
-        .set("bootstrap.servers", servers)
+        .set("bootstrap.servers", cluster.servers.expose())
+        .set("security.protocol", cluster.protocol)
         .set("client.id", "contraflow")
         .set("allow.auto.create.topics", "false")
         // A broker that is gone for a moment is found again at once.
         .set("reconnect.backoff.max.ms", "1000");
+    if let Some(login) = &cluster.login {
+        settings
+            .set("sasl.mechanism", login.mechanism)
+            .set("sasl.username", login.user.expose())
+            .set("sasl.password", login.password.expose());
+    }
+    let mut file = |name: &str, file: &Path| {
+        settings.set(name, file.to_string_lossy());
+    };
+    if let Some(ca) = &cluster.ca {
+        file("ssl.ca.location", ca.expose());
+    }
+    if let Some(identity) = &cluster.identity {
+        file("ssl.certificate.location", identity.certificate.expose());
+        file("ssl.key.location", identity.key.expose());
+        if let Some(password) = &identity.password {
+            settings.set("ssl.key.password", password.expose());
+        }
+    }
     settings
 }
 
 /// What a consumer is told: nothing is skipped, nothing is committed behind our back.
-pub(super) fn consumer(servers: &str, group: &str) -> ClientConfig {
-    let mut settings = settings(servers);
+pub(super) fn consumer(cluster: &Cluster, group: &str) -> ClientConfig {
+    let mut settings = settings(cluster);
     settings
         .set("group.id", group)
         .set("enable.auto.commit", "false")

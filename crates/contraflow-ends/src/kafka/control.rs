@@ -208,7 +208,7 @@ pub(super) struct Coordinator<'c> {
 impl<'c> Coordinator<'c> {
     /// Takes the right to move authority, and reads how it stands.
     pub(super) fn take(context: &'c Context) -> Result<Coordinator<'c>> {
-        let producer = Producer::take(&context.servers, &context.names.coordinator())?;
+        let producer = Producer::take(&context.cluster, &context.names.coordinator())?;
         let control = Control::read(context)?.unwrap_or_default();
         Ok(Coordinator {
             context,
@@ -250,7 +250,7 @@ impl<'c> Coordinator<'c> {
 fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<u8>>>> {
     let topic = &context.names.control;
     let fail = |error| failure(&format!("reading `{topic}`"), error);
-    let mut settings = client::consumer(&context.servers, "contraflow");
+    let mut settings = client::consumer(&context.cluster, "contraflow");
     settings
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "5");

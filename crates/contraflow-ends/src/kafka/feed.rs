@@ -150,7 +150,7 @@ impl Open {
 
 impl Feed for TopicFeed {
     fn open(&mut self, start: &Start) -> Result<()> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let from = match start {
             Start::Earliest => None,
             Start::After(position) | Start::NotBefore(position) => Some(place::decode(position)),
@@ -276,7 +276,7 @@ fn open(
         }
     }
     let fail = |error| failure(&format!("opening topic `{name}`"), error);
-    let mut settings = client::consumer(&context.servers, "contraflow");
+    let mut settings = client::consumer(&context.cluster, "contraflow");
     settings.set("enable.partition.eof", "true");
     let consumer: BaseConsumer = settings.create().map_err(fail)?;
     let mut assigned = TopicPartitionList::new();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
 use contraflow_core::end::Role;
 use contraflow_core::error::{Problem, Result};
@@ -26,8 +27,8 @@ const WRITTEN: [Wanted; 1] = [Wanted {
 }];
 
 /// Looks at the topics of a role.
-pub(super) fn check(servers: &str, role: &Role) -> Result<Vec<Looked>> {
-    let broker = Broker::new(servers)?;
+pub(super) fn check(cluster: &Cluster, role: &Role) -> Result<Vec<Looked>> {
+    let broker = Broker::new(cluster)?;
     let mut all = Preflight::default();
     let cluster = broker.cluster().unwrap_or_default();
     all.note(format!("cluster {cluster}"), None);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::error::Result;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -40,8 +41,8 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Takes a transactional id: every earlier owner is fenced, and its last transaction decided.
-    pub(super) fn take(servers: &str, id: &str) -> Result<Producer> {
-        let mut settings = client::settings(servers);
+    pub(super) fn take(cluster: &Cluster, id: &str) -> Result<Producer> {
+        let mut settings = client::settings(cluster);
         settings
             .set("transactional.id", id)
             .set("transaction.timeout.ms", TRANSACTION_MAX_MS)

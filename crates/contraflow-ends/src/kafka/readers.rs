@@ -38,7 +38,7 @@ impl Groups {
     }
 
     fn consumer(&self, group: &str) -> Result<BaseConsumer> {
-        let mut settings = client::consumer(&self.context.servers, group);
+        let mut settings = client::consumer(&self.context.cluster, group);
         settings
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "5");
@@ -102,7 +102,7 @@ impl Groups {
 
 impl Readers for Groups {
     fn groups(&mut self) -> Result<Vec<Group>> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let mut topics = Vec::new();
         for (pair, _) in self.context.role.pairs() {
             topics.push((pair, self.topic(&broker, pair)?));
@@ -144,7 +144,7 @@ impl Readers for Groups {
     }
 
     fn last_before(&mut self, next: Next) -> Result<Option<Place>> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let topic = self.topic(&broker, next.pair)?;
         let consumer = self.consumer("contraflow")?;
         let place = usize::try_from(next.partition).unwrap_or(usize::MAX);
@@ -171,7 +171,7 @@ impl Readers for Groups {
     }
 
     fn offset_behind(&mut self, pair: PairId, partition: i32, place: Option<Place>) -> Result<i64> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let topic = self.topic(&broker, pair)?;
         let consumer = self.consumer("contraflow")?;
         let index = usize::try_from(partition).unwrap_or(usize::MAX);

@@ -141,7 +141,7 @@ impl Structure for Topics {
     fn expand(&mut self, standing: &Standing) -> Result<()> {
         self.context.probe.at(Point::EXPAND_BEFORE)?;
         let side = self.context.role.side;
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         self.make_control(&broker)?;
         self.payloads().try_for_each(Payload::prepare)?;
         let coordinator = Coordinator::take(&self.context)?;
@@ -160,7 +160,7 @@ impl Structure for Topics {
 
     fn remove(&mut self, tables: Remove) -> Result<()> {
         let side = self.context.role.side;
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         match tables {
             Remove::Tables => broker.delete(&self.names())?,
             // Topics are made by whoever owns them, never by the change.
@@ -183,7 +183,7 @@ impl Structure for Topics {
     }
 
     fn users(&mut self) -> Result<Option<Vec<User>>> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let groups = broker.consumer().fetch_group_list(None, ANSWER_MAX);
         let groups = groups.map_err(|error| failure("asking for consumer groups", error))?;
         let names = self.names();
@@ -213,7 +213,7 @@ impl Structure for Topics {
     }
 
     fn count(&mut self, pair: PairId) -> Result<u64> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let topic = self.topic(&broker, &self.context.role.table(pair).name)?;
         let ends = broker.ends(&topic, Visible::Everything)?;
         let starts = broker.starts(&topic)?;

@@ -46,7 +46,7 @@ impl ControlRecord {
     }
 
     fn ends(&self) -> Result<Ends> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let (mut visible, mut written) = (Vec::new(), Vec::new());
         for (_, table) in self.context.role.pairs() {
             let topic = broker.topic(&table.name)?;
@@ -79,7 +79,7 @@ impl ControlRecord {
     fn sweep(&self, direction: Direction) -> Result<()> {
         for lane in 0..LANES {
             let id = self.context.names.lane(direction, LaneId(lane));
-            Producer::take(&self.context.servers, &id)?;
+            Producer::take(&self.context.cluster, &id)?;
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Switch for ControlRecord {
             Note::standing(self.side(), Some(&standing)),
             Note::checkpoint(direction, LaneId(0), &checkpoint),
         ];
-        let group = client::consumer(&self.context.servers, &self.context.names.group(direction));
+        let group = client::consumer(&self.context.cluster, &self.context.names.group(direction));
         let group = group
             .create()
             .map_err(|error| client::failure("making a client", error))?;

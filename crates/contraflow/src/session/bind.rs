@@ -162,8 +162,8 @@ impl World {
         match change.connection(side) {
             Connection::Sqlite { path } => Arc::new(Sqlite::new(path.expose(), clock, probe)),
             Connection::Postgres { url } => Arc::new(Postgres::new(url.expose(), clock, probe)),
-            Connection::Kafka { servers } => {
-                Arc::new(Kafka::new(servers.expose(), payloads, clock, probe))
+            Connection::Kafka(cluster) => {
+                Arc::new(Kafka::new(cluster.clone(), payloads, clock, probe))
             }
         }
     }
@@ -247,7 +247,7 @@ pub(super) fn ledger_apart(change: &Change, problems: &mut Vec<Problem>) {
 fn file(change: &Change, side: Side) -> Option<&Path> {
     match change.connection(side) {
         Connection::Sqlite { path } => Some(path.expose().as_path()),
-        Connection::Postgres { .. } | Connection::Kafka { .. } => None,
+        Connection::Postgres { .. } | Connection::Kafka(_) => None,
     }
 }
 
