@@ -151,7 +151,7 @@ pub enum Connection {
         url: Secret<String>,
     },
     /// Topics of a Kafka cluster.
-    Kafka(Cluster),
+    Kafka(Box<Cluster>),
 }
 
 impl Connection {

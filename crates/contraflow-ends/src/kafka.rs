@@ -54,13 +54,13 @@ impl Kafka {
     /// An end at this cluster. Each face connects when it is first used.
     #[must_use]
     pub fn new(
-        cluster: Cluster,
+        cluster: &Cluster,
         payloads: Payloads,
         clock: Arc<dyn Clock>,
         probe: Arc<dyn Probe>,
     ) -> Kafka {
         Kafka {
-            cluster: Arc::new(cluster),
+            cluster: Arc::new(cluster.clone()),
             payloads: Arc::new(payloads),
             clock,
             probe,

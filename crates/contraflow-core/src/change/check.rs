@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::cluster::Cluster;
 use super::format::Format;
 use super::secret::Secret;
 use super::spec::{ChangeSpec, ConnectionSpec, Located, PairSpec};
@@ -257,8 +258,8 @@ fn connection(
                 problems.push(problem.place(Some(end.place)));
                 return None;
             }
-            let cluster = cluster.clone().map(|file| resolve(base, &file));
-            Some(Connection::Kafka(cluster))
+            let cluster = Cluster::clone(cluster).map(|file| resolve(base, &file));
+            Some(Connection::Kafka(Box::new(cluster)))
         }
     }
 }

@@ -28,7 +28,9 @@ const CONNECTION_KINDS: [(&str, Connect); 3] = [
         Some(ConnectionSpec::Postgres { url: url? })
     }),
     ("kafka", |servers, fields, reading| {
-        Some(ConnectionSpec::Kafka(reading.cluster(fields, servers)?))
+        Some(ConnectionSpec::Kafka(Box::new(
+            reading.cluster(fields, servers)?,
+        )))
     }),
 ];
 
@@ -81,7 +83,7 @@ pub enum ConnectionSpec {
         url: Secret<String>,
     },
     /// `kafka`: topics of a cluster.
-    Kafka(Cluster<String>),
+    Kafka(Box<Cluster<String>>),
 }
 
 /// One item of `pairs`, as typed.

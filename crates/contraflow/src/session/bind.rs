@@ -162,9 +162,7 @@ impl World {
         match change.connection(side) {
             Connection::Sqlite { path } => Arc::new(Sqlite::new(path.expose(), clock, probe)),
             Connection::Postgres { url } => Arc::new(Postgres::new(url.expose(), clock, probe)),
-            Connection::Kafka(cluster) => {
-                Arc::new(Kafka::new(cluster.clone(), payloads, clock, probe))
-            }
+            Connection::Kafka(cluster) => Arc::new(Kafka::new(cluster, payloads, clock, probe)),
         }
     }
 

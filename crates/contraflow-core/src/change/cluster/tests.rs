@@ -63,7 +63,7 @@ fn without_a_word_it_takes_everybody_in_clear() {
     let Connection::Kafka(cluster) = change.connection(Side::Old) else {
         panic!("{:?}", change.connection(Side::Old));
     };
-    assert_eq!(*cluster, super::Cluster::open("a:9092"));
+    assert_eq!(**cluster, super::Cluster::open("a:9092"));
 }
 
 #[test]
