@@ -160,6 +160,15 @@ codes! {
     /// A letter or key is not there.
     LETTER_UNKNOWN = 409;
 
+    /// A consumer group is not there.
+    GROUP_UNKNOWN = 421;
+    /// A consumer group reads while it should not.
+    GROUP_ACTIVE = 422;
+    /// Where a consumer goes on cannot be told exactly.
+    PLACE_INEXACT = 423;
+    /// A consumer group has said nothing of some partitions.
+    COMMIT_MISSING = 424;
+
     /// A payload is not what its format says.
     PAYLOAD_MALFORMED = 501;
     /// A payload does not fit its shape.

@@ -11,6 +11,8 @@ mod role;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::lease::{Epoch, LaneId, Lease, Standing};
@@ -21,7 +23,7 @@ use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record, Row};
 use crate::shape::Shape;
 use crate::side::Direction;
 
-pub use readers::{Group, Next, Readers};
+pub use readers::{Group, Next, Presence, Readers};
 pub use role::{Role, Table};
 
 /// A place where data lives, and its driver.
@@ -145,6 +147,15 @@ pub trait Feed: Send {
     /// partitions, or without an end of their memory, have nothing to say.
     fn has_forgotten(&self, _pair: PairId, _partition: i32) -> bool {
         false
+    }
+
+    /// Whether the log of a pair may keep no more than the newest event of each key. Feeds whose
+    /// events are kept until they are confirmed never do.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn compacts(&mut self, _pair: PairId) -> Result<bool> {
+        Ok(false)
     }
 
     /// Everything up to here has been handed out by [`Feed::next`] or seen by [`Feed::watch`].
@@ -427,7 +438,7 @@ pub struct Demands {
 }
 
 /// Somebody who still uses a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Who, as the end knows them.
     pub who: String,
@@ -457,11 +468,14 @@ pub trait Structure: Send {
     /// When the end cannot be written.
     fn remove(&mut self, tables: Remove) -> Result<()>;
 
-    /// Who still uses the tables, where the end can see it; `None` where it cannot.
+    /// Who still uses the tables, where the end can see it at one moment; `None` where it cannot.
+    /// [`Readers`] of logs are watched instead.
     ///
     /// # Errors
     /// When the end cannot be reached.
-    fn users(&mut self) -> Result<Option<Vec<User>>>;
+    fn users(&mut self) -> Result<Option<Vec<User>>> {
+        Ok(None)
+    }
 
     /// How many rows point at nothing.
     ///

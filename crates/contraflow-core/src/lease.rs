@@ -56,7 +56,7 @@ pub struct Lease {
 }
 
 /// What an end says of its own role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
     /// Application writes are accepted and enter the feed.
@@ -68,7 +68,7 @@ pub enum Gate {
 }
 
 /// An end's own answer to "who are you in this change?".
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Standing {
     /// Whether the application may write here.
     pub gate: Gate,

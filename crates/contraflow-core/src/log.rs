@@ -11,6 +11,8 @@ use crate::shape::{Field, Shape, Type};
 use crate::side::Side;
 use crate::value::Value;
 
+pub mod translate;
+
 /// The fields of the envelope, in the order of the key. No payload has fields of such names.
 pub const FIELDS: [&str; 6] = [
     "(partition)",
@@ -57,6 +59,8 @@ pub struct Room {
     pub kept_ms: Option<u64>,
     /// How many bytes of a partition are kept; `None` is all of them.
     pub kept_bytes: Option<u64>,
+    /// What becomes of old records, in the end's word.
+    pub cleanup: String,
 }
 
 /// Everything that keeps a new log from holding what an old one holds.
@@ -85,6 +89,16 @@ pub fn unfit(old: (&str, &Room), new: (&str, &Room)) -> Vec<Problem> {
         found(
             message,
             "Set `max.message.bytes` of the new one as high, and a little higher.",
+        );
+    }
+    if new.cleanup != old.cleanup {
+        let message = format!(
+            "`cleanup.policy` of `{new_name}` is {}, of `{old_name}` {}",
+            new.cleanup, old.cleanup
+        );
+        found(
+            message,
+            "Set it alike on both: what one of them drops the other would keep, or the reverse.",
         );
     }
     // No limit is the highest one.
@@ -140,6 +154,15 @@ impl Place {
             partition,
             origin,
             offset,
+        }
+    }
+
+    /// The least place behind this one, on the same side.
+    #[must_use]
+    pub fn next(self) -> Place {
+        Place {
+            offset: self.offset + 1,
+            ..self
         }
     }
 

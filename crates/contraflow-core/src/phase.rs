@@ -25,7 +25,7 @@ use crate::side::{Direction, Side};
 pub use mode::{Compared, History, Mode, Rules, Unmappable};
 
 /// Where a change is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Phase {
     /// Checked and not started. Set when the ledger is made.
@@ -56,7 +56,7 @@ pub enum Phase {
 }
 
 /// The steps of a turn, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Judging the gates; writers notice nothing.
@@ -120,7 +120,7 @@ impl Phase {
 }
 
 /// Why a change is paused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hold {
     /// The number of the cause, when a failure caused it.
     pub code: Option<u16>,
@@ -131,7 +131,7 @@ pub struct Hold {
 }
 
 /// What the ledger remembers of a change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct State {
     /// Where the change is.
     pub phase: Phase,
@@ -227,7 +227,7 @@ pub enum Ask {
 }
 
 /// Work for a carrier, whose outcome comes back as [`Input::Done`] or [`Input::Failed`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum Effect {
     /// Create what the change needs on both ends.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use contraflow_core::change::consumers::Consumer;
 use contraflow_core::change::history::Reach;
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
@@ -23,6 +24,8 @@ pub struct Context {
     pub mode: Mode,
     /// Its pairs, in order.
     pub pairs: Vec<Pair>,
+    /// Who is known to read the old logs.
+    pub consumers: Vec<Consumer>,
     /// The old end and its role.
     pub old: Bound,
     /// The new end and its role.
@@ -66,6 +69,8 @@ pub struct Limits {
     pub lag_events_max: u64,
     /// For how long nothing may have been written before writers are taken for stopped.
     pub writers_quiet: Duration,
+    /// For how long nobody must have read the old logs before they are taken down.
+    pub readers_gone: Duration,
     /// Letters at which the change is held instead of collecting more.
     pub letters_max: u64,
     /// Rows per second that a backfill reads at most, if any.

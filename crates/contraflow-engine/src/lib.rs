@@ -12,6 +12,8 @@
 //! * [`backfill`]: history, range by range.
 //! * [`compare`]: both ends through the mapping, digests narrowed to keys.
 //! * [`turn`]: the steps of a cutover and of a rollback.
+//! * `lookout`: who reads the old logs, and since when nobody does.
+//! * [`crossing`]: readers that go from one log to the other.
 //! * [`progress`]: how far, how fast, as one value for every display.
 //! * [`tasks`]: threads with a name and an owner.
 
@@ -28,6 +30,9 @@ pub mod windows;
 pub mod backfill;
 pub mod compare;
 pub mod turn;
+
+pub mod crossing;
+mod lookout;
 
 pub mod progress;
 pub mod tasks;

@@ -15,6 +15,7 @@ use contraflow_core::probe::Point;
 use contraflow_core::side::Side;
 
 use crate::context::Context;
+use crate::lookout::Lookout;
 use crate::progress::{Meter, Progress};
 use crate::tasks::{Stop, TaskSet};
 use crate::turn::{self, Turn};
@@ -77,6 +78,8 @@ pub struct Runner<'w> {
     version: u64,
     worker: Option<Worker>,
     turn: Option<Turn>,
+    /// Who looks at the readers of the old end, where it knows them.
+    lookout: Option<Lookout>,
     effects: VecDeque<Effect>,
     last_failure: Option<Error>,
     /// What the ledger could not be told during a turn: it is told when it answers again.
@@ -127,6 +130,7 @@ impl<'w> Runner<'w> {
             version,
             worker: None,
             turn: None,
+            lookout: None,
             effects: VecDeque::new(),
             last_failure: None,
             unsaved: None,
@@ -150,8 +154,10 @@ impl<'w> Runner<'w> {
         let lost = Stop::default();
         let mut beats = TaskSet::new(Stop::default());
         self.start_beats(&mut beats, &lost)?;
+        self.lookout = Lookout::start(&self.context, &self.ledger)?;
         let ended = self.run_until(until, &lost);
         self.worker = None;
+        self.lookout = None;
         beats.join();
         lock(&self.ledger).leave(&self.mark.run)?;
         ended.map(|()| self.state)

@@ -310,23 +310,18 @@ pub fn gather(
         count: count.unwrap_or(0),
         sample,
         proven: count.is_some(),
+        who: Vec::new(),
     };
     settle(context, direction, worker)?;
     let lag = worker.status().lag_events;
     let violations = foreign_key_violations(context, direction)?;
     let letters = letters(context, direction)?;
-    let users = context.side(direction.target()).structure()?.users()?;
     let quiet = context.limits.writers_quiet;
     let writers = context.side(direction.source()).switch()?.writers(quiet)?;
     Ok(vec![
         found(Rule::Letters, Some(letters), letters),
         found(Rule::Lag, lag, 0),
         found(Rule::ForeignKeys, Some(violations), 0),
-        found(
-            Rule::Users,
-            Some(users.map_or(0, |users| users.len() as u64)),
-            0,
-        ),
         found(Rule::Writers, writers, 0),
     ])
 }
@@ -377,6 +372,7 @@ pub fn evidence_of(
         count: comparison.diverged,
         sample: comparison.compared,
         proven: comparison.unproven == 0,
+        who: Vec::new(),
     }
 }
 
@@ -401,6 +397,7 @@ fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidenc
         count: broken,
         sample: tried,
         proven: true,
+        who: Vec::new(),
     })
 }
 

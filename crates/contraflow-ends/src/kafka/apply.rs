@@ -7,7 +7,7 @@ use contraflow_core::end::{
     Applied, Apply, Guarantee, Letter, Progress, Resume, StoredLetter, fenced,
 };
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::lease::{Epoch, LaneId, Lease, Ownership};
+use contraflow_core::lease::{LaneId, Lease};
 use contraflow_core::log::{Envelope, FIELDS, Place};
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
@@ -16,6 +16,7 @@ use contraflow_core::side::Direction;
 use rdkafka::consumer::BaseConsumer;
 
 use super::control::{self, Checkpoint, Control, LANES, Note};
+use super::decide;
 use super::envelope::{self, Source};
 use super::place::{self, TopicPlace};
 use super::producer::{Outgoing, Producer};
@@ -43,23 +44,6 @@ impl Writer {
         Writer {
             context,
             lane: None,
-        }
-    }
-
-    /// The epoch in which the control topic lets this direction write, if it does.
-    fn may_write(&self, direction: Direction) -> Result<Epoch> {
-        let side = self.context.role.side;
-        let control = Control::read(&self.context)?.unwrap_or_default();
-        if control.flip.is_some() && direction == Direction::Forward {
-            return Err(fenced(
-                "the change has flipped, it never runs forward again",
-            ));
-        }
-        match control.ownership() {
-            Ownership::Held { by, epoch, .. } if by == direction.source() && side != by => {
-                Ok(epoch)
-            }
-            _ => Err(fenced("this end is not the mirror in this direction")),
         }
     }
 
@@ -163,7 +147,8 @@ impl Apply for Writer {
         // First the id, then the control topic: an earlier owner can commit nothing any more, and
         // whoever moved authority before this moment is seen.
         let producer = Producer::take(&self.context.cluster, &names.lane(direction, lane))?;
-        let epoch = self.may_write(direction)?;
+        let control = Control::read(&self.context)?.unwrap_or_default();
+        let epoch = decide::carry(&control, self.context.role.side, direction)?;
         let found = control::checkpoint(&self.context, direction, lane)?;
         let group = client::consumer(&self.context.cluster, &names.group(direction)).create();
         let group = group.map_err(|error| client::failure("making a client", error))?;
@@ -182,7 +167,7 @@ impl Apply for Writer {
             sequence: 0,
         };
         self.context.probe.at(Point::LEASE_CLAIMED)?;
-        let position = found.map(|found| found.position());
+        let position = decide::resume(direction, found.as_ref())?;
         let chunks = Vec::new();
         Ok((lease, Resume { position, chunks }))
     }

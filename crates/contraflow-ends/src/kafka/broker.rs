@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use contraflow_core::change::cluster::Cluster;
-use contraflow_core::error::Result;
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::log::Room;
+use contraflow_core::side::Side;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -15,8 +17,8 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{self, ANSWER_MAX, failure, unreachable};
 use super::heard::{self, Asker, Heard};
+use super::native::{self, TopicId};
 use super::place::TopicPlace;
-use super::topic_id::{self, TopicId};
 
 /// In how many parts the time for the first answer is waited for: in between is listened.
 const TRIES: u32 = 10;
@@ -85,7 +87,7 @@ impl Broker {
         }
         Ok(Some(Topic {
             name: name.to_owned(),
-            id: topic_id::ask(self.committed.client(), name)?,
+            id: native::topic_id(self.committed.client(), name)?,
             partitions: found.partitions().len(),
             replicas: found
                 .partitions()
@@ -123,6 +125,14 @@ impl Broker {
         Err(match heard.last() {
             Some(reason) => error.detail(format!("{reason}.")),
             None => error,
+        })
+    }
+
+    /// A topic that must be there.
+    pub(super) fn named(&self, name: &str, side: Side) -> Result<Topic> {
+        self.topic(name)?.ok_or_else(|| {
+            let message = format!("there is no topic `{name}`");
+            Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(side)
         })
     }
 
@@ -175,6 +185,11 @@ impl Broker {
         Ok(found)
     }
 
+    /// Whether a topic keeps no more than the newest record of each key.
+    pub(super) fn compacts(&self, topic: &str) -> Result<bool> {
+        Ok(cleanup(&self.settings(topic)?).contains("compact"))
+    }
+
     /// What a topic can hold.
     pub(super) fn room(&self, topic: &Topic) -> Result<Room> {
         let settings = self.settings(&topic.name)?;
@@ -189,6 +204,7 @@ impl Broker {
             // No limit is written as -1.
             kept_ms: number("retention.ms"),
             kept_bytes: number("retention.bytes"),
+            cleanup: cleanup(&settings),
         })
     }
 
@@ -281,4 +297,12 @@ fn offsets(consumer: &Asker, topic: &Topic, which: Offset) -> Result<Vec<i64>> {
     let whole: Option<Vec<i64>> = offsets.into_iter().collect();
     let message = format!("the broker does not say where `{}` ends", topic.name);
     whole.ok_or_else(|| unreachable(&message))
+}
+
+/// The policies of a topic, in one order.
+fn cleanup(settings: &HashMap<String, String>) -> String {
+    let policies = settings.get("cleanup.policy").map_or("", String::as_str);
+    let mut policies: Vec<&str> = policies.split(',').map(str::trim).collect();
+    policies.sort_unstable();
+    policies.join(",")
 }

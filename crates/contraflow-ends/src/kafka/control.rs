@@ -38,7 +38,7 @@ const SEALED: &str = "sealed";
 const FLIP: &str = "flip";
 
 /// What stands in the partition of authority.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Control {
     pub(super) old: Option<Standing>,
     pub(super) new: Option<Standing>,
@@ -48,7 +48,7 @@ pub(super) struct Control {
 }
 
 /// Somebody said that the producers have stopped.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Stopped {
     pub(super) at_ms: u64,
     /// The ends of the old topics then.
@@ -56,7 +56,7 @@ pub(super) struct Stopped {
 }
 
 /// Both sides are closed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Sealed {
     /// The ends of the old topics, all of which was carried.
     pub(super) old_ends: Vec<TopicPlace>,
@@ -65,7 +65,7 @@ pub(super) struct Sealed {
 }
 
 /// The change has flipped. Written once, with what showed that it may.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Flip {
     pub(super) at_ms: u64,
     pub(super) epoch: u64,
@@ -131,7 +131,7 @@ pub(super) fn checkpoint(
 }
 
 /// The partition of a lane.
-fn partition(lane: LaneId) -> i32 {
+pub(super) fn partition(lane: LaneId) -> i32 {
     AUTHORITY + 1 + i32::from(lane.0)
 }
 

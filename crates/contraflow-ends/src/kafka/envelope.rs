@@ -7,7 +7,7 @@ use contraflow_core::record::Complement;
 use contraflow_core::side::Direction;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
 
-use super::topic_id::TopicId;
+use super::native::TopicId;
 
 /// The header that says where a record comes from.
 const SOURCE: &str = "contraflow-src";

@@ -212,6 +212,11 @@ impl Feed for TopicFeed {
         start.is_some_and(|start| *start > 0)
     }
 
+    fn compacts(&mut self, pair: PairId) -> Result<bool> {
+        let name = self.context.role.table(pair).name.clone();
+        self.reading()?.broker.compacts(&name)
+    }
+
     fn received(&self) -> Position {
         let topics = self.reading.iter().flat_map(|reading| &reading.topics);
         let places: Vec<TopicPlace> = topics.map(Open::place).collect();

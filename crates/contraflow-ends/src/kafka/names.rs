@@ -38,9 +38,17 @@ impl Names {
         format!("contraflow-{}-{direction}", self.change)
     }
 
-    /// Whether a consumer group belongs to a change.
-    pub(super) fn is_ours(group: &str) -> bool {
-        group.starts_with("contraflow-")
+    /// Whether a consumer group is one of this change. That of another change is a reader like any
+    /// other.
+    pub(super) fn is_ours(&self, group: &str) -> bool {
+        Direction::BOTH
+            .iter()
+            .any(|direction| self.group(*direction) == group)
+    }
+
+    /// The transactional id of whoever says for others where they go on.
+    pub(super) fn readers(&self) -> String {
+        format!("contraflow-{}-readers", self.change)
     }
 
     /// The key of a side's standing in the control topic.

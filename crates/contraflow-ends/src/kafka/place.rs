@@ -4,10 +4,10 @@ use contraflow_core::position::Position;
 
 use serde::{Deserialize, Serialize};
 
-use super::topic_id::TopicId;
+use super::native::TopicId;
 
 /// Where one topic is read next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct TopicPlace {
     pub(super) topic: String,
     /// Which topic of this name it is.

@@ -68,13 +68,6 @@ fn look_at(all: &mut Preflight, topic: &Topic, settings: &HashMap<String, String
         });
         all.note(format!("`{}` of `{name}` is {found}", wanted.name), problem);
     }
-    let policy = settings.get("cleanup.policy").map_or("", String::as_str);
-    let problem = policy.contains("compact").then(|| {
-        let message = format!("topic `{name}` is compacted, which is not carried yet");
-        let hint = "The audit compares every record, and compaction takes some on one side only.";
-        Problem::error(Code::END_SETTING, message).hint(hint)
-    });
-    all.note(format!("`cleanup.policy` of `{name}` is {policy}"), problem);
 }
 
 fn empty(all: &mut Preflight, broker: &Broker, topic: &Topic) -> Result<()> {

@@ -9,31 +9,22 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::end::{Sequence, Switch, fenced};
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::lease::{Epoch, Gate, LaneId, Ownership, Standing};
+use contraflow_core::lease::{Epoch, LaneId, Standing};
 use contraflow_core::position::Position;
 use contraflow_core::side::{Direction, Side};
 
 use super::Context;
 use super::broker::{Broker, Visible};
 use super::client;
-use super::control::{Checkpoint, Control, Coordinator, Flip, LANES, Note, Sealed, Stopped};
+use super::control::{Control, Coordinator, LANES, Note};
+use super::decide::{self, Ends};
 use super::place::{self, TopicPlace};
 use super::producer::Producer;
 
 /// How often is looked whether the writers are still silent.
 const LOOK: Duration = Duration::from_millis(100);
-/// For how long it counts that somebody said the producers have stopped: whoever said so may have
-/// started them again since.
-const STOPPED_MAX: Duration = Duration::from_secs(60 * 60);
-
 pub(super) struct ControlRecord {
     context: Context,
-}
-
-/// Both ends of the topics of a side: what is visible, and what is there.
-struct Ends {
-    visible: Vec<TopicPlace>,
-    written: Vec<TopicPlace>,
 }
 
 impl ControlRecord {
@@ -57,22 +48,8 @@ impl ControlRecord {
         Ok(Ends { visible, written })
     }
 
-    /// What was said of the producers, while it counts.
-    fn stopped<'c>(&self, control: &'c Control) -> Option<&'c Stopped> {
-        let now_ms = self.context.clock.unix_ms();
-        let stopped = control.stopped.as_ref();
-        stopped.filter(|stopped| {
-            u128::from(now_ms.saturating_sub(stopped.at_ms)) <= STOPPED_MAX.as_millis()
-        })
-    }
-
-    /// The standing of this side, if it is of this epoch and one of these gates.
-    fn expect(&self, control: &Control, epoch: Epoch, gates: &[Gate]) -> Result<Standing> {
-        let standing = control.standing(self.side());
-        let found = standing.filter(|found| found.epoch == epoch && gates.contains(&found.gate));
-        found
-            .cloned()
-            .ok_or_else(|| fenced("authority has moved on in the control topic"))
+    fn now_ms(&self) -> u64 {
+        self.context.clock.unix_ms()
     }
 
     /// Ends whatever the lanes of a direction have open, and keeps their owners from going on.
@@ -93,111 +70,49 @@ impl Switch for ControlRecord {
 
     fn fence(&mut self, epoch: Epoch, _limit: Duration) -> Result<Position> {
         let coordinator = Coordinator::take(&self.context)?;
-        let control = &coordinator.control;
-        let standing = self.expect(control, epoch, &[Gate::Open, Gate::Fenced])?;
-        let ends = self.ends()?;
-        let stopped = self.stopped(control);
-        if stopped.is_none_or(|stopped| stopped.ends != ends.written) {
-            return Err(unfinished(self.side(), "its producers write"));
-        }
-        if ends.visible != ends.written {
-            return Err(unfinished(self.side(), "a transaction is open"));
-        }
-        let standing = Standing {
-            gate: Gate::Fenced,
-            ..standing
-        };
-        coordinator.write(&[Note::standing(self.side(), Some(&standing))], |_| Ok(()))?;
+        let (side, ends) = (self.side(), self.ends()?);
+        let standing = decide::fence(&coordinator.control, side, epoch, &ends, self.now_ms())?;
+        coordinator.write(&[Note::standing(side, Some(&standing))], |_| Ok(()))?;
         Ok(place::encode(&ends.written))
     }
 
     fn seal(&mut self, epoch: Epoch, drained: &Position, reverse_from: &Position) -> Result<()> {
         let coordinator = Coordinator::take(&self.context)?;
-        let standing = self.expect(&coordinator.control, epoch, &[Gate::Fenced])?;
-        let ends = self.ends()?;
-        if place::encode(&ends.written) != *drained {
-            let why = "records lie behind what was drained";
-            return Err(crate::tables::expired(self.side(), why));
-        }
-        let compared = place::decode(reverse_from).unwrap_or_default();
-        let sealed = Sealed {
-            old_ends: ends.written,
-            new_compared: compared,
-        };
-        let standing = Standing {
-            gate: Gate::Closed,
-            epoch: epoch.next(),
-            ..standing
-        };
-        let notes = [
-            Note::standing(self.side(), Some(&standing)),
-            Note::sealed(&sealed),
-        ];
+        let (side, ends) = (self.side(), self.ends()?);
+        let control = &coordinator.control;
+        let (standing, sealed) = decide::seal(control, side, epoch, ends, drained, reverse_from)?;
+        let notes = [Note::standing(side, Some(&standing)), Note::sealed(&sealed)];
         coordinator.write(&notes, |_| Ok(()))
     }
 
     fn flip(&mut self, epoch: Epoch, _sequences: &[Sequence]) -> Result<()> {
         let coordinator = Coordinator::take(&self.context)?;
-        let control = &coordinator.control;
-        let gaining = Ownership::Sealed {
-            gaining: self.side(),
-            epoch,
-        };
-        let (Some(sealed), true) = (&control.sealed, control.ownership() == gaining) else {
-            return Err(fenced(
-                "the end to be opened is not the one that gains authority",
-            ));
-        };
-        let closed = self.expect(control, Epoch(epoch.0 - 1), &[Gate::Closed])?;
+        let side = self.side();
+        let flipped = decide::flip(&coordinator.control, side, epoch, self.now_ms())?;
         // A lane that was claimed before the seal was seen by everybody can commit nothing from
         // here on; one that is claimed later sees the seal and refuses.
-        let losing = self.side().other().direction();
-        self.sweep(losing)?;
-        // What was written behind the last compare is nobody's copy: it goes back.
-        let starts = sealed.new_compared.clone();
-        let standing = Standing {
-            gate: Gate::Open,
-            epoch,
-            ..closed
-        };
-        let flip = Flip {
-            at_ms: self.context.clock.unix_ms(),
-            epoch: epoch.0,
-            old_ends: sealed.old_ends.clone(),
-            new_starts: starts.clone(),
-            stopped: control.stopped.clone(),
-        };
-        let direction = self.side().direction();
-        let checkpoint = Checkpoint {
-            token: 0,
-            sequence: 0,
-            next: starts.clone(),
-        };
+        self.sweep(side.other().direction())?;
+        let direction = side.direction();
         let notes = [
-            Note::flip(&flip),
-            Note::standing(self.side(), Some(&standing)),
-            Note::checkpoint(direction, LaneId(0), &checkpoint),
+            Note::flip(&flipped.flip),
+            Note::standing(side, Some(&flipped.standing)),
+            Note::checkpoint(direction, LaneId(0), &flipped.checkpoint),
         ];
         let group = client::consumer(&self.context.cluster, &self.context.names.group(direction));
         let group = group
             .create()
             .map_err(|error| client::failure("making a client", error))?;
-        let offsets = client::offsets(&starts)?;
+        let offsets = client::offsets(&flipped.checkpoint.next)?;
         coordinator.write(&notes, |producer| producer.offsets(&group, &offsets))
     }
 
     fn lift(&mut self, epoch: Epoch) -> Result<()> {
         let coordinator = Coordinator::take(&self.context)?;
-        let gates = [Gate::Open, Gate::Fenced];
-        let standing = self.expect(&coordinator.control, epoch, &gates)?;
-        if standing.gate == Gate::Open {
+        let side = self.side();
+        let Some(standing) = decide::lift(&coordinator.control, side, epoch)? else {
             return Ok(());
-        }
-        let standing = Standing {
-            gate: Gate::Open,
-            ..standing
         };
-        coordinator.write(&[Note::standing(self.side(), Some(&standing))], |_| Ok(()))
+        coordinator.write(&[Note::standing(side, Some(&standing))], |_| Ok(()))
     }
 
     fn sequences(&mut self) -> Result<Vec<Sequence>> {
@@ -206,14 +121,8 @@ impl Switch for ControlRecord {
 
     fn writers_stopped(&mut self) -> Result<()> {
         let coordinator = Coordinator::take(&self.context)?;
-        let standing = coordinator.control.standing(self.side());
-        if standing.is_none_or(|standing| standing.gate != Gate::Open) {
-            return Err(fenced("the end whose writers stop is not open"));
-        }
-        let stopped = Stopped {
-            at_ms: self.context.clock.unix_ms(),
-            ends: self.ends()?.written,
-        };
+        let (side, ends) = (self.side(), self.ends()?);
+        let stopped = decide::stopped(&coordinator.control, side, ends, self.now_ms())?;
         coordinator.write(&[Note::stopped(&stopped)], |_| Ok(()))
     }
 
@@ -223,7 +132,7 @@ impl Switch for ControlRecord {
             // Authority never moves away from there.
             return Ok(Some(0));
         }
-        let Some(stopped) = self.stopped(&control) else {
+        let Some(stopped) = decide::said(&control, self.now_ms()) else {
             return Ok(Some(1));
         };
         let quiet_ms = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
@@ -232,7 +141,7 @@ impl Switch for ControlRecord {
             let ends = self.ends()?;
             let moved = differing(&ends.written, &stopped.ends);
             let open = differing(&ends.written, &ends.visible);
-            let left_ms = enough_ms.saturating_sub(self.context.clock.unix_ms());
+            let left_ms = enough_ms.saturating_sub(self.now_ms());
             if moved > 0 || left_ms == 0 {
                 return Ok(Some(moved + open));
             }
@@ -269,12 +178,4 @@ fn differing(a: &[TopicPlace], b: &[TopicPlace]) -> u64 {
 fn gone(topic: &str) -> Error {
     let message = format!("there is no topic `{topic}`");
     Error::new(Kind::Hold, Code::TABLE_MISSING, message)
-}
-
-fn unfinished(side: Side, why: &str) -> Error {
-    let message = format!("the {side} topic is not at rest: {why}");
-    Error::new(Kind::Transient, Code::TURN_FAILED, message)
-        .at(side)
-        .detail("Authority stayed where it was.")
-        .hint("Stop the producers, say so with `contraflow producer stopped`, and ask again.")
 }

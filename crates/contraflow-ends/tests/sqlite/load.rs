@@ -113,6 +113,7 @@ pub(super) fn context_mapped(
         old: bound(old, Side::Old, "people", &mapping, &clock, &probe),
         new: bound(new, Side::New, "contacts", &mapping, &clock, &probe),
         mapping: mapping.digest(),
+        consumers: Vec::new(),
         pairs: vec![Pair {
             old: "people".to_owned(),
             new: "contacts".to_owned(),
@@ -123,6 +124,7 @@ pub(super) fn context_mapped(
             fence_max: Duration::from_secs(5),
             lag_events_max: 1_000,
             writers_quiet: std::time::Duration::ZERO,
+            readers_gone: std::time::Duration::ZERO,
             letters_max: 1_000,
             copy_share_percent: 100,
             backfill_rows_per_s: None,

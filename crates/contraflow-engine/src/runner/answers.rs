@@ -2,10 +2,10 @@
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::gate::{Verdict, judge};
+use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
 use contraflow_core::ledger::Answer;
 use contraflow_core::phase::{Ask, Decision, Phase, State};
-use contraflow_core::side::Side;
+use contraflow_core::side::{Direction, Side};
 
 use super::{Runner, lock, no_turn};
 use crate::turn;
@@ -38,6 +38,8 @@ impl Runner<'_> {
             direction,
             &comparison,
         ));
+        // Last: a reader may have come while all that was found out.
+        evidence.push(self.users(direction)?);
         for evidence in &evidence {
             lock(&self.ledger).prove(evidence)?;
         }
@@ -50,6 +52,24 @@ impl Runner<'_> {
         );
         self.verdicts.clone_from(&verdicts);
         closed(&verdicts).map_or(Ok(()), Err)
+    }
+
+    /// Who uses the old end, now or not long enough ago.
+    fn users(&self, direction: Direction) -> Result<Evidence> {
+        let users = match &self.lookout {
+            Some(lookout) => lookout.in_the_way()?,
+            None => self.context.old.structure()?.users()?.unwrap_or_default(),
+        };
+        Ok(Evidence {
+            rule: Rule::Users,
+            epoch: self.state.epoch,
+            direction,
+            at_ms: self.context.clock.unix_ms(),
+            count: users.len() as u64,
+            sample: 0,
+            proven: true,
+            who: users,
+        })
     }
 
     /// Answers the request of the turn, contract or abort that has just ended.

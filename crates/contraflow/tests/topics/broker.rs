@@ -56,8 +56,16 @@ pub(super) fn delete(servers: &str, name: &str) {
 
 /// Deletes the records of a partition before an offset, as retention does.
 pub(super) fn forget(servers: &str, topic: &str, partition: i32, before: i64) {
+    forget_before(servers, topic, partition, rdkafka::Offset::Offset(before));
+}
+
+/// Deletes all records of a partition, as retention does.
+pub(super) fn forget_all(servers: &str, topic: &str, partition: i32) {
+    forget_before(servers, topic, partition, rdkafka::Offset::End);
+}
+
+fn forget_before(servers: &str, topic: &str, partition: i32, before: rdkafka::Offset) {
     let mut offsets = rdkafka::TopicPartitionList::new();
-    let before = rdkafka::Offset::Offset(before);
     offsets
         .add_partition_offset(topic, partition, before)
         .expect("a place");

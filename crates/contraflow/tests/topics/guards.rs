@@ -62,16 +62,12 @@ fn topics_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn compacted_topics_are_refused() {
+fn topics_that_drop_records_by_other_rules_are_refused() {
     let stage = Stage::bare(Kind::Raw);
-    broker::make(
-        &stage.servers,
-        &stage.old,
-        3,
-        &[("cleanup.policy", "compact")],
-    );
+    let compacted = [("cleanup.policy", "compact")];
+    broker::make(&stage.servers, &stage.old, 3, &compacted);
     broker::make(&stage.servers, &stage.new, 3, &[]);
-    stage.says(&["check"], 2, &["CF0110", "compacted"]);
+    stage.says(&["check"], 2, &["CF0113", "is delete", "compact"]);
 }
 
 /// A control topic that was lost, and the ledger with it, does not have the change begin anew.

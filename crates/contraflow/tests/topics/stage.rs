@@ -105,16 +105,29 @@ new: {{{reach}}}
 pairs:
   - old: {old}
     new: {new}
-{pair}gates: {{writers_quiet: 300ms}}
+{pair}gates: {{writers_quiet: 300ms, readers_gone: 0s}}
 {more}"
         );
         std::fs::write(self.dir.path().join("contraflow.yaml"), text).expect("a file");
     }
 
+    /// Writes other words into the change file.
+    pub(super) fn edit(&self, from: &str, to: &str) {
+        let file = self.dir.path().join("contraflow.yaml");
+        let text = std::fs::read_to_string(&file).expect("a file");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&file, text.replace(from, to)).expect("a file");
+    }
+
+    /// A name for what the next process says.
+    pub(super) fn log_name(&self, what: &str) -> String {
+        let number = self.logs.fetch_add(1, Ordering::Relaxed);
+        format!("{number}-{what}")
+    }
+
     /// Starts a verb with these variables.
     pub(super) fn start(&self, args: &[&str], settings: &[(&str, &str)]) -> Process {
-        let log = self.logs.fetch_add(1, Ordering::Relaxed);
-        let log = self.dir.path().join(format!("{log}-{}", args[0]));
+        let log = self.dir.path().join(self.log_name(args[0]));
         let mut command = Command::new(env!("CARGO_BIN_EXE_contraflow"));
         command.args(args).current_dir(self.dir.path());
         for (name, value) in settings {
