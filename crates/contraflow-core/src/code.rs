@@ -102,6 +102,8 @@ codes! {
     LOGS_UNEQUAL = 113;
     /// The server does not let this client in, or is not who it should be.
     END_REFUSED = 114;
+    /// The server does not allow this client what the change needs.
+    RIGHTS_MISSING = 115;
 
     /// The shape of a table changed while the change runs.
     SHAPE_CHANGED = 201;

@@ -20,6 +20,7 @@ mod place;
 mod preflight;
 mod producer;
 mod readers;
+mod rights;
 mod shares;
 mod structure;
 mod switch;
@@ -34,7 +35,7 @@ use contraflow_core::end::{
     Apply, End, Feed, Inspected, Lookup, Readers, Role, Scan, Structure, Switch,
 };
 use contraflow_core::error::Result;
-use contraflow_core::log;
+use contraflow_core::log::{self, Room};
 use contraflow_core::position::Position;
 use contraflow_core::preflight::Looked;
 use contraflow_core::probe::Probe;
@@ -82,6 +83,27 @@ impl Kafka {
     }
 }
 
+impl Kafka {
+    fn inspected(&self, broker: &Broker, table: &str) -> Result<Option<Inspected>> {
+        let Some(topic) = broker.topic(table)? else {
+            return Ok(None);
+        };
+        let ends = broker.ends(&topic, broker::Visible::Everything)?;
+        let starts = broker.starts(&topic)?;
+        let records = ends.iter().zip(&starts).map(|(end, start)| end - start);
+        let payload = self.payloads.get(table);
+        let fields = payload.map_or_else(Vec::new, |payload| payload.fields().to_vec());
+        let shape = log::shape(fields);
+        Ok(Some(Inspected {
+            declared: shape.fields.iter().map(|field| field.ty.name()).collect(),
+            shape,
+            primary_key: log::key_names(),
+            log: Some(broker.room(&topic)?),
+            rows_estimated: u64::try_from(records.sum::<i64>()).unwrap_or(0),
+        }))
+    }
+}
+
 /// What every face of one end shares.
 #[derive(Clone)]
 struct Context {
@@ -104,22 +126,14 @@ impl End for Kafka {
 
     fn inspect(&self, table: &str, _key: &[String]) -> Result<Option<Inspected>> {
         let broker = Broker::new(&self.cluster)?;
-        let Some(topic) = broker.topic(table)? else {
-            return Ok(None);
-        };
-        let ends = broker.ends(&topic, broker::Visible::Everything)?;
-        let starts = broker.starts(&topic)?;
-        let records = ends.iter().zip(&starts).map(|(end, start)| end - start);
-        let payload = self.payloads.get(table);
-        let fields = payload.map_or_else(Vec::new, |payload| payload.fields().to_vec());
-        let shape = log::shape(fields);
-        Ok(Some(Inspected {
-            declared: shape.fields.iter().map(|field| field.ty.name()).collect(),
-            shape,
-            primary_key: log::key_names(),
-            log: Some(broker.room(&topic)?),
-            rows_estimated: u64::try_from(records.sum::<i64>()).unwrap_or(0),
-        }))
+        self.inspected(&broker, table).map_err(|error| {
+            let client = rights::Client {
+                cluster: &self.cluster,
+                broker: &broker,
+                names: &names::Names::of(""),
+            };
+            client.explained(error, table)
+        })
     }
 
     fn complete(&self, table: &str, row: &mut Row) {
@@ -131,6 +145,20 @@ impl End for Kafka {
 
     fn check(&self, role: &Role) -> Result<Vec<Looked>> {
         preflight::check(&self.cluster, role)
+    }
+
+    fn oldest_age_ms(&self, log: &str) -> Result<Option<u64>> {
+        let broker = Broker::new(&self.cluster)?;
+        let Some(topic) = broker.topic(log)? else {
+            return Ok(None);
+        };
+        let oldest = broker.oldest_ms(&topic)?;
+        let since = |at_ms: i64| Some(self.clock.unix_ms().saturating_sub(at_ms.try_into().ok()?));
+        Ok(oldest.and_then(since))
+    }
+
+    fn creation(&self, log: &str, like: &Room) -> Option<String> {
+        Some(preflight::creation(log, like))
     }
 
     fn reached(&self, at: &Position, goal: &Position) -> bool {

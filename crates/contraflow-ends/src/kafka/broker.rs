@@ -10,8 +10,9 @@ use contraflow_core::side::Side;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -32,6 +33,8 @@ pub(super) struct Topic {
     pub(super) id: TopicId,
     pub(super) partitions: usize,
     pub(super) replicas: usize,
+    /// The fewest replicas of a partition that are up to date.
+    pub(super) in_sync: usize,
 }
 
 /// Which end of a partition is meant.
@@ -94,6 +97,12 @@ impl Broker {
                 .iter()
                 .map(|partition| partition.replicas().len())
                 .max()
+                .unwrap_or(1),
+            in_sync: found
+                .partitions()
+                .iter()
+                .map(|partition| partition.isr().len())
+                .min()
                 .unwrap_or(1),
         }))
     }
@@ -190,6 +199,43 @@ impl Broker {
         Ok(cleanup(&self.settings(topic)?).contains("compact"))
     }
 
+    /// When the oldest record of each partition was written, as its timestamp says.
+    pub(super) fn oldest_ms(&self, topic: &Topic) -> Result<Option<i64>> {
+        let fail = |error| failure(&format!("reading topic `{}`", topic.name), error);
+        let mut settings = client::consumer(&self.cluster, "contraflow");
+        settings
+            .set("enable.partition.eof", "true")
+            // One batch of each partition is enough.
+            .set("fetch.message.max.bytes", "1");
+        let consumer: BaseConsumer = settings.create().map_err(fail)?;
+        let mut from = TopicPartitionList::new();
+        let last = i32::try_from(topic.partitions).unwrap_or(i32::MAX) - 1;
+        from.add_partition_range(&topic.name, 0, last);
+        from.set_all_offsets(Offset::Beginning).map_err(fail)?;
+        consumer.assign(&from).map_err(fail)?;
+        let (mut seen, mut oldest) = (vec![false; topic.partitions], None);
+        while seen.contains(&false) {
+            let partition = match consumer.poll(ANSWER_MAX) {
+                None => return Err(unreachable("the oldest records are not handed out")),
+                Some(Err(KafkaError::PartitionEOF(partition))) => partition,
+                Some(Err(error)) => return Err(fail(error)),
+                Some(Ok(message)) => {
+                    let at_ms = message.timestamp().to_millis().filter(|at_ms| *at_ms >= 0);
+                    let place = usize::try_from(message.partition()).unwrap_or(usize::MAX);
+                    if seen.get(place) == Some(&false) {
+                        oldest = oldest.min(at_ms).or(at_ms).or(oldest);
+                    }
+                    message.partition()
+                }
+            };
+            let place = usize::try_from(partition).unwrap_or(usize::MAX);
+            if let Some(seen) = seen.get_mut(place) {
+                *seen = true;
+            }
+        }
+        Ok(oldest)
+    }
+
     /// What a topic can hold.
     pub(super) fn room(&self, topic: &Topic) -> Result<Room> {
         let settings = self.settings(&topic.name)?;
@@ -204,6 +250,8 @@ impl Broker {
             // No limit is written as -1.
             kept_ms: number("retention.ms"),
             kept_bytes: number("retention.bytes"),
+            past_max_ms: number("message.timestamp.before.max.ms"),
+            future_max_ms: number("message.timestamp.after.max.ms"),
             cleanup: cleanup(&settings),
         })
     }
@@ -212,9 +260,35 @@ impl Broker {
     pub(super) fn create(
         &self,
         name: &str,
-        (partitions, replicas): (usize, usize),
+        size: (usize, usize),
         settings: &[(&str, &str)],
     ) -> Result<()> {
+        match self.creation(name, size, settings, &options())? {
+            None | Some(RDKafkaErrorCode::TopicAlreadyExists) => Ok(()),
+            Some(code) => {
+                let what = format!("making topic `{name}`");
+                Err(failure(&what, KafkaError::AdminOp(code)))
+            }
+        }
+    }
+
+    /// Why a topic could not be made, if it could not. Makes none.
+    pub(super) fn creatable(
+        &self,
+        name: &str,
+        size: (usize, usize),
+        settings: &[(&str, &str)],
+    ) -> Result<Option<RDKafkaErrorCode>> {
+        self.creation(name, size, settings, &options().validate_only(true))
+    }
+
+    fn creation(
+        &self,
+        name: &str,
+        (partitions, replicas): (usize, usize),
+        settings: &[(&str, &str)],
+        options: &AdminOptions,
+    ) -> Result<Option<RDKafkaErrorCode>> {
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         let replication = TopicReplication::Fixed(count(replicas));
         let mut topic = NewTopic::new(name, count(partitions), replication);
@@ -222,15 +296,11 @@ impl Broker {
             topic = topic.set(name, value);
         }
         let admin = self.admin()?;
-        let made = client::wait(admin.create_topics([&topic], &options()));
-        let what = format!("making topic `{name}`");
-        for result in made.map_err(|error| failure(&what, error))? {
-            match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(failure(&what, KafkaError::AdminOp(code))),
-            }
-        }
-        Ok(())
+        let made = client::wait(admin.create_topics([&topic], options));
+        let made = made.map_err(|error| failure(&format!("making topic `{name}`"), error))?;
+        Ok(made
+            .into_iter()
+            .find_map(|made| made.err().map(|(_, code)| code)))
     }
 
     /// Deletes topics that may be gone already.

@@ -72,11 +72,7 @@ pub(super) fn consumer(cluster: &Cluster, group: &str) -> ClientConfig {
 /// What a failure of a client means.
 pub(super) fn failure(what: &str, error: KafkaError) -> Error {
     use RDKafkaErrorCode as C;
-    let code = match &error {
-        KafkaError::Transaction(cause) => Some(cause.code()),
-        other => other.rdkafka_error_code(),
-    };
-    let (kind, number) = match code {
+    let (kind, number) = match code_of(&error) {
         Some(C::ProducerFenced | C::InvalidProducerEpoch | C::Fenced | C::FencedInstanceId) => {
             return fenced(what);
         }
@@ -85,7 +81,7 @@ pub(super) fn failure(what: &str, error: KafkaError) -> Error {
             | C::GroupAuthorizationFailed
             | C::ClusterAuthorizationFailed
             | C::TransactionalIdAuthorizationFailed,
-        ) => (Kind::Hold, Code::END_READ_ONLY),
+        ) => (Kind::Hold, Code::RIGHTS_MISSING),
         Some(C::OffsetOutOfRange | C::AutoOffsetReset | C::UnknownTopicId) => {
             (Kind::Hold, Code::FEED_LOST)
         }
@@ -105,6 +101,14 @@ pub(super) fn failure(what: &str, error: KafkaError) -> Error {
     Error::new(kind, number, format!("{what} failed"))
         .detail(format!("{error}."))
         .because(error)
+}
+
+/// The code of a failure, wherever it came from.
+pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::Transaction(cause) => Some(cause.code()),
+        other => other.rdkafka_error_code(),
+    }
 }
 
 /// Places as the offsets of a consumer group.

@@ -16,10 +16,12 @@ use super::client::{self, ANSWER_MAX, failure, unsupported};
 
 /// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
 /// a reader may be held up by a process that died.
-const TRANSACTION_MAX_MS: &str = "30000";
+pub(super) const TRANSACTION_MAX_MS: &str = "30000";
 /// How long taking a transactional id may take: an open transaction of its last owner is ended
 /// meanwhile, and what it wrote becomes visible or void.
 const TAKE_MAX: Duration = Duration::from_secs(45);
+/// How long a step of a trial may take: nothing is open that it could wait for.
+const TRIAL_MAX: Duration = Duration::from_secs(15);
 /// How long a full queue is waited for before it is tried again.
 const QUEUE_WAIT: Duration = Duration::from_millis(10);
 /// How long the last records of a transaction are waited for before they are looked at again.
@@ -60,6 +62,28 @@ impl Producer {
         let inner: BaseProducer = settings.create().map_err(fail)?;
         inner.init_transactions(TAKE_MAX).map_err(fail)?;
         Ok(Producer { inner })
+    }
+
+    /// Tries what a lane does, without a record: a transaction that is taken back, with a place of
+    /// the group. Nobody sees anything of it, and no lane is disturbed.
+    pub(super) fn tried(
+        cluster: &Cluster,
+        id: &str,
+        group: &BaseConsumer,
+        offsets: &TopicPartitionList,
+    ) -> std::result::Result<(), KafkaError> {
+        let mut settings = client::settings(cluster);
+        settings
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", TRANSACTION_MAX_MS);
+        let inner: BaseProducer = settings.create()?;
+        inner.init_transactions(TRIAL_MAX)?;
+        inner.begin_transaction()?;
+        let group = group.group_metadata();
+        let group = group.ok_or(KafkaError::Global(RDKafkaErrorCode::InvalidGroupId))?;
+        let sent = inner.send_offsets_to_transaction(offsets, &group, TRIAL_MAX);
+        let aborted = inner.abort_transaction(TRIAL_MAX);
+        sent.and(aborted)
     }
 
     pub(super) fn begin(&self) -> Result<()> {

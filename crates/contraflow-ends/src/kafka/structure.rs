@@ -18,7 +18,7 @@ use super::control::{self, Coordinator, Note};
 use super::names::Names;
 
 /// The control topic keeps the newest record of each key; small segments are compacted soon.
-const CONTROL: [(&str, &str); 3] = [
+pub(super) const CONTROL: [(&str, &str); 3] = [
     ("cleanup.policy", "compact"),
     ("segment.bytes", "16777216"),
     ("min.cleanable.dirty.ratio", "0.1"),

@@ -221,6 +221,10 @@ fn unreadable(change: &Change, side: Side, end: &dyn End) -> Option<Problem> {
     }
     // A name that no table of the application has: only the end itself is looked at.
     let error = end.inspect("_contraflow_nothing", &[]).err()?;
+    // What may not be seen is named table by table.
+    if error.code == Code::RIGHTS_MISSING {
+        return None;
+    }
     let why = error.detail.clone().unwrap_or_else(|| error.to_string());
     let why = why.trim_end_matches('.');
     let message = format!("the {side} end `{}` cannot be read: {why}", end.address());
@@ -347,6 +351,26 @@ fn bind_pair(
     if let (Some(old), Some(new)) = (&ours.log, theirs.as_ref().and_then(|it| it.log.as_ref())) {
         let unfit = log::unfit((&declared.old, old), (&declared.new, new));
         problems.extend(unfit.into_iter().map(|problem| problem.place(place)));
+    }
+    if let (Some(room), None) = (&ours.log, &theirs)
+        && let Some(command) = new.creation(&declared.new, room)
+    {
+        let message = format!("there is no {thing} `{}`", declared.new);
+        let problem = Problem::error(Code::TABLE_MISSING, message).at(Side::New);
+        problems.push(problem.place(place).hint(command));
+        return None;
+    }
+    if let Some(found) = &theirs
+        && let (Some(room), 0) = (&found.log, found.rows_estimated)
+    {
+        match old.oldest_age_ms(&declared.old) {
+            Ok(Some(age_ms)) => {
+                let found = log::too_old(age_ms, (&declared.new, room));
+                problems.extend(found.into_iter().map(|it| it.at(Side::New).place(place)));
+            }
+            Ok(None) => {}
+            Err(error) => problems.push(of(&error).at(Side::Old).place(place)),
+        }
     }
     let new_shape = theirs.as_ref().map(|found| &found.shape);
     let key_new = key_new.map(Vec::as_slice);
