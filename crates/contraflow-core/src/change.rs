@@ -17,6 +17,7 @@ pub mod spec;
 
 pub mod history;
 
+pub mod cluster;
 pub mod format;
 
 pub mod consumers;
@@ -26,6 +27,7 @@ mod check;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use self::cluster::Cluster;
 use self::consumers::Consumer;
 use self::format::{Format, KeySpec, RegistrySpec};
 use self::node::Node;
@@ -166,10 +168,7 @@ pub enum Connection {
         url: Secret<String>,
     },
     /// Topics of a Kafka cluster.
-    Kafka {
-        /// Its `bootstrap.servers`.
-        servers: Secret<String>,
-    },
+    Kafka(Box<Cluster>),
 }
 
 impl Connection {
@@ -178,7 +177,7 @@ impl Connection {
     pub fn mode(&self) -> Mode {
         match self {
             Connection::Sqlite { .. } | Connection::Postgres { .. } => Mode::Tables,
-            Connection::Kafka { .. } => Mode::Topics,
+            Connection::Kafka(_) => Mode::Topics,
         }
     }
 }
@@ -189,7 +188,7 @@ impl fmt::Display for Connection {
             Connection::Sqlite { path } => write!(f, "sqlite:{path}"),
             // The text as typed may hold a password: the driver says where it leads.
             Connection::Postgres { .. } => f.write_str("postgres"),
-            Connection::Kafka { servers } => write!(f, "kafka:{servers}"),
+            Connection::Kafka(cluster) => write!(f, "kafka:{}", cluster.servers),
         }
     }
 }

@@ -102,6 +102,10 @@ codes! {
     LOGS_UNEQUAL = 113;
     /// Keys would go to another partition in the new log.
     KEYS_MOVED = 114;
+    /// The server does not allow this client what the change needs.
+    RIGHTS_MISSING = 115;
+    /// The server does not let this client in, or is not who it should be.
+    END_REFUSED = 116;
 
     /// The shape of a table changed while the change runs.
     SHAPE_CHANGED = 201;

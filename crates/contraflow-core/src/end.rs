@@ -53,6 +53,20 @@ pub trait End: Send + Sync {
     /// When the end cannot be reached at all.
     fn check(&self, role: &Role) -> Result<Vec<Looked>>;
 
+    /// How long ago the oldest record of a log was written, in milliseconds, as its timestamp says.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn oldest_age_ms(&self, _log: &str) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// The command that makes a log with room for what another one holds, of an end whose logs the
+    /// change does not make itself.
+    fn creation(&self, _log: &str, _like: &Room) -> Option<String> {
+        None
+    }
+
     /// Whether a feed at `at` has passed `goal`.
     fn reached(&self, at: &Position, goal: &Position) -> bool;
 

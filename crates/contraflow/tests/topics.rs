@@ -1,6 +1,7 @@
 //! Topics on a real Kafka: the program on one side, producers and an auditor on the other that
 //! share no code with it.
 
+mod access;
 mod audit;
 mod avro;
 mod broker;

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::cluster::Cluster;
 use super::format::Format;
 use super::secret::Secret;
 use super::spec::{ChangeSpec, ConnectionSpec, Located, PairSpec};
@@ -132,9 +133,9 @@ impl ChangeSpec {
         if old.mode() != new.mode() {
             let message = "one end has tables and the other topics";
             problems.push(Problem::error(Code::VALUE_INVALID, message).place(place));
-        } else if matches!(old, Connection::Kafka { .. }) && !same_place(old, new) {
+        } else if matches!(old, Connection::Kafka(_)) && !same_place(old, new) {
             let message = "the topics are in two clusters: a transaction reaches one only";
-            let hint = "Write the same `kafka` for `old` and `new`.";
+            let hint = "Write the same `kafka` for `old` and `new`, and the same beside it.";
             let problem = Problem::error(Code::VALUE_INVALID, message).hint(hint);
             problems.push(problem.place(place));
         }
@@ -259,15 +260,15 @@ fn connection(
             }
             Some(Connection::Postgres { url })
         }
-        ConnectionSpec::Kafka { servers } => {
-            if servers.expose().trim().is_empty() {
+        ConnectionSpec::Kafka(cluster) => {
+            if cluster.servers.expose().trim().is_empty() {
                 let problem = Problem::error(Code::VALUE_INVALID, "`kafka` names no server")
                     .hint("Write `kafka: host:9092`, or several with commas between.");
                 problems.push(problem.place(Some(end.place)));
                 return None;
             }
-            let servers = servers.clone();
-            Some(Connection::Kafka { servers })
+            let cluster = Cluster::clone(cluster).map(|file| resolve(base, &file));
+            Some(Connection::Kafka(Box::new(cluster)))
         }
     }
 }
@@ -300,10 +301,8 @@ fn same_place(old: &Connection, new: &Connection) -> bool {
         (Connection::Postgres { url: old }, Connection::Postgres { url: new }) => {
             old.expose() == new.expose()
         }
-        (Connection::Kafka { servers: old }, Connection::Kafka { servers: new }) => {
-            old.expose() == new.expose()
-        }
-        (Connection::Sqlite { .. } | Connection::Postgres { .. } | Connection::Kafka { .. }, _) => {
+        (Connection::Kafka(old), Connection::Kafka(new)) => old == new,
+        (Connection::Sqlite { .. } | Connection::Postgres { .. } | Connection::Kafka(_), _) => {
             false
         }
     }

@@ -1,5 +1,6 @@
 //! The change file as typed: read from its text with all problems at once, not yet checked.
 
+use super::cluster::Cluster;
 use super::consumers::Consumer;
 use super::format::{Format, KeySpec, RegistrySpec};
 use super::interpolate::Secrets;
@@ -21,12 +22,22 @@ pub const PAIRS_MAX: usize = 1_000;
 /// The connection kinds, by their key in the file: a row here, a variant of [`ConnectionSpec`] and
 /// of [`super::Connection`].
 const CONNECTION_KINDS: [(&str, Connect); 3] = [
-    ("sqlite", |path| ConnectionSpec::Sqlite { path }),
-    ("postgres", |url| ConnectionSpec::Postgres { url }),
-    ("kafka", |servers| ConnectionSpec::Kafka { servers }),
+    ("sqlite", |path, _, _| {
+        Some(ConnectionSpec::Sqlite { path: path? })
+    }),
+    ("postgres", |url, _, _| {
+        Some(ConnectionSpec::Postgres { url: url? })
+    }),
+    ("kafka", |servers, fields, reading| {
+        Some(ConnectionSpec::Kafka(Box::new(
+            reading.cluster(fields, servers)?,
+        )))
+    }),
 ];
 
-type Connect = fn(Secret<String>) -> ConnectionSpec;
+/// From the value of its key, if that could be read, and the keys beside it.
+type Connect =
+    fn(Option<Secret<String>>, &mut Fields<'_>, &mut Reading<'_>) -> Option<ConnectionSpec>;
 
 /// A value and where it stands in the file.
 #[derive(Clone, Debug)]
@@ -77,10 +88,7 @@ pub enum ConnectionSpec {
         url: Secret<String>,
     },
     /// `kafka`: topics of a cluster.
-    Kafka {
-        /// Its `bootstrap.servers`.
-        servers: Secret<String>,
-    },
+    Kafka(Box<Cluster<String>>),
 }
 
 /// One item of `pairs`, as typed.
@@ -172,8 +180,7 @@ impl Reading<'_> {
         let history = fields.optional("history").map(|node| self.history(node));
         let history = history.flatten().unwrap_or_default();
         let pairs = fields.required("pairs", &mut self.problems);
-        let topics =
-            matches!(&old, Some(found) if matches!(found.value, ConnectionSpec::Kafka { .. }));
+        let topics = matches!(&old, Some(found) if matches!(found.value, ConnectionSpec::Kafka(_)));
         let pairs = pairs.map(|node| self.pairs(node, &history, topics));
         let letters = fields.optional("letters");
         let poison = letters.and_then(|node| self.poison(node, topics));
@@ -230,15 +237,16 @@ impl Reading<'_> {
                 found.push((kind, build, value));
             }
         }
+        let mut read = None;
+        if let [(kind, build, value)] = found.as_slice() {
+            let value = self.setting(&format!("`{kind}`"), value);
+            read = build(value.map(|it| it.value), &mut fields, self);
+        }
         let before = self.problems.len();
         fields.finish(&mut self.problems);
+        let place = node.place;
         match found.as_slice() {
-            [(kind, build, value)] => {
-                let value = self.setting(&format!("`{kind}`"), value)?.value;
-                let place = node.place;
-                let value = build(value);
-                Some(Located { value, place })
-            }
+            [_] => read.map(|value| Located { value, place }),
             [] if self.problems.len() > before => None,
             [] => {
                 let message = format!("{what} names no connection");

@@ -181,11 +181,11 @@ impl Apply for Writer {
         let names = &self.context.names;
         // First the id, then the control topic: an earlier owner can commit nothing any more, and
         // whoever moved authority before this moment is seen.
-        let producer = Producer::take(&self.context.servers, &names.lane(direction, lane))?;
+        let producer = Producer::take(&self.context.cluster, &names.lane(direction, lane))?;
         let control = Control::read(&self.context)?.unwrap_or_default();
         let epoch = decide::carry(&control, self.context.role.side, direction)?;
         let found = control::checkpoint(&self.context, direction, lane)?;
-        let group = client::consumer(&self.context.servers, &names.group(direction)).create();
+        let group = client::consumer(&self.context.cluster, &names.group(direction)).create();
         let group = group.map_err(|error| client::failure("making a client", error))?;
         let group = client::Brief(group);
         let token = found.as_ref().map_or(0, |found| found.token) + 1;

@@ -168,7 +168,7 @@ impl Open {
 
 impl Feed for TopicFeed {
     fn open(&mut self, start: &Start) -> Result<()> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let from = match start {
             Start::Earliest | Start::NotBefore(None) => None,
             Start::After(position) | Start::NotBefore(Some(position)) => {
@@ -359,7 +359,7 @@ fn open(
         }
     }
     let fail = |error| failure(&format!("opening topic `{name}`"), error);
-    let mut settings = client::consumer(&context.servers, "contraflow");
+    let mut settings = client::consumer(&context.cluster, "contraflow");
     settings.set("statistics.interval.ms", SAID_EVERY_MS);
     let consumer = settings.create_with_context(Fetched::default());
     let consumer: Reader = consumer.map_err(fail)?;

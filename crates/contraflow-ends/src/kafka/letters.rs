@@ -177,7 +177,7 @@ impl Parked {
 /// Every letter that stands, of both directions.
 pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
     let name = &context.names.letters;
-    let broker = Broker::new(&context.servers)?;
+    let broker = Broker::new(&context.cluster)?;
     let Some(topic) = broker.topic(name)? else {
         return Ok(Vec::new());
     };
@@ -214,7 +214,7 @@ pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
 
 /// Makes the topic unless it is there.
 pub(super) fn make(context: &Context) -> Result<()> {
-    let broker = Broker::new(&context.servers)?;
+    let broker = Broker::new(&context.cluster)?;
     let name = &context.names.letters;
     if broker.topic(name)?.is_some() {
         return Ok(());

@@ -32,7 +32,7 @@ pub(super) struct Glance {
 
 impl Glance {
     pub(super) fn new(context: Context) -> Result<Glance> {
-        let mut settings = client::consumer(&context.servers, "contraflow");
+        let mut settings = client::consumer(&context.cluster, "contraflow");
         settings
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "5");
@@ -129,7 +129,7 @@ pub(super) struct Partition {
 
 impl Partition {
     pub(super) fn new(context: Context, pair: PairId, partition: i32) -> Result<Partition> {
-        let broker = Broker::new(&context.servers)?;
+        let broker = Broker::new(&context.cluster)?;
         let topic = broker.named(&context.role.table(pair).name, context.role.side)?;
         let control = Control::read(&context)?;
         Ok(Partition {

@@ -31,6 +31,16 @@ impl Names {
         format!("contraflow-{}-{direction}-{}", self.change, lane.0)
     }
 
+    /// What the names of transactional ids and groups of this change begin with.
+    pub(super) fn prefix(&self) -> String {
+        format!("contraflow-{}-", self.change)
+    }
+
+    /// The transactional id of whoever tries whether there can be transactions.
+    pub(super) fn trial(&self) -> String {
+        format!("{}check", self.prefix())
+    }
+
     /// The transactional id of whoever moves authority.
     pub(super) fn coordinator(&self) -> String {
         format!("contraflow-{}-control", self.change)

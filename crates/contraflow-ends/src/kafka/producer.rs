@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::TopicPartitionList;
@@ -16,12 +17,14 @@ use super::client::{self, ANSWER_MAX, failure, unsupported};
 
 /// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
 /// a reader may be held up by a process that died.
-const TRANSACTION_MAX_MS: &str = "30000";
+pub(super) const TRANSACTION_MAX_MS: &str = "30000";
 /// How long taking a transactional id may take: an open transaction of its last owner is ended
 /// meanwhile, and what it wrote becomes visible or void.
 const TAKE_MAX: Duration = Duration::from_secs(45);
 /// Kilobytes of records that wait to be sent at most, and so of one record.
 const QUEUE_KB: usize = 64 << 10;
+/// How long a step of a trial may take: nothing is open that it could wait for.
+const TRIAL_MAX: Duration = Duration::from_secs(15);
 /// How long a full queue is waited for before it is tried again.
 const QUEUE_WAIT: Duration = Duration::from_millis(10);
 /// How long the last records of a transaction are waited for before they are looked at again.
@@ -43,8 +46,8 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Takes a transactional id: every earlier owner is fenced, and its last transaction decided.
-    pub(super) fn take(servers: &str, id: &str) -> Result<Producer> {
-        let mut settings = client::settings(servers);
+    pub(super) fn take(cluster: &Cluster, id: &str) -> Result<Producer> {
+        let mut settings = client::settings(cluster);
         settings
             .set("transactional.id", id)
             .set("transaction.timeout.ms", TRANSACTION_MAX_MS)
@@ -62,6 +65,28 @@ impl Producer {
         let inner: BaseProducer = settings.create().map_err(fail)?;
         inner.init_transactions(TAKE_MAX).map_err(fail)?;
         Ok(Producer { inner })
+    }
+
+    /// Tries what a lane does, without a record: a transaction that is taken back, with a place of
+    /// the group. Nobody sees anything of it, and no lane is disturbed.
+    pub(super) fn tried(
+        cluster: &Cluster,
+        id: &str,
+        group: &BaseConsumer,
+        offsets: &TopicPartitionList,
+    ) -> std::result::Result<(), KafkaError> {
+        let mut settings = client::settings(cluster);
+        settings
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", TRANSACTION_MAX_MS);
+        let inner: BaseProducer = settings.create()?;
+        inner.init_transactions(TRIAL_MAX)?;
+        inner.begin_transaction()?;
+        let group = group.group_metadata();
+        let group = group.ok_or(KafkaError::Global(RDKafkaErrorCode::InvalidGroupId))?;
+        let sent = inner.send_offsets_to_transaction(offsets, &group, TRIAL_MAX);
+        let aborted = inner.abort_transaction(TRIAL_MAX);
+        sent.and(aborted)
     }
 
     pub(super) fn begin(&self) -> Result<()> {

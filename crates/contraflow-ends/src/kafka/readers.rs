@@ -60,7 +60,7 @@ impl Groups {
     }
 
     fn asked(&self) -> Result<Asked> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let of = |pair| -> Result<Read> {
             let topic = self.topic(&broker, pair)?;
             let ends = broker.ends(&topic, Visible::Committed)?;
@@ -130,7 +130,7 @@ impl Groups {
     }
 
     fn consumer(&self, group: &str) -> Result<BaseConsumer> {
-        let made = client::consumer(&self.context.servers, group).create();
+        let made = client::consumer(&self.context.cluster, group).create();
         made.map_err(|error| failure("making a client", error))
     }
 }
@@ -154,13 +154,13 @@ impl Readers for Groups {
     }
 
     fn partitions(&mut self, pair: PairId) -> Result<i32> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let topic = self.topic(&broker, pair)?;
         Ok(i32::try_from(topic.partitions).unwrap_or(i32::MAX))
     }
 
     fn keys(&mut self, pair: PairId, most: usize) -> Result<Vec<Keyed>> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let topic = self.topic(&broker, pair)?;
         let control = Control::read(&self.context)?;
         let telling = Telling::new(&self.context, pair, control.as_ref());
@@ -214,7 +214,7 @@ impl Readers for Groups {
             Presence::Members => {
                 // Brokers take offsets from a transaction whether or not the group has members.
                 let producer =
-                    Producer::take(&self.context.servers, &self.context.names.readers())?;
+                    Producer::take(&self.context.cluster, &self.context.names.readers())?;
                 producer.begin()?;
                 producer.offsets(&consumer, &offsets)?;
                 return producer.commit();

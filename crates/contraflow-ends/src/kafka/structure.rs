@@ -18,7 +18,7 @@ use super::control::{self, Coordinator, Known, Note};
 use super::names::Names;
 
 /// The control topic keeps the newest record of each key; small segments are compacted soon.
-const CONTROL: [(&str, &str); 3] = [
+pub(super) const CONTROL: [(&str, &str); 3] = [
     ("cleanup.policy", "compact"),
     ("segment.bytes", "16777216"),
     ("min.cleanable.dirty.ratio", "0.1"),
@@ -152,7 +152,7 @@ impl Structure for Topics {
     fn expand(&mut self, standing: &Standing) -> Result<()> {
         self.context.probe.at(Point::EXPAND_BEFORE)?;
         let side = self.context.role.side;
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         self.make_control(&broker)?;
         self.payloads().try_for_each(Payload::prepare)?;
         let coordinator = Coordinator::take(&self.context)?;
@@ -176,7 +176,7 @@ impl Structure for Topics {
 
     fn remove(&mut self, tables: Remove) -> Result<()> {
         let side = self.context.role.side;
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         match tables {
             Remove::Tables => broker.delete(&self.names())?,
             // Topics are made by whoever owns them, never by the change.
@@ -206,7 +206,7 @@ impl Structure for Topics {
     }
 
     fn count(&mut self, pair: PairId) -> Result<u64> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let topic = broker.named(&self.context.role.table(pair).name, self.context.role.side)?;
         let ends = broker.ends(&topic, Visible::Everything)?;
         let starts = broker.starts(&topic)?;

@@ -183,9 +183,7 @@ impl World {
         match change.connection(side) {
             Connection::Sqlite { path } => Arc::new(Sqlite::new(path.expose(), clock, probe)),
             Connection::Postgres { url } => Arc::new(Postgres::new(url.expose(), clock, probe)),
-            Connection::Kafka { servers } => {
-                Arc::new(Kafka::new(servers.expose(), payloads, clock, probe))
-            }
+            Connection::Kafka(cluster) => Arc::new(Kafka::new(cluster, payloads, clock, probe)),
         }
     }
 
@@ -248,6 +246,10 @@ fn unreadable(change: &Change, side: Side, end: &dyn End) -> Option<Problem> {
     }
     // A name that no table of the application has: only the end itself is looked at.
     let error = end.inspect("_contraflow_nothing", &[]).err()?;
+    // What may not be seen is named table by table.
+    if error.code == Code::RIGHTS_MISSING {
+        return None;
+    }
     let why = error.detail.clone().unwrap_or_else(|| error.to_string());
     let why = why.trim_end_matches('.');
     let message = format!("the {side} end `{}` cannot be read: {why}", end.address());
@@ -274,7 +276,7 @@ pub(super) fn ledger_apart(change: &Change, problems: &mut Vec<Problem>) {
 fn file(change: &Change, side: Side) -> Option<&Path> {
     match change.connection(side) {
         Connection::Sqlite { path } => Some(path.expose().as_path()),
-        Connection::Postgres { .. } | Connection::Kafka { .. } => None,
+        Connection::Postgres { .. } | Connection::Kafka(_) => None,
     }
 }
 
@@ -374,6 +376,26 @@ fn bind_pair(
     if let (Some(old), Some(new)) = (&ours.log, theirs.as_ref().and_then(|it| it.log.as_ref())) {
         let unfit = log::unfit((&declared.old, old), (&declared.new, new));
         problems.extend(unfit.into_iter().map(|problem| problem.place(place)));
+    }
+    if let (Some(room), None) = (&ours.log, &theirs)
+        && let Some(command) = new.creation(&declared.new, room)
+    {
+        let message = format!("there is no {thing} `{}`", declared.new);
+        let problem = Problem::error(Code::TABLE_MISSING, message).at(Side::New);
+        problems.push(problem.place(place).hint(command));
+        return None;
+    }
+    if let Some(found) = &theirs
+        && let (Some(room), 0) = (&found.log, found.rows_estimated)
+    {
+        match old.oldest_age_ms(&declared.old) {
+            Ok(Some(age_ms)) => {
+                let found = log::too_old(age_ms, (&declared.new, room));
+                problems.extend(found.into_iter().map(|it| it.at(Side::New).place(place)));
+            }
+            Ok(None) => {}
+            Err(error) => problems.push(of(&error).at(Side::Old).place(place)),
+        }
     }
     let new_shape = theirs.as_ref().map(|found| &found.shape);
     let key_new = key_new.map(Vec::as_slice);

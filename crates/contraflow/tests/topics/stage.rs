@@ -31,7 +31,10 @@ pub(super) enum Kind {
 
 pub(super) struct Stage {
     pub(super) dir: TempDir,
+    /// Where the clients of the tests come, which may do everything.
     pub(super) servers: String,
+    /// What an end of the change says of its cluster.
+    pub(super) reach: String,
     pub(super) old: String,
     pub(super) new: String,
     pub(super) change: String,
@@ -43,10 +46,16 @@ impl Stage {
     /// Two topics that are there, and a change that was not started.
     pub(super) fn new(kind: Kind) -> Stage {
         let stage = Stage::bare(kind);
-        let partitions = i32::try_from(PARTITIONS).expect("few");
-        broker::make(&stage.servers, &stage.old, partitions, &[]);
-        broker::make(&stage.servers, &stage.new, partitions, &[]);
+        stage.make_topics();
         stage
+    }
+
+    /// Makes both topics.
+    pub(super) fn make_topics(&self) {
+        let partitions = i32::try_from(PARTITIONS).expect("few");
+        for topic in [&self.old, &self.new] {
+            broker::make(&self.servers, topic, partitions, &[]);
+        }
     }
 
     /// A change whose topics are not there.
@@ -70,6 +79,7 @@ impl Stage {
         Stage {
             dir: tempfile::tempdir().expect("a folder"),
             servers: servers.to_owned(),
+            reach: format!("kafka: \"{servers}\""),
             old: format!("people{number}-v1"),
             new: format!("people{number}-v2"),
             change: format!("people{number}"),
@@ -99,7 +109,7 @@ impl Stage {
     /// Writes the change file, with what a pair says beside its topics, and more keys of the file.
     pub(super) fn declare(&self, pair: &str, more: &str) {
         let Stage {
-            servers,
+            reach,
             old,
             new,
             change,
@@ -108,8 +118,8 @@ impl Stage {
         let text = format!(
             "version: 1
 change: {change}
-old: {{kafka: \"{servers}\"}}
-new: {{kafka: \"{servers}\"}}
+old: {{{reach}}}
+new: {{{reach}}}
 pairs:
   - old: {old}
     new: {new}

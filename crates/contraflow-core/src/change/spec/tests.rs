@@ -303,7 +303,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     same(&schema, &format!("{FILE}{odd}: 1\n"));
     same(
         &defs["connection"],
-        &FILE.replace("sqlite: app.db", &format!("{odd}: 1")),
+        &FILE.replace("sqlite: app.db", &format!("kafka: a, {odd}: 1")),
     );
     same(&defs["pair"], &format!("{FILE}    {odd}: 1\n"));
     same(
