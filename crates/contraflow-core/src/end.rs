@@ -56,6 +56,12 @@ pub trait End: Send + Sync {
     /// Whether a feed at `at` has passed `goal`.
     fn reached(&self, at: &Position, goal: &Position) -> bool;
 
+    /// Everything up to a position, but of a log's partition nothing from this place on. Only logs
+    /// have places.
+    fn short_of(&self, at: &Position, _pair: PairId, _place: Place) -> Position {
+        at.clone()
+    }
+
     /// Ordered changes.
     fn feed(&self, role: &Arc<Role>) -> Option<Box<dyn Feed>>;
     /// Bulk reading.
@@ -212,6 +218,8 @@ pub struct Chunk {
     pub cut: Option<Key>,
     /// Keys and rows in the end's order.
     pub rows: Vec<(Key, Image)>,
+    /// Rows that are there and cannot be read.
+    pub unreadable: Vec<Letter>,
     /// Every event up to here is visible in the rows.
     pub since: Position,
     /// No event after here is visible in the rows.

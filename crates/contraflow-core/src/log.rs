@@ -4,6 +4,12 @@
 //! the same when it is carried, so both logs of a pair are one sequence: see
 //! `docs/decisions/topics-in-the-house.md`.
 
+mod keys;
+mod partitioner;
+
+pub use keys::Keys;
+pub use partitioner::{Keyed, Partitioner, Probed, probe};
+
 use crate::code::Code;
 use crate::error::Problem;
 use crate::record::Key;
@@ -27,6 +33,26 @@ pub const FIELDS: [&str; 6] = [
 #[must_use]
 pub fn key_names() -> Vec<String> {
     FIELDS.map(str::to_owned).to_vec()
+}
+
+/// The place of the key in an envelope that stands at the beginning of a row, or is one.
+const KEY: usize = 4;
+
+/// A record's key, in its row or its envelope.
+#[must_use]
+pub fn key_of(values: &[Value]) -> Option<&[u8]> {
+    match values.get(KEY) {
+        Some(Value::Bytes(key)) => Some(key),
+        _ => None,
+    }
+}
+
+/// The same, to be changed.
+pub fn key_in(values: &mut [Value]) -> Option<&mut Vec<u8>> {
+    match values.get_mut(KEY) {
+        Some(Value::Bytes(key)) => Some(key),
+        _ => None,
+    }
 }
 
 /// The shape of a record with this payload.

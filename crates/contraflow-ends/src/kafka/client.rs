@@ -12,7 +12,7 @@ use contraflow_core::code::Code;
 use contraflow_core::end::fenced;
 use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -30,7 +30,9 @@ pub(super) fn settings(servers: &str) -> ClientConfig {
         .set("bootstrap.servers", servers)
         .set("client.id", "contraflow")
         .set("allow.auto.create.topics", "false")
-        // A broker that is gone for a moment is found again at once.
+        // A broker that is gone for a moment is found again at once. Half of the first pause is how
+        // long a new client waits before it connects to the broker that it needs.
+        .set("reconnect.backoff.ms", "20")
         .set("reconnect.backoff.max.ms", "1000");
     settings
 }
@@ -54,7 +56,9 @@ pub(super) fn consumer(servers: &str, group: &str) -> ClientConfig {
 
 /// A consumer that is gone at once when this is dropped: the binding itself looks for the end of
 /// closing ten times a second only.
-pub(super) struct Brief<C: ConsumerContext + 'static>(pub(super) BaseConsumer<C>);
+pub(super) struct Brief<C: ConsumerContext + 'static = DefaultConsumerContext>(
+    pub(super) BaseConsumer<C>,
+);
 
 impl<C: ConsumerContext + 'static> Deref for Brief<C> {
     type Target = BaseConsumer<C>;

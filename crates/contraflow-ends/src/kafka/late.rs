@@ -70,7 +70,7 @@ impl Late for LateWrites {
             from: &from,
         };
         coordinator.write(&notes, |producer| {
-            out.send(producer, copies)?;
+            out.send(producer, &copies.iter().collect::<Vec<_>>())?;
             self.context.probe.at(Point::COMMIT_BEFORE)
         })?;
         self.context.probe.at(Point::COMMIT_AFTER)?;

@@ -10,6 +10,8 @@ pub(super) struct Names {
     change: String,
     /// The control topic.
     pub(super) control: String,
+    /// The topic of its letters.
+    pub(super) letters: String,
     /// The change in the header of a record.
     pub(super) hash: [u8; 8],
 }
@@ -19,6 +21,7 @@ impl Names {
         Names {
             change: change.to_owned(),
             control: format!("__contraflow.{change}"),
+            letters: format!("__contraflow.{change}.letters"),
             hash: xxh3_64(change.as_bytes()).to_be_bytes(),
         }
     }

@@ -42,8 +42,10 @@ impl Topics {
     }
 
     fn payloads(&self) -> impl Iterator<Item = &dyn Payload> {
+        let all = &self.context.payloads;
         let names = self.names().into_iter();
-        names.filter_map(|name| Some(&**self.context.payloads.get(name)?))
+        let formats = names.flat_map(|name| [all.key(name), all.get(name)]);
+        formats.flatten().map(|format| &**format)
     }
 
     fn make_control(&self, broker: &Broker) -> Result<()> {
@@ -193,6 +195,9 @@ impl Structure for Topics {
         }
         let groups = names.groups();
         broker.delete_groups(&groups.each_ref().map(String::as_str))?;
+        if broker.topic(&names.letters)?.is_some() {
+            broker.delete(&[&names.letters])?;
+        }
         broker.delete(&[&names.control])
     }
 

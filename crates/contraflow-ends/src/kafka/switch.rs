@@ -102,6 +102,7 @@ impl Switch for ControlRecord {
         let group = group
             .create()
             .map_err(|error| client::failure("making a client", error))?;
+        let group = client::Brief(group);
         let offsets = client::offsets(&flipped.checkpoint.next)?;
         coordinator.write(&notes, |producer| producer.offsets(&group, &offsets))
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::broker;
 use super::registry;
-use crate::live::process::Process;
+use crate::live::process::{Process, reached_in_time};
 
 /// Kafka's tools by the names of its package, and their classes.
 const TOOLS: [(&str, &str); 3] = [
@@ -67,6 +67,13 @@ fn programs(folder: &Path) -> String {
     format!("{}:{path}", bin.display())
 }
 
+/// Waits for the end of what takes several times as long as any single thing.
+fn ended(process: &mut Process) -> Option<i32> {
+    let has_ended = (0..4).any(|_| reached_in_time(|| !process.runs()));
+    assert!(has_ended, "{}{}", process.out(), process.err());
+    process.wait()
+}
+
 /// The commands of a page, block by block.
 fn commands(page: &str) -> String {
     let blocks = page.split("```sh\n").skip(1);
@@ -86,7 +93,7 @@ fn the_commands_of_the_example_do_what_it_says() {
         .current_dir(folder.path())
         .env("PATH", programs(folder.path()));
     let mut shell = Process::start(&mut shell, &folder.path().join("shell"));
-    let ended = shell.wait();
+    let ended = ended(&mut shell);
     let (out, err) = (shell.out(), shell.err());
     assert_eq!(ended, Some(0), "{out}\n{err}");
     let lines: Vec<&str> = out.lines().collect();
@@ -139,7 +146,7 @@ fn the_demo_of_topics_shows_no_divergence() {
         .args(["--kafka", &broker.servers()])
         .args(["--registry", &registry::shared().url()]);
     let mut demo = Process::start(&mut demo, &own.path().join("demo"));
-    assert_eq!(demo.wait(), Some(0), "{}{}", demo.out(), demo.err());
+    assert_eq!(ended(&mut demo), Some(0), "{}{}", demo.out(), demo.err());
     let proof: Json = serde_json::from_str(&demo.out()).expect("JSON");
     for (what, count) in [
         ("divergence", 0),

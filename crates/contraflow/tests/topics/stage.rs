@@ -11,7 +11,7 @@ use super::broker::{self, Written};
 use crate::live::process::{Process, reached_in_time};
 
 pub(super) const PARTITIONS: usize = 3;
-const JSON: &str = "    payload:
+pub(super) const JSON: &str = "    payload:
       json:
         old: {id: int64, name: text, age: text}
         new: {id: int64, full_name: text, age: text}
@@ -173,6 +173,16 @@ pairs:
     pub(super) fn holds(&self, code: u64) {
         let held = reached_in_time(|| self.status()["state"]["held"]["code"] == code);
         assert!(held, "not held by {code}: {:#}", self.status());
+    }
+
+    /// Waits until a partition of a topic has stopped for this reason, and nothing else.
+    pub(super) fn stops(&self, code: u64) {
+        let stopped = reached_in_time(|| {
+            let status = self.status();
+            let stopped = &status["progress"]["stopped"];
+            status["state"]["held"].is_null() && stopped[0]["code"] == code
+        });
+        assert!(stopped, "not stopped by {code}: {:#}", self.status());
     }
 
     /// Waits until everything that was written has been carried, and has both sides compared.
