@@ -215,12 +215,16 @@ impl Crossing<'_> {
             .iter()
             .filter(|late| is_unread(late) && late.offset < offset);
         let passed = passed.map(|late| late.offset).min();
+        let back = passed.unwrap_or(offset);
         let twice = there
             .iter()
-            .any(|late| late.offset >= offset && !is_unread(late));
-        let doubt = (passed.is_some() || twice).then_some(Doubt::Late);
+            .any(|late| late.offset >= back && !is_unread(late));
+        // What lies between is read, unless it was late itself.
+        let other = self.there.first_from(back)?;
+        let again = passed.is_some() && other.is_some_and(|other| other.offset < offset);
+        let doubt = (again || twice).then_some(Doubt::Late);
         Ok(Spot {
-            offset: passed.unwrap_or(offset),
+            offset: back,
             doubt: spot.doubt.or(doubt),
         })
     }
