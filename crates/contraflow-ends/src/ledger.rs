@@ -185,7 +185,8 @@ impl Ledger for SqliteLedger {
         if state.phase == Phase::Declared {
             // It starts again after an abort: what was proven then proves nothing now.
             tx.execute_batch(
-                "delete from evidence; delete from report; delete from sightings; delete from mark;",
+                "delete from evidence; delete from report;
+                 delete from sightings; delete from mark;",
             )
             .map_err(broken)?;
         }

@@ -225,21 +225,34 @@ impl Crossing<'_> {
         })
     }
 
-    /// Where a reader goes on that has read nothing later than this, by timestamps alone: at the
-    /// first record that is not earlier, less the largest step back that the log here has made.
+    /// Where a reader that goes on at this offset here goes on there, by timestamps alone: at the
+    /// first record that is not earlier than the latest one it has read, less the largest step back
+    /// that the sequence has made. Says that step too, in milliseconds.
     ///
     /// # Errors
     /// When a log cannot be read.
     pub fn by_time(&mut self, next: i64) -> Result<(Spot, i64)> {
         let (mut latest, mut read, mut step) = (i64::MIN, i64::MIN, 0);
+        let mut last = None;
         self.here.each(&mut |seen| {
             step = step.max(latest.saturating_sub(seen.timestamp));
             latest = latest.max(seen.timestamp);
+            last = last.max(Some(seen.place).filter(|place| !place.is_late()));
             if seen.offset < next {
                 read = latest;
             }
         })?;
+        // What is there and not here yet steps back too.
+        self.there.each(&mut |seen| {
+            if Some(seen.place) > last {
+                step = step.max(latest.saturating_sub(seen.timestamp));
+                latest = latest.max(seen.timestamp);
+            }
+        })?;
+        let start = self.here.bounds()?.start;
+        let unread = self.here.first_from(next.max(start))?;
         let bounds = self.there.bounds()?;
+        let doubt = self.forgotten(bounds, unread)?;
         let offset = match read {
             i64::MIN => bounds.start,
             read => {
@@ -247,13 +260,7 @@ impl Crossing<'_> {
                 found.unwrap_or(bounds.visible)
             }
         };
-        Ok((
-            Spot {
-                offset,
-                doubt: None,
-            },
-            step,
-        ))
+        Ok((Spot { offset, doubt }, step))
     }
 
     /// Whether an offset here lies where this log has records of its own, and no copies.
