@@ -259,15 +259,8 @@ fn carry(
         if looked.is_none_or(|at| now.saturating_sub(at) >= rest_of(&flow, &stepped)) {
             lag = Some(flow.lag()?);
             looked = Some(now);
-            let caught_up = lag.is_some_and(|lag| lag <= context.allowed(Rule::Lag));
-            let fed = flow.fed().load(Ordering::Relaxed);
-            if caught_up && !fed && direction == Direction::Forward {
-                let producers = keying::producers(context)?;
-                shared.publish(|status| status.producers = producers);
-            }
-            // A feed that begins with history has brought it once it has caught up.
-            if caught_up {
-                flow.fed().store(true, Ordering::Relaxed);
+            if lag.is_some_and(|lag| lag <= context.allowed(Rule::Lag)) {
+                caught_up(context, &flow, shared)?;
             }
         }
         shared.publish(|status| {
@@ -281,6 +274,17 @@ fn carry(
             copy.rest(stop);
         }
     }
+    Ok(())
+}
+
+/// A feed that begins with history has brought it once it has caught up.
+fn caught_up(context: &Arc<Context>, flow: &Flow, shared: &Shared) -> Result<()> {
+    let fed = flow.fed().load(Ordering::Relaxed);
+    if !fed && flow.direction() == Direction::Forward {
+        let producers = keying::producers(context)?;
+        shared.publish(|status| status.producers = producers);
+    }
+    flow.fed().store(true, Ordering::Relaxed);
     Ok(())
 }
 
