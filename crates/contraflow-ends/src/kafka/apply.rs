@@ -15,11 +15,12 @@ use contraflow_core::record::{Change, Complement, Record};
 use contraflow_core::side::Direction;
 use rdkafka::consumer::BaseConsumer;
 
+use super::broker::Broker;
 use super::control::{self, Checkpoint, Control, LANES, Note};
 use super::decide;
 use super::envelope::{self, Source};
 use super::place::{self, TopicPlace};
-use super::producer::{Outgoing, Producer};
+use super::producer::{BATCH_BYTES, Outgoing, Producer};
 use super::{Context, client};
 
 /// The timestamp that the client takes for "now".
@@ -45,6 +46,18 @@ impl Writer {
             context,
             lane: None,
         }
+    }
+
+    /// Bytes of a batch that every topic takes.
+    fn batch_bytes(&self) -> Result<u64> {
+        let broker = Broker::new(&self.context.servers)?;
+        let mut bytes = BATCH_BYTES;
+        for (_, table) in self.context.role.pairs() {
+            if let Some(topic) = broker.topic(&table.name)? {
+                bytes = bytes.min(broker.room(&topic)?.record_bytes_max.max(1));
+            }
+        }
+        Ok(bytes)
     }
 
     fn send(&self, lane: &Lane, records: &[Record], from: &[TopicPlace]) -> Result<()> {
@@ -144,9 +157,11 @@ impl Apply for Writer {
             return Err(fenced("this end has no such lane"));
         }
         let names = &self.context.names;
+        let batch_bytes = self.batch_bytes()?;
         // First the id, then the control topic: an earlier owner can commit nothing any more, and
         // whoever moved authority before this moment is seen.
-        let producer = Producer::take(&self.context.servers, &names.lane(direction, lane))?;
+        let id = names.lane(direction, lane);
+        let producer = Producer::take_for(&self.context.servers, &id, batch_bytes)?;
         let control = Control::read(&self.context)?.unwrap_or_default();
         let epoch = decide::carry(&control, self.context.role.side, direction)?;
         let found = control::checkpoint(&self.context, direction, lane)?;

@@ -19,6 +19,8 @@ const TRANSACTION_MAX_MS: &str = "30000";
 /// How long taking a transactional id may take: an open transaction of its last owner is ended
 /// meanwhile, and what it wrote becomes visible or void.
 const TAKE_MAX: Duration = Duration::from_secs(45);
+/// Bytes of a batch at most: enough to amortise a request.
+pub(super) const BATCH_BYTES: u64 = 1_000_000;
 /// How long a full queue is waited for before it is tried again.
 const QUEUE_WAIT: Duration = Duration::from_millis(10);
 /// How long the last records of a transaction are waited for before they are looked at again.
@@ -41,6 +43,12 @@ pub(super) struct Producer {
 impl Producer {
     /// Takes a transactional id: every earlier owner is fenced, and its last transaction decided.
     pub(super) fn take(servers: &str, id: &str) -> Result<Producer> {
+        Producer::take_for(servers, id, BATCH_BYTES)
+    }
+
+    /// As [`Producer::take`], for topics that take batches of so many bytes: a batch counts as one
+    /// record where their size is limited.
+    pub(super) fn take_for(servers: &str, id: &str, batch_bytes: u64) -> Result<Producer> {
         let mut settings = client::settings(servers);
         settings
             .set("transactional.id", id)
@@ -48,7 +56,7 @@ impl Producer {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "5")
-            .set("batch.size", "1000000")
+            .set("batch.size", batch_bytes.to_string())
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.kbytes", "65536")
             .set("compression.type", "lz4")
