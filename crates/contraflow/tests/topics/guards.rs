@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contraflow_core::probe::Point;
 use rdkafka::producer::Producer;
 
 use super::audit::holds;
@@ -204,6 +205,39 @@ fn records_that_retention_took_hold_the_change() {
     let run = stage.start(&["run"], &[]);
     stage.holds(202);
     stage.says(&["status"], 1, &["of partition 0 are gone"]);
+    ended(run);
+}
+
+/// Keys go to other partitions since.
+#[test]
+fn a_topic_that_got_more_partitions_holds_the_change() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let run = followed(&stage);
+    stage.verified();
+    ended(run);
+    broker::grow(&stage.servers, &stage.old, PARTITIONS + 1);
+    stage.says(&["run"], 2, &["CF0113", "has 3 partitions"]);
+    broker::grow(&stage.servers, &stage.new, PARTITIONS + 1);
+    let run = stage.start(&["run"], &[]);
+    stage.holds(201);
+    stage.says(&["status"], 1, &["has 4 partitions, it had 3"]);
+    ended(run);
+}
+
+/// Retention comes while the run stands still: what is gone when it wakes is not passed over.
+#[test]
+fn records_that_retention_took_from_a_run_hold_the_change() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let at = format!("{}:1", Point::FEED_RECEIVED.0);
+    let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
+    run.until_stopped();
+    stage.write(&stage.old, &stage.records(100..400, "old"));
+    let before = super::audit::by_partition(PARTITIONS, &stage.records(1..300, "old"));
+    broker::forget(&stage.servers, &stage.old, 0, before[0].len() as i64);
+    run.signal("-CONT");
+    stage.holds(202);
     ended(run);
 }
 
