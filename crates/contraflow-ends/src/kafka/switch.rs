@@ -81,10 +81,7 @@ impl Switch for ControlRecord {
         let (side, ends) = (self.side(), self.ends()?);
         let control = &coordinator.control;
         let (standing, sealed) = decide::seal(control, side, epoch, ends, drained, reverse_from)?;
-        let notes = [
-            Note::standing(side, Some(&standing)),
-            Note::sealed(&sealed),
-        ];
+        let notes = [Note::standing(side, Some(&standing)), Note::sealed(&sealed)];
         coordinator.write(&notes, |_| Ok(()))
     }
 

@@ -44,11 +44,19 @@ pub(super) const REACHED: [&str; 4] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {
     /// The old producer writes, perhaps in a transaction that stays open.
-    WriteOld { partition: usize, open: bool },
+    WriteOld {
+        partition: usize,
+        open: bool,
+    },
     /// It ends that transaction.
-    EndOld { partition: usize, fate: Fate },
+    EndOld {
+        partition: usize,
+        fate: Fate,
+    },
     /// The new producer writes.
-    WriteNew { partition: usize },
+    WriteNew {
+        partition: usize,
+    },
     /// The end of a transaction arrives at the broker.
     Arrive(Whose),
     /// Authority becomes visible.
@@ -211,15 +219,17 @@ impl Model for Flip {
             }),
             Property::always("carried once, in order", |_, world| carried(world)),
             Property::always("carried before the flip", |_, world| is_whole(world)),
-            Property::always("carried back once, in order, from the starts", |_, world| {
-                carried_back(world)
-            }),
+            Property::always(
+                "carried back once, in order, from the starts",
+                |_, world| carried_back(world),
+            ),
         ];
         if self.bounds.restored == 0 {
             all.extend([
-                Property::always("nobody needs to guess who has authority", |_, world: &World| {
-                    world.control.ownership() != Ownership::Ambiguous
-                }),
+                Property::always(
+                    "nobody needs to guess who has authority",
+                    |_, world: &World| world.control.ownership() != Ownership::Ambiguous,
+                ),
                 Property::always("the flip stands with its starts", |_, world| {
                     stands_together(world)
                 }),

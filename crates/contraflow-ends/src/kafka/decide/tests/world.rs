@@ -44,9 +44,8 @@ impl Log {
     /// What counts between two places.
     pub(super) fn committed(&self, from: u8, to: u8) -> Vec<(u8, What)> {
         let all = (0..).zip(&self.0).map(|(at, record)| (at, *record));
-        let counts = all.filter(|(at, (_, fate))| {
-            (from..to).contains(at) && *fate == Fate::Committed
-        });
+        let counts =
+            all.filter(|(at, (_, fate))| (from..to).contains(at) && *fate == Fate::Committed);
         counts.map(|(at, (what, _))| (at, what)).collect()
     }
 
@@ -152,7 +151,8 @@ pub(super) fn places(next: &[u8]) -> Vec<TopicPlace> {
 
 pub(super) fn offsets(places: &[TopicPlace]) -> Vec<u8> {
     let all = places.iter().flat_map(|place| &place.next);
-    all.map(|next| u8::try_from(*next).expect("few records")).collect()
+    all.map(|next| u8::try_from(*next).expect("few records"))
+        .collect()
 }
 
 /// A standing as expand writes it.
@@ -253,7 +253,8 @@ impl World {
         match (writes, whose) {
             (Writes::Notes(notes), _) => self.write(notes),
             (Writes::Batch(next), Whose::Lane(direction, lane)) => {
-                self.log(direction.target(), lane).settle(true, Fate::Committed);
+                self.log(direction.target(), lane)
+                    .settle(true, Fate::Committed);
                 if with_checkpoint {
                     self.marks[index(direction)][lane] = Some(next);
                 }
