@@ -16,6 +16,8 @@ mod sqlite_cutover;
 mod sqlite_held;
 #[cfg(feature = "bench")]
 mod stage;
+#[cfg(feature = "bench")]
+mod topic;
 
 use anyhow::Result;
 
@@ -60,4 +62,9 @@ const BENCHMARKS: &[frame::Benchmark] = &[
     ("pg-cutover", 20, pg::cutover::measure),
     ("pg-overhead", 5, pg::overhead::measure),
     ("pg-memory", 1, pg::memory::measure),
+    ("topic-copy", 3, topic::copy::raw),
+    ("topic-copy-json", 3, topic::copy::json),
+    ("topic-copy-avro", 3, topic::copy::avro),
+    ("topic-delay", 3, topic::delay::measure),
+    ("topic-flip", 3, topic::flip::measure),
 ];

@@ -19,11 +19,14 @@ pub mod history;
 
 pub mod format;
 
+pub mod consumers;
+
 mod check;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use self::consumers::Consumer;
 use self::format::{Format, RegistrySpec};
 use self::node::Node;
 use self::secret::Secret;
@@ -45,6 +48,7 @@ pub struct Change {
     new: Connection,
     registry: Option<RegistrySpec>,
     pairs: Vec<Pair>,
+    consumers: Vec<Consumer>,
     gates: Gates,
     limits: Limits,
     ledger: Secret<PathBuf>,
@@ -82,6 +86,12 @@ impl Change {
     #[must_use]
     pub fn pairs(&self) -> &[Pair] {
         &self.pairs
+    }
+
+    /// Who is known to read the old topics.
+    #[must_use]
+    pub fn consumers(&self) -> &[Consumer] {
+        &self.consumers
     }
 
     /// The thresholds of the gates.

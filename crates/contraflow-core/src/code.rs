@@ -123,6 +123,8 @@ codes! {
     COMPARE_UNPROVEN = 210;
     /// A table was truncated while the change runs.
     TABLE_TRUNCATED = 211;
+    /// The checkpoint says that more was carried than is there.
+    CHECKPOINT_AHEAD = 212;
 
     /// This process was overtaken by another.
     FENCED = 301;
@@ -157,6 +159,15 @@ codes! {
     WAIT_TIMED_OUT = 408;
     /// A letter or key is not there.
     LETTER_UNKNOWN = 409;
+
+    /// A consumer group is not there.
+    GROUP_UNKNOWN = 421;
+    /// A consumer group reads while it should not.
+    GROUP_ACTIVE = 422;
+    /// Where a consumer goes on cannot be told exactly.
+    PLACE_INEXACT = 423;
+    /// A consumer group has said nothing of some partitions.
+    COMMIT_MISSING = 424;
 
     /// A payload is not what its format says.
     PAYLOAD_MALFORMED = 501;

@@ -5,23 +5,27 @@
 //! Calls block. An end whose driver needs a runtime keeps one inside: see
 //! `docs/decisions/blocking-traits.md`.
 
+mod late;
 mod readers;
 mod role;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::lease::{Epoch, LaneId, Lease, Standing};
-use crate::log::Room;
+use crate::log::{Place, Room};
 use crate::position::Position;
 use crate::preflight::Looked;
 use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record, Row};
 use crate::shape::Shape;
 use crate::side::Direction;
 
-pub use readers::{Group, Next, Readers};
+pub use late::{Late, LeftOut};
+pub use readers::{Group, Next, Presence, Readers};
 pub use role::{Role, Table};
 
 /// A place where data lives, and its driver.
@@ -62,6 +66,10 @@ pub trait End: Send + Sync {
     fn lookup(&self, role: &Arc<Role>) -> Option<Box<dyn Lookup>>;
     /// Tables.
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>>;
+    /// What came to the other end after it had lost authority, where it cannot refuse writers.
+    fn late(&self, _role: &Arc<Role>) -> Option<Box<dyn Late>> {
+        None
+    }
     /// Who reads, where that is known.
     fn readers(&self, _role: &Arc<Role>) -> Option<Box<dyn Readers>> {
         None
@@ -92,9 +100,9 @@ pub enum Start {
     After(Position),
     /// At the oldest change that the end still has.
     Earliest,
-    /// Behind this position, or where an earlier look that confirmed more has ended: for whoever
-    /// only looks on, and has nothing to carry.
-    NotBefore(Position),
+    /// Behind this position or at the oldest change, or where an earlier look that confirmed more
+    /// has ended: for whoever only looks on, and has nothing to carry.
+    NotBefore(Option<Position>),
 }
 
 /// Events that a feed hands to whoever only looks on, at most.
@@ -107,6 +115,8 @@ pub struct Watched {
     pub events: u64,
     /// Those that are no echo of the flow in question.
     pub foreign: u64,
+    /// The first of them by name, where the end has names for them that show no value.
+    pub named: Vec<String>,
     /// Everything up to here was looked at.
     pub through: Position,
 }
@@ -137,6 +147,7 @@ pub trait Feed: Send {
         Ok(Watched {
             events: batch.events.len() as u64,
             foreign: batch.events.iter().filter(foreign).count() as u64,
+            named: Vec::new(),
             through: batch.through,
         })
     }
@@ -145,6 +156,24 @@ pub trait Feed: Send {
     /// partitions, or without an end of their memory, have nothing to say.
     fn has_forgotten(&self, _pair: PairId, _partition: i32) -> bool {
         false
+    }
+
+    /// Does not read what these late records hold either, beside those that were given up: their
+    /// events have no image. See [`Late`].
+    fn leave_out(&mut self, _left_out: &LeftOut) {}
+
+    /// Whether a record was given up or is left out.
+    fn leaves_out(&self, _pair: PairId, _place: Place) -> bool {
+        false
+    }
+
+    /// Whether the log of a pair may keep no more than the newest event of each key. Feeds whose
+    /// events are kept until they are confirmed never do.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn compacts(&mut self, _pair: PairId) -> Result<bool> {
+        Ok(false)
     }
 
     /// Everything up to here has been handed out by [`Feed::next`] or seen by [`Feed::watch`].
@@ -427,7 +456,7 @@ pub struct Demands {
 }
 
 /// Somebody who still uses a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Who, as the end knows them.
     pub who: String,
@@ -457,11 +486,14 @@ pub trait Structure: Send {
     /// When the end cannot be written.
     fn remove(&mut self, tables: Remove) -> Result<()>;
 
-    /// Who still uses the tables, where the end can see it; `None` where it cannot.
+    /// Who still uses the tables, where the end can see it at one moment; `None` where it cannot.
+    /// [`Readers`] of logs are watched instead.
     ///
     /// # Errors
     /// When the end cannot be reached.
-    fn users(&mut self) -> Result<Option<Vec<User>>>;
+    fn users(&mut self) -> Result<Option<Vec<User>>> {
+        Ok(None)
+    }
 
     /// How many rows point at nothing.
     ///
@@ -536,7 +568,8 @@ pub trait Switch: Send {
     /// When the end is not closed in the epoch before.
     fn flip(&mut self, epoch: Epoch, sequences: &[Sequence]) -> Result<()>;
 
-    /// Ends a fence early: open in the same epoch. Does nothing when it has ended.
+    /// Ends a fence early: open in the same epoch. Does nothing when it has ended. What was said of
+    /// writers by [`writers_stopped`](Switch::writers_stopped) is void: they may go on.
     ///
     /// # Errors
     /// When the end was sealed.

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::end::User;
 use crate::lease::Epoch;
 use crate::side::Direction;
+
+/// Who is named when a gate is closed, at most: all are in its evidence.
+const NAMED_MAX: usize = 5;
 
 /// A rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,7 +57,7 @@ impl Rule {
             Rule::Lag => "wait until the flow has caught up: `contraflow wait --for lag`",
             Rule::Laws => "`contraflow check --laws` shows a row that does not survive the mapping",
             Rule::ForeignKeys => "rows of the mirror point at nothing: carry the tables together",
-            Rule::Users => "stop what still uses the old end",
+            Rule::Users => "stop or move what still uses the old end; `contraflow status` names it",
             Rule::Writers => "stop the producers, then say so: `contraflow producer stopped`",
         }
     }
@@ -76,6 +80,9 @@ pub struct Evidence {
     pub sample: u64,
     /// False when it could not be found out: neither good nor bad.
     pub proven: bool,
+    /// Who it is, where the things that must not be are somebody.
+    #[serde(default)]
+    pub who: Vec<User>,
 }
 
 /// What a gate says.
@@ -93,6 +100,8 @@ pub struct Verdict {
     pub allowed: u64,
     /// Why it is closed.
     pub why: Option<String>,
+    /// Who keeps it closed, where that is somebody.
+    pub who: Vec<User>,
 }
 
 /// Judges rules on evidence of this epoch and direction. Missing, unproven or older evidence
@@ -118,14 +127,11 @@ pub fn judge(
                 Some("nothing was found out in this epoch".to_owned()),
             ),
             Some(e) if !e.proven => (false, None, Some("it could not be found out".to_owned())),
-            Some(e) if e.count > allowed => (
-                false,
-                Some(e.count),
-                Some(format!("{} where {allowed} are allowed", e.count)),
-            ),
+            Some(e) if e.count > allowed => (false, Some(e.count), Some(too_many(e, allowed))),
             Some(e) => (true, Some(e.count), None),
         };
         let sample = found.map_or(0, |e| e.sample);
+        let who = found.map_or_else(Vec::new, |e| e.who.clone());
         Verdict {
             rule,
             open,
@@ -133,9 +139,24 @@ pub fn judge(
             sample,
             allowed,
             why,
+            who,
         }
     };
     rules.iter().map(verdict).collect()
+}
+
+fn too_many(evidence: &Evidence, allowed: u64) -> String {
+    let count = evidence.count;
+    let mut text = format!("{count} where {allowed} are allowed");
+    let named = evidence.who.iter().take(NAMED_MAX);
+    for (number, user) in named.enumerate() {
+        let before = if number == 0 { ": " } else { ", " };
+        text.push_str(&format!("{before}{} ({})", user.who, user.seen));
+    }
+    if evidence.who.len() > NAMED_MAX {
+        text.push_str(", and others");
+    }
+    text
 }
 
 #[cfg(test)]

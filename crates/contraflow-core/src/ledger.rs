@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::gate::Evidence;
 use crate::phase::{Ask, State};
+use crate::sighting::{Mark, Marks, Sightings};
 
 /// The state of a change as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +171,30 @@ pub trait Ledger: Send {
     /// # Errors
     /// When the ledger cannot be read.
     fn evidence(&mut self) -> Result<Vec<Evidence>>;
+
+    /// Keeps what was seen of readers, instead of what was kept before.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    fn sight(&mut self, sightings: &Sightings) -> Result<()>;
+
+    /// What was seen of readers.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    fn sighted(&mut self) -> Result<Sightings>;
+
+    /// Keeps that a reader was said to have moved, or with `None` that it was not.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    fn mark(&mut self, reader: &str, mark: Option<&Mark>) -> Result<()>;
+
+    /// Everybody who was said to have moved.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    fn marks(&mut self) -> Result<Marks>;
 
     /// Keeps the newest progress report, a JSON document.
     ///

@@ -10,6 +10,7 @@
 //! * [`error`], [`code`]: what can go wrong, and what the operator does then.
 //! * [`lease`]: the right to write, and who has authority.
 //! * [`end`]: the traits that a place where data lives implements.
+//! * [`sighting`]: who was seen to read an old log, and when.
 //! * [`ledger`]: durable memory of what was decided.
 //! * [`clock`]: time, as a parameter.
 
@@ -38,7 +39,9 @@ pub mod error;
 pub mod lease;
 
 pub mod end;
+
 pub mod preflight;
+pub mod sighting;
 
 pub mod phase;
 

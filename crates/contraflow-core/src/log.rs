@@ -11,6 +11,8 @@ use crate::shape::{Field, Shape, Type};
 use crate::side::Side;
 use crate::value::Value;
 
+pub mod translate;
+
 /// The fields of the envelope, in the order of the key. No payload has fields of such names.
 pub const FIELDS: [&str; 6] = [
     "(partition)",
@@ -57,6 +59,8 @@ pub struct Room {
     pub kept_ms: Option<u64>,
     /// How many bytes of a partition are kept; `None` is all of them.
     pub kept_bytes: Option<u64>,
+    /// What becomes of old records, in the end's word.
+    pub cleanup: String,
 }
 
 /// Everything that keeps a new log from holding what an old one holds.
@@ -85,6 +89,16 @@ pub fn unfit(old: (&str, &Room), new: (&str, &Room)) -> Vec<Problem> {
         found(
             message,
             "Set `max.message.bytes` of the new one as high, and a little higher.",
+        );
+    }
+    if new.cleanup != old.cleanup {
+        let message = format!(
+            "`cleanup.policy` of `{new_name}` is {}, of `{old_name}` {}",
+            new.cleanup, old.cleanup
+        );
+        found(
+            message,
+            "Set it alike on both: what one of them drops the other would keep, or the reverse.",
         );
     }
     // No limit is the highest one.
@@ -117,18 +131,41 @@ pub struct Envelope {
     pub headers: Vec<u8>,
 }
 
-/// Where a record was written first. Ordered as the records of a log are, per partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a record was written first. Ordered as the records of a log are, per partition; those
+/// that were written late have an order of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The partition, on both sides.
     pub partition: i32,
     /// The side's rank: what was written to the old log comes before what was written to the new.
+    /// [`LATE`] is no place in that order.
     origin: u8,
     /// The offset there.
     pub offset: i64,
 }
 
+/// The rank of what was written to the old log after it had lost authority.
+const LATE: u8 = 2;
+
 impl Place {
+    /// A place in the old log, behind the end that it had when it lost authority. Where its copy
+    /// lies in the new log depends on when it was carried, so it is in no order with others.
+    #[must_use]
+    pub fn late(partition: i32, offset: i64) -> Place {
+        let origin = LATE;
+        Place {
+            partition,
+            origin,
+            offset,
+        }
+    }
+
+    /// Whether it is such a place.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.origin == LATE
+    }
+
     /// A place on a side.
     #[must_use]
     pub fn new(partition: i32, origin: Side, offset: i64) -> Place {
@@ -143,11 +180,20 @@ impl Place {
         }
     }
 
+    /// The least place behind this one, on the same side.
+    #[must_use]
+    pub fn next(self) -> Place {
+        Place {
+            offset: self.offset + 1,
+            ..self
+        }
+    }
+
     /// The side.
     #[must_use]
     pub fn origin(&self) -> Side {
         match self.origin {
-            0 => Side::Old,
+            0 | LATE => Side::Old,
             _ => Side::New,
         }
     }

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::position::Position;
 use crate::side::Direction;
 use crate::value::Value;
 
 /// The place of a pair in its change, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PairId(pub u16);
 
 /// The fields of one row, in the order of its pair's shape on that side.

@@ -9,17 +9,25 @@ mod apply;
 mod broker;
 mod client;
 mod control;
+mod copies;
 mod decide;
 mod envelope;
+mod excerpt;
 mod feed;
+mod fetched;
+mod late;
+mod look;
 mod names;
+mod native;
+mod notes;
 mod place;
 mod preflight;
 mod producer;
 mod readers;
+mod resume;
+mod shares;
 mod structure;
 mod switch;
-mod topic_id;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +35,7 @@ use std::sync::Arc;
 use contraflow_core::clock::Clock;
 use contraflow_core::codec::payload::Payload;
 use contraflow_core::end::{
-    Apply, End, Feed, Inspected, Lookup, Readers, Role, Scan, Structure, Switch,
+    Apply, End, Feed, Inspected, Late, Lookup, Readers, Role, Scan, Structure, Switch,
 };
 use contraflow_core::error::Result;
 use contraflow_core::log;
@@ -151,6 +159,10 @@ impl End for Kafka {
 
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>> {
         Some(Box::new(structure::Topics::new(self.context(role))))
+    }
+
+    fn late(&self, role: &Arc<Role>) -> Option<Box<dyn Late>> {
+        Some(Box::new(late::LateWrites::new(self.context(role))))
     }
 
     fn readers(&self, role: &Arc<Role>) -> Option<Box<dyn Readers>> {

@@ -8,6 +8,7 @@ use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Evidence;
 use contraflow_core::ledger::{Answer, Entry, Ledger, Request, RunnerMark, Saved};
 use contraflow_core::phase::{Ask, Phase, State};
+use contraflow_core::sighting::{Mark, Marks, Sightings};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +34,9 @@ create table if not exists runner (id integer primary key check (id = 1), run te
   pid integer not null, beat_ms integer not null);
 create table if not exists evidence (rule text not null, epoch integer not null,
   direction text not null, document text not null, primary key (rule, epoch, direction));
+create table if not exists sightings (id integer primary key check (id = 1),
+  document text not null);
+create table if not exists mark (reader text primary key, document text not null);
 create table if not exists report (id integer primary key check (id = 1), document text not null);
 ";
 
@@ -180,8 +184,10 @@ impl Ledger for SqliteLedger {
         }
         if state.phase == Phase::Declared {
             // It starts again after an abort: what was proven then proves nothing now.
-            tx.execute_batch("delete from evidence; delete from report;")
-                .map_err(broken)?;
+            tx.execute_batch(
+                "delete from evidence; delete from report; delete from sightings; delete from mark;",
+            )
+            .map_err(broken)?;
         }
         record(&tx, entry)?;
         tx.commit().map_err(broken)?;
@@ -381,6 +387,56 @@ impl Ledger for SqliteLedger {
             evidence.push(from(&row.map_err(broken)?)?);
         }
         Ok(evidence)
+    }
+
+    fn sight(&mut self, sightings: &Sightings) -> Result<()> {
+        self.db
+            .execute(
+                "insert or replace into sightings (id, document) values (1, ?1)",
+                [into(sightings)?],
+            )
+            .map(|_| ())
+            .map_err(broken)
+    }
+
+    fn sighted(&mut self) -> Result<Sightings> {
+        let found: Option<String> = self
+            .db
+            .query_row("select document from sightings", [], |row| row.get(0))
+            .optional()
+            .map_err(broken)?;
+        found.map_or_else(|| Ok(Sightings::default()), |text| from(&text))
+    }
+
+    fn mark(&mut self, reader: &str, mark: Option<&Mark>) -> Result<()> {
+        let done = match mark {
+            Some(mark) => self.db.execute(
+                "insert or replace into mark (reader, document) values (?1, ?2)",
+                [reader, &into(mark)?],
+            ),
+            None => self
+                .db
+                .execute("delete from mark where reader = ?1", [reader]),
+        };
+        done.map(|_| ()).map_err(broken)
+    }
+
+    fn marks(&mut self) -> Result<Marks> {
+        let mut statement = self
+            .db
+            .prepare_cached("select reader, document from mark")
+            .map_err(broken)?;
+        let rows = statement
+            .query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })
+            .map_err(broken)?;
+        let mut marks = Marks::new();
+        for row in rows {
+            let (reader, document) = row.map_err(broken)?;
+            marks.insert(reader, from(&document)?);
+        }
+        Ok(marks)
     }
 
     fn report(&mut self, progress: &str) -> Result<()> {

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use contraflow_core::change::consumers::Consumer;
 use contraflow_core::change::history::Reach;
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
-use contraflow_core::end::{Apply, End, Feed, Lookup, Readers, Role, Scan, Structure, Switch};
+use contraflow_core::end::{
+    Apply, End, Feed, Late, Lookup, Readers, Role, Scan, Structure, Switch,
+};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Rule;
 use contraflow_core::mapping::Mapping;
@@ -23,6 +26,8 @@ pub struct Context {
     pub mode: Mode,
     /// Its pairs, in order.
     pub pairs: Vec<Pair>,
+    /// Who is known to read the old logs.
+    pub consumers: Vec<Consumer>,
     /// The old end and its role.
     pub old: Bound,
     /// The new end and its role.
@@ -66,6 +71,8 @@ pub struct Limits {
     pub lag_events_max: u64,
     /// For how long nothing may have been written before writers are taken for stopped.
     pub writers_quiet: Duration,
+    /// For how long nobody must have read the old logs before they are taken down.
+    pub readers_gone: Duration,
     /// Letters at which the change is held instead of collecting more.
     pub letters_max: u64,
     /// Rows per second that a backfill reads at most, if any.
@@ -168,6 +175,14 @@ impl Bound {
         self.end
             .structure(&self.role)
             .ok_or_else(|| self.lacks("structure"))
+    }
+
+    /// The face of late writes.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn late(&self) -> Result<Box<dyn Late>> {
+        self.end.late(&self.role).ok_or_else(|| self.lacks("late"))
     }
 
     /// The readers face.

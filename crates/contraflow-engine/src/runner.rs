@@ -15,9 +15,10 @@ use contraflow_core::probe::Point;
 use contraflow_core::side::Side;
 
 use crate::context::Context;
+use crate::lookout::Lookout;
 use crate::progress::{Meter, Progress};
 use crate::tasks::{Stop, TaskSet};
-use crate::turn::{self, Turn};
+use crate::turn::{self, Kept, Turn};
 use crate::worker::Worker;
 
 pub use answers::refused;
@@ -77,6 +78,10 @@ pub struct Runner<'w> {
     version: u64,
     worker: Option<Worker>,
     turn: Option<Turn>,
+    /// How far the logs were compared, for the next compare.
+    kept: Kept,
+    /// Who looks at the readers of the old end, where it knows them.
+    lookout: Option<Lookout>,
     effects: VecDeque<Effect>,
     last_failure: Option<Error>,
     /// What the ledger could not be told during a turn: it is told when it answers again.
@@ -86,6 +91,8 @@ pub struct Runner<'w> {
     verdicts: Vec<Verdict>,
     meter: Meter,
     reported: Duration,
+    /// Whether the last report said how far the worker is behind.
+    reported_lag: bool,
     rows_estimated: u64,
     /// Rows of history that earlier runs carried.
     rows_before: u64,
@@ -118,6 +125,7 @@ impl<'w> Runner<'w> {
         let rows_estimated = rows_estimated(&context);
         let mut runner = Runner {
             reported: context.clock.elapsed(),
+            reported_lag: false,
             context,
             ledger,
             ledger_id,
@@ -127,6 +135,8 @@ impl<'w> Runner<'w> {
             version,
             worker: None,
             turn: None,
+            kept: Kept::default(),
+            lookout: None,
             effects: VecDeque::new(),
             last_failure: None,
             unsaved: None,
@@ -150,8 +160,10 @@ impl<'w> Runner<'w> {
         let lost = Stop::default();
         let mut beats = TaskSet::new(Stop::default());
         self.start_beats(&mut beats, &lost)?;
+        self.lookout = Lookout::start(&self.context, &self.ledger)?;
         let ended = self.run_until(until, &lost);
         self.worker = None;
+        self.lookout = None;
         beats.join();
         lock(&self.ledger).leave(&self.mark.run)?;
         ended.map(|()| self.state)
@@ -230,6 +242,7 @@ impl<'w> Runner<'w> {
             };
             self.worker = Some(Worker::start(&self.context, direction, history)?);
             self.meter = Meter::default();
+            self.reported_lag = false;
         }
         Ok(())
     }
@@ -385,7 +398,9 @@ impl<'w> Runner<'w> {
                 turn::flip(&context, side, epoch)
             }
             Effect::Lift { side } => {
-                self.turn = None;
+                if let (Some(turn), Some(worker)) = (self.turn.take(), &self.worker) {
+                    turn.give_up(worker, &mut self.kept);
+                }
                 context.side(side).switch()?.lift(epoch)
             }
             Effect::Observe => self.observe(),
@@ -425,13 +440,19 @@ impl<'w> Runner<'w> {
         let accept_loss = self.accepts_loss()?;
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let mut turn = Turn::new(&self.context, to.other(), accept_loss, worker)?;
-        let (evidence, verdicts) =
-            turn.judge(&self.context, self.state.epoch, worker, &self.stop)?;
+        let (evidence, verdicts) = turn.judge(
+            &self.context,
+            self.state.epoch,
+            worker,
+            &mut self.kept,
+            &self.stop,
+        )?;
         for evidence in &evidence {
             lock(&self.ledger).prove(evidence)?;
         }
         self.verdicts.clone_from(&verdicts);
         if let Some(closed) = closed(&verdicts) {
+            turn.give_up(worker, &mut self.kept);
             return Err(closed);
         }
         self.turn = Some(turn);
@@ -488,11 +509,17 @@ impl<'w> Runner<'w> {
 
     fn report(&mut self) -> Result<()> {
         let now = self.context.clock.elapsed();
-        if now.saturating_sub(self.reported) < REPORT_EVERY {
+        let lag = self
+            .worker
+            .as_ref()
+            .and_then(|worker| worker.status().lag_events);
+        let news = lag.is_some() && !self.reported_lag;
+        if !news && now.saturating_sub(self.reported) < REPORT_EVERY {
             return Ok(());
         }
         self.reported = now;
         let progress = self.progress(now);
+        self.reported_lag = progress.lag_events.is_some();
         let text = serde_json::to_string(&progress).unwrap_or_default();
         let reported = lock(&self.ledger).report(&text);
         if let Err(error) = reported

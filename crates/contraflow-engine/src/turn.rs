@@ -51,6 +51,38 @@ pub struct Turn {
     fence: Option<(Position, Duration)>,
 }
 
+/// A compare of logs that goes on where the last one stopped: what was written cannot change. It
+/// belongs to the flow that it ran beside, and ends when it has found something.
+#[derive(Default)]
+pub struct Kept(Option<(Arc<Windows>, Audit)>);
+
+impl Kept {
+    /// Compares everything that was carried, and says what was found so far.
+    fn go_on(
+        &mut self,
+        context: &Context,
+        worker: &Worker,
+        stop: &Stop,
+    ) -> Result<(Audit, Comparison)> {
+        let goal = applied(worker)?;
+        if let Some((windows, mut audit)) = self.0.take()
+            && worker.carries_with(&windows)
+            && let Ok(found) = audit.go_on(context, &goal, Stillness::Moving, stop)
+        {
+            return Ok((audit, found));
+        }
+        // It is the first, or what the last one had not read yet is gone.
+        let mut audit = Audit::open(context, worker.direction)?;
+        let found = audit.go_on(context, &goal, Stillness::Moving, stop)?;
+        Ok((audit, found))
+    }
+
+    fn keep(&mut self, worker: &Worker, audit: Audit) {
+        let windows = worker.windows().filter(|_| audit.is_clean());
+        self.0 = windows.map(|windows| (windows, audit));
+    }
+}
+
 /// What is left to be compared behind the fence.
 enum Proof {
     /// The keys that were touched while the gates were judged, and are touched still.
@@ -103,6 +135,7 @@ impl Turn {
         context: &Context,
         epoch: Epoch,
         worker: &Worker,
+        kept: &mut Kept,
         stop: &Stop,
     ) -> Result<(Vec<Evidence>, Vec<Verdict>)> {
         let direction = self.direction();
@@ -123,8 +156,7 @@ impl Turn {
                 (evidence, comparison)
             }
             Proof::Order(audit) => {
-                let audit = audit.insert(Audit::open(context, direction)?);
-                audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)?;
+                let audit = audit.insert(kept.go_on(context, worker, stop)?.0);
                 // Nobody writes any more when the gate of the writers opens: little is left then.
                 let evidence = gather(context, epoch, direction, worker)?;
                 let goal = applied(worker)?;
@@ -150,6 +182,13 @@ impl Turn {
         );
         context.probe.at(Point::TURN_JUDGED)?;
         Ok((evidence, verdicts))
+    }
+
+    /// Ends a turn that did not come to its flip: the next one compares what is new.
+    pub fn give_up(self, worker: &Worker, kept: &mut Kept) {
+        if let Proof::Order(Some(audit)) = self.proof {
+            kept.keep(worker, audit);
+        }
     }
 
     /// Fails when the flow was started anew since the turn began: what it touched is not known.
@@ -310,32 +349,32 @@ pub fn gather(
         count: count.unwrap_or(0),
         sample,
         proven: count.is_some(),
+        who: Vec::new(),
     };
     settle(context, direction, worker)?;
     let lag = worker.status().lag_events;
     let violations = foreign_key_violations(context, direction)?;
     let letters = letters(context, direction)?;
-    let users = context.side(direction.target()).structure()?.users()?;
     let quiet = context.limits.writers_quiet;
     let writers = context.side(direction.source()).switch()?.writers(quiet)?;
     Ok(vec![
         found(Rule::Letters, Some(letters), letters),
         found(Rule::Lag, lag, 0),
         found(Rule::ForeignKeys, Some(violations), 0),
-        found(
-            Rule::Users,
-            Some(users.map_or(0, |users| users.len() as u64)),
-            0,
-        ),
         found(Rule::Writers, writers, 0),
     ])
 }
 
-/// A full compare beside a running worker.
+/// A full compare beside a running worker; of logs, what the kept one has not compared yet.
 ///
 /// # Errors
 /// When an end cannot be read, or the compare is no longer wanted.
-pub fn whole(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparison> {
+pub fn whole(
+    context: &Context,
+    worker: &Worker,
+    kept: &mut Kept,
+    stop: &Stop,
+) -> Result<Comparison> {
     match context.mode.rules().compared {
         Compared::ByKey => {
             let windows = worker
@@ -349,8 +388,9 @@ pub fn whole(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparis
             })
         }
         Compared::InOrder => {
-            let mut audit = Audit::open(context, worker.direction)?;
-            audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)
+            let (audit, found) = kept.go_on(context, worker, stop)?;
+            kept.keep(worker, audit);
+            Ok(found)
         }
     }
 }
@@ -377,14 +417,17 @@ pub fn evidence_of(
         count: comparison.diverged,
         sample: comparison.compared,
         proven: comparison.unproven == 0,
+        who: Vec::new(),
     }
 }
 
 /// Tries the laws of all mappings on real rows of the authority.
 fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidence> {
-    let (mut broken, mut tried) = (0, 0);
+    let (mut broken, mut tried, mut proven) = (0, 0, true);
     for pair in context.pair_ids() {
-        let rows: Vec<Image> = sample(context, direction.source(), pair, LAW_ROWS)?;
+        let sample = sample(context, direction.source(), pair, LAW_ROWS)?;
+        proven &= sample.shows_something();
+        let rows = sample.rows;
         tried += rows.len() as u64;
         let samples: [&[Image]; 2] = match direction {
             Direction::Forward => [&rows, &[]],
@@ -400,7 +443,8 @@ fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidenc
         at_ms: context.clock.unix_ms(),
         count: broken,
         sample: tried,
-        proven: true,
+        proven,
+        who: Vec::new(),
     })
 }
 

@@ -1,9 +1,11 @@
 //! The demo: a story in which three kinds of process play: the application, the change, and an
-//! auditor that shares no code with the engine.
+//! auditor that shares no code with the engine; and another one of [`topics`].
 
 pub mod app;
 mod audit;
+mod program;
 mod story;
+pub mod topics;
 
 pub use story::Story;
 

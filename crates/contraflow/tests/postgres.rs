@@ -75,6 +75,8 @@ fn live(stage: &Stage, crash_at: Option<&str>) {
     }
     load.pause();
     let before = stage.rows("new");
+    // On a machine with little time to spare the flow is behind for a moment.
+    run.asks(&["wait", "--for", "lag", "--timeout", "80s"]);
     run.asks(&["contract", "--yes"]);
     run.ends();
     assert_eq!(run.was_killed, crash_at.is_some(), "{crash_at:?}");

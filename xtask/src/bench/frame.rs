@@ -13,6 +13,15 @@ pub(super) type Benchmark = (&'static str, usize, fn(Plan) -> Result<Vec<Measure
 pub(super) struct Plan {
     /// Pairs of runs that count.
     pub(super) runs: usize,
+    /// How many rows or records there are, where that was asked for.
+    pub(super) records: Option<u64>,
+}
+
+impl Plan {
+    /// How many rows or records there are: as asked for, or as usual.
+    pub(super) fn records_or(self, usual: u64) -> u64 {
+        self.records.unwrap_or(usual)
+    }
 }
 
 /// The version of the JSON form.
@@ -39,7 +48,12 @@ pub(super) struct Measure {
 
 /// Runs the named benchmarks; without a name, lists them.
 pub(super) fn run(args: &[String], benchmarks: &[Benchmark]) -> Result<bool> {
-    let Asked { names, json, runs } = Asked::read(args)?;
+    let Asked {
+        names,
+        json,
+        runs,
+        records,
+    } = Asked::read(args)?;
     if names.is_empty() {
         for (name, _, _) in benchmarks {
             shell::say(name);
@@ -62,7 +76,7 @@ pub(super) fn run(args: &[String], benchmarks: &[Benchmark]) -> Result<bool> {
     }
     for (_, usual, measure) in chosen {
         let runs = runs.unwrap_or(*usual);
-        for measured in measure(Plan { runs })? {
+        for measured in measure(Plan { runs, records })? {
             let line = if json {
                 measured.json()
             } else {
@@ -223,6 +237,7 @@ struct Asked {
     names: Vec<String>,
     json: bool,
     runs: Option<usize>,
+    records: Option<u64>,
 }
 
 impl Asked {
@@ -231,15 +246,19 @@ impl Asked {
             names: Vec::new(),
             json: false,
             runs: None,
+            records: None,
         };
         for arg in args {
-            match arg.strip_prefix("--") {
-                None => asked.names.push(arg.clone()),
-                Some("json") => asked.json = true,
-                Some(option) => match option.strip_prefix("runs=").map(str::parse) {
-                    Some(Ok(runs)) if runs > 0 => asked.runs = Some(runs),
-                    _ => bail!("`{arg}` is not an option: --json, --runs=N"),
-                },
+            let Some(option) = arg.strip_prefix("--") else {
+                asked.names.push(arg.clone());
+                continue;
+            };
+            let (option, number) = option.split_once('=').unwrap_or((option, ""));
+            match (option, number.parse().ok().filter(|number| *number > 0)) {
+                ("json", _) => asked.json = true,
+                ("runs", Some(runs)) => asked.runs = Some(usize::try_from(runs)?),
+                ("records", Some(records)) => asked.records = Some(records),
+                _ => bail!("`{arg}` is not an option: --json, --runs=N, --records=N"),
             }
         }
         Ok(asked)

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::frame::{Measure, Plan, measure as figure, pairs};
-use super::stage::{Old, Reshape, Stage, rows_or};
+use super::stage::{Old, Reshape, Stage};
 use crate::shell;
 
 /// The sizes, and what their figures are called.
@@ -19,7 +19,7 @@ const LARGE_S_MAX: f64 = 60.0;
 
 /// Rows per second at every size, and the exponent of the time over the rows.
 pub(super) fn measure(plan: Plan) -> Result<Vec<Measure>> {
-    let rows_max = rows_or(u64::MAX)?;
+    let rows_max = plan.records_or(u64::MAX);
     let mut measures: Vec<Measure> = Vec::new();
     let mut done = Vec::new();
     for (rows, name) in SIZES {
@@ -31,7 +31,7 @@ pub(super) fn measure(plan: Plan) -> Result<Vec<Measure>> {
         // A run of the largest size takes as long as all others together.
         let runs = if rows == LARGE { 1 } else { plan.runs };
         let stage = Stage::raise(&Old { rows, huge: 0 }, Reshape::Rename)?;
-        let pairs = pairs(Plan { runs }, || stage.ours(), || stage.peer())?;
+        let pairs = pairs(Plan { runs, ..plan }, || stage.ours(), || stage.peer())?;
         measures.push(figure(name, "rows/s", &pairs, |copied| copied.rows_per_s));
         done.push(rows as f64);
     }

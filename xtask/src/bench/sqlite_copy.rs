@@ -16,7 +16,7 @@ const HUGE: Old = Old {
 
 /// Rows per second of the wall and of the CPU, and peaks of memory.
 pub(super) fn measure(plan: Plan) -> Result<Vec<Measure>> {
-    let rows = stage::rows_or(ROWS)?;
+    let rows = plan.records_or(ROWS);
     let old = Old { rows, huge: 0 };
     let mut measures = Vec::new();
     for (reshape, [wall, cpu, memory]) in [
@@ -56,7 +56,14 @@ fn peak(name: &'static str, pairs: &[(Copied, Copied)]) -> Measure {
 
 fn huge_rows() -> Result<Measure> {
     let stage = Stage::raise(&HUGE, Reshape::Rename)?;
-    let pairs = pairs(Plan { runs: 1 }, || stage.ours(), || stage.peer())?;
+    let pairs = pairs(
+        Plan {
+            runs: 1,
+            records: None,
+        },
+        || stage.ours(),
+        || stage.peer(),
+    )?;
     Ok(peak("sqlite-copy.huge-rows.memory", &pairs))
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::frame::{Measure, Plan, measure as figure, median, quantiles};
 use super::stage::part::writer::{Write, Writers};
-use super::stage::{Old, Reshape, Stage, rows_or};
+use super::stage::{Old, Reshape, Stage};
 use crate::shell::{self, Stopwatch};
 
 const ROWS: u64 = 100_000;
@@ -29,7 +29,7 @@ struct Seen {
 
 /// Refusals per turn in milliseconds, and writes per second.
 pub(super) fn measure(plan: Plan) -> Result<Vec<Measure>> {
-    let rows = rows_or(ROWS)?;
+    let rows = plan.records_or(ROWS);
     let stage = Stage::set(&Old { rows, huge: 0 }, Reshape::Rename)?;
     let mut writers = Writers::start(&stage, WRITERS)?;
     shell::pause(WINDOW);

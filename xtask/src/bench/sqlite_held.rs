@@ -40,7 +40,7 @@ pub(super) fn measure(plan: Plan) -> Result<Vec<Measure>> {
     let (mut copy, mut follow) = (Held::default(), Held::default());
     let (mut journal, mut contract) = (Held::default(), Held::default());
     for _ in 0..plan.runs {
-        let rows = stage::rows_or(ROWS)?;
+        let rows = plan.records_or(ROWS);
         let stage = Stage::raise(&Old { rows, huge: 0 }, Reshape::Rename)?;
         let (new, old) = (stage.path(NEW_FILE), stage.path(OLD_FILE));
         let ((), their_copy) = watched(&stage.path(PEER_FILE), || stage.peer_stays())?;

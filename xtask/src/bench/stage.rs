@@ -42,14 +42,6 @@ pub(super) struct Copied {
     pub(super) memory_mib: f64,
 }
 
-/// How many rows a benchmark copies: as given, or by `CONTRAFLOW_BENCH_ROWS`.
-pub(super) fn rows_or(usual: u64) -> Result<u64> {
-    match std::env::var("CONTRAFLOW_BENCH_ROWS") {
-        Ok(rows) => rows.parse().context("CONTRAFLOW_BENCH_ROWS is a number"),
-        Err(_) => Ok(usual),
-    }
-}
-
 /// The most memory that this process ever held.
 pub(super) fn own_memory_mib() -> Result<f64> {
     process::Usage::of("self").map(|usage| usage.memory_mib)

@@ -44,7 +44,7 @@ const AMBIENT: &[Ambient] = &[
     },
     Ambient {
         words: &["unsafe"],
-        files: &["crates/contraflow-ends/src/kafka/topic_id.rs"],
+        files: &["crates/contraflow-ends/src/kafka/native.rs"],
         why: "what the compiler cannot check stands in one module",
     },
     Ambient {

@@ -57,6 +57,7 @@ impl ChangeSpec {
         let refused = problems.iter().any(|p| p.severity == Severity::Error);
         match (name, old, new, pairs, ledger) {
             (Some(name), Some(old), Some(new), Some(pairs), Some(ledger)) if !refused => {
+                let consumers = self.consumers.clone();
                 let gates = self.gates.clone();
                 let limits = self.limits.clone();
                 let change = Change {
@@ -65,6 +66,7 @@ impl ChangeSpec {
                     new,
                     registry,
                     pairs,
+                    consumers,
                     gates,
                     limits,
                     ledger,

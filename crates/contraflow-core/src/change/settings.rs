@@ -18,6 +18,10 @@ pub const DEFAULT_LETTERS_MAX: u64 = 1_000;
 /// longer than most of them wait between two tries.
 pub const DEFAULT_WRITERS_QUIET: Duration = Duration::from_secs(30);
 
+/// For how long nobody may have read a log before it is taken down: a job that runs once a week is
+/// seen at least once.
+pub const DEFAULT_READERS_GONE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// The share of its time that a reader of history reads, in percent. An application whose server is
 /// busy keeps nine tenths of what it had; a server with nothing else to do is still copied at many
 /// thousand rows per second.
@@ -27,6 +31,9 @@ pub(super) const LAG_EVENTS: RangeInclusive<u64> = 0..=100_000_000;
 /// An hour of silence says no more than ten minutes of it.
 pub(super) const QUIET: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(60 * 60);
+/// A job that runs once a year is asked about, not waited for.
+pub(super) const GONE: RangeInclusive<Duration> =
+    Duration::ZERO..=Duration::from_secs(366 * 24 * 60 * 60);
 /// Longer than ten minutes is an outage, not a fence.
 pub(super) const FENCE: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(10 * 60);
@@ -42,6 +49,9 @@ pub struct Gates {
     /// For how long nothing may have been written to a topic before its producers are taken for
     /// stopped. Depends on how they retry.
     pub writers_quiet: Duration,
+    /// For how long nobody may have read an old topic before it is taken down. Depends on how
+    /// seldom its rarest reader comes.
+    pub readers_gone: Duration,
 }
 
 impl Default for Gates {
@@ -49,6 +59,7 @@ impl Default for Gates {
         Gates {
             lag_events_max: DEFAULT_LAG_EVENTS_MAX,
             writers_quiet: DEFAULT_WRITERS_QUIET,
+            readers_gone: DEFAULT_READERS_GONE,
         }
     }
 }

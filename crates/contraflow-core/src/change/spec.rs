@@ -1,5 +1,6 @@
 //! The change file as typed: read from its text with all problems at once, not yet checked.
 
+use super::consumers::Consumer;
 use super::format::{Format, RegistrySpec};
 use super::interpolate::Secrets;
 use super::node::{Content, Fields, Node, nearest};
@@ -49,6 +50,8 @@ pub struct ChangeSpec {
     pub registry: Option<Located<RegistrySpec<String>>>,
     /// `pairs`, in order.
     pub pairs: Vec<PairSpec>,
+    /// `consumers`, in order.
+    pub consumers: Vec<Consumer>,
     /// `gates`, with defaults filled in.
     pub gates: Gates,
     /// `limits`, with defaults filled in.
@@ -168,6 +171,16 @@ impl Reading<'_> {
         let topics =
             matches!(&old, Some(found) if matches!(found.value, ConnectionSpec::Kafka { .. }));
         let pairs = pairs.map(|node| self.pairs(node, &history, topics));
+        let consumers = fields.optional("consumers");
+        let consumers = consumers.map(|node| {
+            if !topics {
+                self.invalid(
+                    node.place,
+                    "`consumers` says nothing here: only topics have them",
+                );
+            }
+            self.consumers(node)
+        });
         let gates = self.gates(fields.optional("gates"));
         let limits = self.limits(fields.optional("limits"));
         let ledger = fields.optional("ledger");
@@ -179,6 +192,7 @@ impl Reading<'_> {
             new,
             registry,
             pairs: pairs.unwrap_or_default(),
+            consumers: consumers.unwrap_or_default(),
             gates,
             limits,
             ledger,
@@ -360,6 +374,8 @@ impl Reading<'_> {
             gates.lag_events_max = events.unwrap_or(gates.lag_events_max);
             let quiet = self.duration(&mut fields, "writers_quiet", &settings::QUIET);
             gates.writers_quiet = quiet.unwrap_or(gates.writers_quiet);
+            let gone = self.duration(&mut fields, "readers_gone", &settings::GONE);
+            gates.readers_gone = gone.unwrap_or(gates.readers_gone);
             fields.finish(&mut self.problems);
         }
         gates

@@ -11,6 +11,7 @@ fn evidence(count: u64) -> Evidence {
         count,
         sample: 100,
         proven: true,
+        who: Vec::new(),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use contraflow_core::error::Result;
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::log::Room;
+use contraflow_core::side::Side;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -11,8 +13,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{self, ANSWER_MAX, failure, unreachable};
+use super::native::{self, TopicId};
 use super::place::TopicPlace;
-use super::topic_id::{self, TopicId};
 
 /// A topic that is there.
 #[derive(Clone, Debug)]
@@ -21,6 +23,27 @@ pub(super) struct Topic {
     pub(super) id: TopicId,
     pub(super) partitions: usize,
     pub(super) replicas: usize,
+}
+
+/// The setting that says how many replicas must have a record before its writer is answered.
+pub(super) const IN_SYNC: &str = "min.insync.replicas";
+
+/// How many brokers keep a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Safety {
+    pub(super) replicas: usize,
+    /// How many must have a record before its writer is answered.
+    pub(super) in_sync: usize,
+}
+
+impl Safety {
+    /// The higher one of each number.
+    pub(super) fn max(self, other: Safety) -> Safety {
+        Safety {
+            replicas: self.replicas.max(other.replicas),
+            in_sync: self.in_sync.max(other.in_sync),
+        }
+    }
 }
 
 /// Which end of a partition is meant.
@@ -76,7 +99,7 @@ impl Broker {
         }
         Ok(Some(Topic {
             name: name.to_owned(),
-            id: topic_id::ask(self.committed.client(), name)?,
+            id: native::topic_id(self.committed.client(), name)?,
             partitions: found.partitions().len(),
             replicas: found
                 .partitions()
@@ -85,6 +108,14 @@ impl Broker {
                 .max()
                 .unwrap_or(1),
         }))
+    }
+
+    /// A topic that must be there.
+    pub(super) fn named(&self, name: &str, side: Side) -> Result<Topic> {
+        self.topic(name)?.ok_or_else(|| {
+            let message = format!("there is no topic `{name}`");
+            Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(side)
+        })
     }
 
     /// The name of the cluster.
@@ -136,6 +167,21 @@ impl Broker {
         Ok(found)
     }
 
+    /// Whether a topic keeps no more than the newest record of each key.
+    pub(super) fn compacts(&self, topic: &str) -> Result<bool> {
+        Ok(cleanup(&self.settings(topic)?).contains("compact"))
+    }
+
+    /// How many brokers keep a topic.
+    pub(super) fn safety(&self, topic: &Topic) -> Result<Safety> {
+        let settings = self.settings(&topic.name)?;
+        let in_sync = settings.get(IN_SYNC).and_then(|value| value.parse().ok());
+        Ok(Safety {
+            replicas: topic.replicas,
+            in_sync: in_sync.unwrap_or(1),
+        })
+    }
+
     /// What a topic can hold.
     pub(super) fn room(&self, topic: &Topic) -> Result<Room> {
         let settings = self.settings(&topic.name)?;
@@ -150,6 +196,7 @@ impl Broker {
             // No limit is written as -1.
             kept_ms: number("retention.ms"),
             kept_bytes: number("retention.bytes"),
+            cleanup: cleanup(&settings),
         })
     }
 
@@ -242,4 +289,12 @@ fn offsets(consumer: &BaseConsumer, topic: &Topic, which: Offset) -> Result<Vec<
     let whole: Option<Vec<i64>> = offsets.into_iter().collect();
     let message = format!("the broker does not say where `{}` ends", topic.name);
     whole.ok_or_else(|| unreachable(&message))
+}
+
+/// The policies of a topic, in one order.
+fn cleanup(settings: &HashMap<String, String>) -> String {
+    let policies = settings.get("cleanup.policy").map_or("", String::as_str);
+    let mut policies: Vec<&str> = policies.split(',').map(str::trim).collect();
+    policies.sort_unstable();
+    policies.join(",")
 }

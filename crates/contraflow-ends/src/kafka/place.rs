@@ -4,7 +4,7 @@ use contraflow_core::position::Position;
 
 use serde::{Deserialize, Serialize};
 
-use super::topic_id::TopicId;
+use super::native::TopicId;
 
 /// Where one topic is read next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use contraflow_core::error::{Problem, Result};
 use contraflow_core::preflight::{Looked, Preflight};
 use contraflow_core::side::Side;
 
-use super::broker::{Broker, Topic, Visible};
+use super::broker::{Broker, IN_SYNC, Safety, Topic, Visible};
 use super::names::Names;
 
 /// What a setting of a topic must be.
@@ -32,7 +32,9 @@ pub(super) fn check(servers: &str, role: &Role) -> Result<Vec<Looked>> {
     let cluster = broker.cluster().unwrap_or_default();
     all.note(format!("cluster {cluster}"), None);
     let names = Names::of(&role.change);
-    let begun = broker.topic(&names.control)?.is_some();
+    let control = broker.topic(&names.control)?;
+    let begun = control.is_some();
+    let control = control.map(|topic| broker.safety(&topic)).transpose()?;
     for (_, table) in role.pairs() {
         let name = &table.name;
         let Some(topic) = broker.topic(name)? else {
@@ -47,6 +49,9 @@ pub(super) fn check(servers: &str, role: &Role) -> Result<Vec<Looked>> {
         all.note(format!("topic `{name}` with {partitions} partitions"), None);
         let settings = broker.settings(name)?;
         look_at(&mut all, &topic, &settings);
+        if let Some(control) = control {
+            kept(&mut all, (&names.control, control), &broker.safety(&topic)?);
+        }
         if role.side == Side::New && !begun {
             empty(&mut all, &broker, &topic)?;
         }
@@ -67,13 +72,6 @@ fn look_at(all: &mut Preflight, topic: &Topic, settings: &HashMap<String, String
         });
         all.note(format!("`{}` of `{name}` is {found}", wanted.name), problem);
     }
-    let policy = settings.get("cleanup.policy").map_or("", String::as_str);
-    let problem = policy.contains("compact").then(|| {
-        let message = format!("topic `{name}` is compacted, which is not carried yet");
-        let hint = "The audit compares every record, and compaction takes some on one side only.";
-        Problem::error(Code::END_SETTING, message).hint(hint)
-    });
-    all.note(format!("`cleanup.policy` of `{name}` is {policy}"), problem);
 }
 
 fn empty(all: &mut Preflight, broker: &Broker, topic: &Topic) -> Result<()> {
@@ -86,6 +84,21 @@ fn empty(all: &mut Preflight, broker: &Broker, topic: &Topic) -> Result<()> {
     });
     all.note(format!("new topic `{name}` is empty"), problem);
     Ok(())
+}
+
+/// Who loses the control topic does not know where to go on: it must be kept as well as the topics.
+fn kept(all: &mut Preflight, (name, control): (&str, Safety), topic: &Safety) {
+    let problem = (control.max(*topic) != control).then(|| {
+        let Safety { replicas, in_sync } = *topic;
+        let message = format!("topic `{name}` is kept by fewer brokers than the topics themselves");
+        let hint = format!(
+            "Give it {replicas} replicas by `kafka-reassign-partitions.sh`, and {}",
+            alter(name, IN_SYNC, &in_sync.to_string())
+        );
+        Problem::error(Code::END_SETTING, message).hint(hint)
+    });
+    let text = format!("`{name}` is kept by {} brokers", control.replicas);
+    all.note(text, problem);
 }
 
 fn alter(topic: &str, setting: &str, value: &str) -> String {

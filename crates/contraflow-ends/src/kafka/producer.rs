@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use contraflow_core::error::Result;
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -11,6 +12,8 @@ use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::util::Timeout;
 
+use super::Context;
+use super::broker::Broker;
 use super::client::{self, ANSWER_MAX, failure, unsupported};
 
 /// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
@@ -20,7 +23,9 @@ const TRANSACTION_MAX_MS: &str = "30000";
 /// meanwhile, and what it wrote becomes visible or void.
 const TAKE_MAX: Duration = Duration::from_secs(45);
 /// Bytes of a batch at most: enough to amortise a request.
-pub(super) const BATCH_BYTES: u64 = 1_000_000;
+const BATCH_BYTES: u64 = 1_000_000;
+/// Kilobytes of records that wait to be sent at most, and so of one record.
+const QUEUE_KB: usize = 64 << 10;
 /// How long a full queue is waited for before it is tried again.
 const QUEUE_WAIT: Duration = Duration::from_millis(10);
 /// How long the last records of a transaction are waited for before they are looked at again.
@@ -34,6 +39,18 @@ pub(super) struct Outgoing<'a> {
     pub(super) key: Option<&'a [u8]>,
     pub(super) payload: Option<&'a [u8]>,
     pub(super) headers: Option<OwnedHeaders>,
+}
+
+/// Bytes of a batch that every topic of a role takes.
+pub(super) fn batch_bytes(context: &Context) -> Result<u64> {
+    let broker = Broker::new(&context.servers)?;
+    let mut bytes = BATCH_BYTES;
+    for (_, table) in context.role.pairs() {
+        if let Some(topic) = broker.topic(&table.name)? {
+            bytes = bytes.min(broker.room(&topic)?.record_bytes_max.max(1));
+        }
+    }
+    Ok(bytes)
 }
 
 pub(super) struct Producer {
@@ -58,7 +75,7 @@ impl Producer {
             .set("linger.ms", "5")
             .set("batch.size", batch_bytes.to_string())
             .set("batch.num.messages", "10000")
-            .set("queue.buffering.max.kbytes", "65536")
+            .set("queue.buffering.max.kbytes", QUEUE_KB.to_string())
             .set("compression.type", "lz4")
             // The broker knows what it takes.
             .set("message.max.bytes", "1000000000")
@@ -93,6 +110,9 @@ impl Producer {
             match self.inner.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    if self.inner.in_flight_count() == 0 {
+                        return Err(too_large(&back));
+                    }
                     self.inner.poll(QUEUE_WAIT);
                     record = back;
                 }
@@ -127,4 +147,13 @@ impl Producer {
         let committed = self.inner.commit_transaction(Timeout::Never);
         committed.map_err(|error| failure("committing a transaction", error))
     }
+}
+
+fn too_large(record: &BaseRecord<'_, [u8], [u8]>) -> Error {
+    let of = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+    let bytes = of(record.key) + of(record.payload);
+    let message = format!("a record of {bytes} bytes is larger than {QUEUE_KB} kB");
+    Error::new(Kind::Hold, Code::CONSTRAINT_VIOLATED, message)
+        .detail("Records wait in memory to be sent, and there is no room for this one.")
+        .hint("Delete records up to it, or `contraflow abort`.")
 }

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::codec::payload::Payload;
-use contraflow_core::end::{Demands, Remove, Step, Structure, User};
+use contraflow_core::end::{Demands, Remove, Step, Structure};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::Standing;
 use contraflow_core::probe::Point;
 use contraflow_core::record::PairId;
-use contraflow_core::side::{Direction, Side};
-use rdkafka::consumer::Consumer;
+use contraflow_core::side::Side;
 
 use super::Context;
-use super::broker::{Broker, Topic, Visible};
-use super::client::{ANSWER_MAX, failure, unreachable};
-use super::control::{self, Coordinator, Note};
+use super::broker::{Broker, IN_SYNC, Safety, Visible};
+use super::client::unreachable;
+use super::control::{self, Coordinator, Known, Note};
 use super::names::Names;
 
 /// The control topic keeps the newest record of each key; small segments are compacted soon.
@@ -47,23 +46,21 @@ impl Topics {
         names.filter_map(|name| Some(&**self.context.payloads.get(name)?))
     }
 
-    fn topic(&self, broker: &Broker, name: &str) -> Result<Topic> {
-        broker.topic(name)?.ok_or_else(|| {
-            let message = format!("there is no topic `{name}`");
-            Error::new(Kind::Precondition, Code::TABLE_MISSING, message).at(self.context.role.side)
-        })
-    }
-
     fn make_control(&self, broker: &Broker) -> Result<()> {
         let name = &self.context.names.control;
         if broker.topic(name)?.is_some() {
             return Ok(());
         }
-        let mut replicas = 1;
+        // Who loses it loses no less than the topics themselves.
+        let mut safety = Safety::default();
         for table in self.names() {
-            replicas = replicas.max(self.topic(broker, table)?.replicas);
+            let topic = broker.named(table, self.context.role.side)?;
+            safety = safety.max(broker.safety(&topic)?);
         }
-        broker.create(name, (control::partitions(), replicas), &CONTROL)?;
+        let in_sync = safety.in_sync.to_string();
+        let mut settings = CONTROL.to_vec();
+        settings.push((IN_SYNC, &in_sync));
+        broker.create(name, (control::partitions(), safety.replicas), &settings)?;
         let deadline = self.context.clock.elapsed() + KNOWN_MAX;
         while self.context.clock.elapsed() < deadline {
             if broker.topic(name)?.is_some() {
@@ -76,11 +73,23 @@ impl Topics {
         )))
     }
 
+    fn known(&self, broker: &Broker) -> Result<Vec<Known>> {
+        let known = |name: &str| {
+            let topic = broker.named(name, self.context.role.side)?;
+            Ok(Known {
+                id: topic.id,
+                partitions: topic.partitions,
+                topic: topic.name,
+            })
+        };
+        self.names().into_iter().map(known).collect()
+    }
+
     /// A new topic that holds records was carried before, or is somebody else's: a control topic
     /// that was lost must not have the change begin anew.
     fn is_empty(&self, broker: &Broker) -> Result<()> {
         for name in self.names() {
-            let topic = self.topic(broker, name)?;
+            let topic = broker.named(name, self.context.role.side)?;
             let ends = broker.ends(&topic, Visible::Everything)?;
             if ends != broker.starts(&topic)? {
                 let message = format!("the new topic `{name}` holds records already");
@@ -152,7 +161,12 @@ impl Structure for Topics {
                 if side == Side::New {
                     self.is_empty(&broker)?;
                 }
-                coordinator.write(&[Note::standing(side, Some(standing))], |_| Ok(()))?;
+                let topics = self.known(&broker)?;
+                let notes = [
+                    Note::topics(side, &topics),
+                    Note::standing(side, Some(standing)),
+                ];
+                coordinator.write(&notes, |_| Ok(()))?;
             }
         }
         self.context.probe.at(Point::EXPAND_AFTER)
@@ -177,35 +191,9 @@ impl Structure for Topics {
         if coordinator.control.standing(side.other()).is_some() {
             return Ok(());
         }
-        let groups = Direction::BOTH.map(|direction| names.group(direction));
+        let groups = names.groups();
         broker.delete_groups(&groups.each_ref().map(String::as_str))?;
         broker.delete(&[&names.control])
-    }
-
-    fn users(&mut self) -> Result<Option<Vec<User>>> {
-        let broker = Broker::new(&self.context.servers)?;
-        let groups = broker.consumer().fetch_group_list(None, ANSWER_MAX);
-        let groups = groups.map_err(|error| failure("asking for consumer groups", error))?;
-        let names = self.names();
-        let reads = |assignment: Option<&[u8]>| {
-            let assigned = assignment.unwrap_or_default();
-            names.iter().any(|name| reads_topic(assigned, name))
-        };
-        let mut users = Vec::new();
-        for group in groups.groups() {
-            if Names::is_ours(group.name()) {
-                continue;
-            }
-            let members = group.members().iter();
-            let readers = members.filter(|member| reads(member.assignment())).count();
-            if readers > 0 {
-                users.push(User {
-                    who: format!("group {}", group.name()),
-                    seen: format!("{readers} members have partitions of it"),
-                });
-            }
-        }
-        Ok(Some(users))
     }
 
     fn foreign_key_violations(&mut self) -> Result<u64> {
@@ -214,32 +202,10 @@ impl Structure for Topics {
 
     fn count(&mut self, pair: PairId) -> Result<u64> {
         let broker = Broker::new(&self.context.servers)?;
-        let topic = self.topic(&broker, &self.context.role.table(pair).name)?;
+        let topic = broker.named(&self.context.role.table(pair).name, self.context.role.side)?;
         let ends = broker.ends(&topic, Visible::Everything)?;
         let starts = broker.starts(&topic)?;
         let records = ends.iter().zip(&starts).map(|(end, start)| end - start);
         Ok(u64::try_from(records.sum::<i64>()).unwrap_or(0))
     }
-}
-
-/// Whether an assignment, as members of a group write it, names a topic: a version, then a list of
-/// topics with a list of partitions each.
-pub(super) fn reads_topic(assignment: &[u8], topic: &str) -> bool {
-    fn read(bytes: &[u8], topic: &str) -> Option<bool> {
-        let (_version, rest) = bytes.split_first_chunk::<2>()?;
-        let (count, mut rest) = rest.split_first_chunk()?;
-        for _ in 0..i32::from_be_bytes(*count) {
-            let (length, after) = rest.split_first_chunk()?;
-            let (name, after) =
-                after.split_at_checked(i16::from_be_bytes(*length).try_into().ok()?)?;
-            if name == topic.as_bytes() {
-                return Some(true);
-            }
-            let (partitions, after) = after.split_first_chunk()?;
-            let bytes = usize::try_from(i32::from_be_bytes(*partitions)).ok()? * 4;
-            rest = after.get(bytes..)?;
-        }
-        Some(false)
-    }
-    read(assignment, topic).unwrap_or(false)
 }

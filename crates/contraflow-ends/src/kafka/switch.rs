@@ -108,11 +108,18 @@ impl Switch for ControlRecord {
 
     fn lift(&mut self, epoch: Epoch) -> Result<()> {
         let coordinator = Coordinator::take(&self.context)?;
-        let side = self.side();
-        let Some(standing) = decide::lift(&coordinator.control, side, epoch)? else {
+        let (control, side) = (&coordinator.control, self.side());
+        let mut notes = Vec::new();
+        if let Some(standing) = decide::lift(control, side, epoch)? {
+            notes.push(Note::standing(side, Some(&standing)));
+        }
+        if control.stopped.is_some() {
+            notes.push(Note::not_stopped());
+        }
+        if notes.is_empty() {
             return Ok(());
-        };
-        coordinator.write(&[Note::standing(side, Some(&standing))], |_| Ok(()))
+        }
+        coordinator.write(&notes, |_| Ok(()))
     }
 
     fn sequences(&mut self) -> Result<Vec<Sequence>> {

@@ -45,6 +45,7 @@ impl Between {
             change: old.role.change.clone(),
             mode: Mode::Tables,
             mapping: mapping.digest(),
+            consumers: Vec::new(),
             pairs: vec![Pair {
                 old: "t".to_owned(),
                 new: "t".to_owned(),
@@ -57,6 +58,7 @@ impl Between {
                 fence_max: Duration::from_secs(5),
                 lag_events_max: 1_000,
                 writers_quiet: std::time::Duration::ZERO,
+                readers_gone: std::time::Duration::ZERO,
                 letters_max: 1_000,
                 copy_share_percent: 100,
                 backfill_rows_per_s: None,

@@ -16,7 +16,7 @@ use contraflow_ends::sqlite::Sqlite;
 use contraflow_engine::compare::{Beside, Comparer};
 use contraflow_engine::context::{Bound, Context, Limits, Pair};
 use contraflow_engine::tasks::Stop;
-use contraflow_engine::turn::{self, Turn};
+use contraflow_engine::turn::{self, Kept, Turn};
 use contraflow_engine::worker::Worker;
 use contraflow_testkit::chance::Chance;
 use contraflow_testkit::mapping::{mapping, shape};
@@ -94,6 +94,7 @@ pub(super) fn context_mapped(
         old: bound(old, Side::Old, "people", &mapping, &clock, &probe),
         new: bound(new, Side::New, "contacts", &mapping, &clock, &probe),
         mapping: mapping.digest(),
+        consumers: Vec::new(),
         pairs: vec![Pair {
             old: "people".to_owned(),
             new: "contacts".to_owned(),
@@ -104,6 +105,7 @@ pub(super) fn context_mapped(
             fence_max: Duration::from_secs(5),
             lag_events_max: 1_000,
             writers_quiet: std::time::Duration::ZERO,
+            readers_gone: std::time::Duration::ZERO,
             letters_max: 1_000,
             copy_share_percent: 100,
             backfill_rows_per_s: None,
@@ -180,7 +182,13 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
     for _ in 0..TRIES {
         let mut turn = Turn::new(context, losing, false, &worker).unwrap();
         let (_, verdicts) = turn
-            .judge(context, epoch, &worker, &Stop::default())
+            .judge(
+                context,
+                epoch,
+                &worker,
+                &mut Kept::default(),
+                &Stop::default(),
+            )
             .unwrap();
         if verdicts.iter().any(|verdict| !verdict.open) {
             continue;

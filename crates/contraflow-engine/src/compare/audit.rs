@@ -3,7 +3,11 @@
 //! Both logs of a pair are one sequence per partition: whatever differs is missing, extra, out of
 //! order or changed. What was written cannot change, so nothing is read twice: an audit goes on
 //! where it stopped, and behind a fence little is left. Only digests wait for their counterpart.
+//!
+//! A log that is compacted may lack a record whose key has a newer one there. Whether one that
+//! deletes its key was dropped or never came is seen by looking for the key once more.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -18,11 +22,19 @@ use contraflow_core::value::Value;
 
 use super::finding::{Comparison, Finding, Kind};
 use super::walk::stopped;
+use held::{Keys, held};
+use unseen::{Dropped, Unseen};
+
 use crate::context::Context;
 use crate::tasks::Stop;
 
+mod held;
+mod unseen;
+
 /// Events read at once.
 const EVENTS: usize = 4_000;
+/// Where the key of a record stands in its envelope.
+const RECORD_KEY: usize = 4;
 /// How long a record may be missing at the mirror while somebody carries.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The pause when neither side has more.
@@ -42,9 +54,14 @@ pub struct Audit {
     direction: Direction,
     authority: Box<dyn Feed>,
     mirror: Box<dyn Feed>,
-    lanes: BTreeMap<(PairId, i32), Lane>,
+    /// Whether a side keeps no more than the newest record of each key, by pair.
+    compacts: BTreeMap<PairId, [bool; 2]>,
+    lanes: BTreeMap<Line, Lane>,
     result: Comparison,
 }
+
+/// A partition; what was written late to it has an order of its own.
+type Line = (PairId, i32, bool);
 
 /// Records of one partition that wait for their counterpart, by side.
 #[derive(Default)]
@@ -56,12 +73,19 @@ struct Lane {
     last: [Option<Place>; 2],
     /// Whether a side has forgotten any.
     forgetful: [bool; 2],
+    compacts: [bool; 2],
+    /// What a side has and the other one, which compacts, lacks.
+    unseen: [Unseen; 2],
 }
 
 struct Entry {
     place: Place,
     /// What the copy of the record is; `None` when it cannot be mapped.
     digest: Option<u128>,
+    /// The digest of its key, if it has one.
+    key: Option<u128>,
+    /// It has no value: it deletes its key.
+    deletes: bool,
 }
 
 impl Audit {
@@ -75,10 +99,20 @@ impl Audit {
             feed.open(&Start::Earliest)?;
             Ok(feed)
         };
+        let mut authority = open(direction.source())?;
+        let mut mirror = open(direction.target())?;
+        let mut compacts = BTreeMap::new();
+        for pair in context.pair_ids() {
+            let mut of_pair = [false; 2];
+            of_pair[place(direction.source())] = authority.compacts(pair)?;
+            of_pair[place(direction.target())] = mirror.compacts(pair)?;
+            compacts.insert(pair, of_pair);
+        }
         Ok(Audit {
             direction,
-            authority: open(direction.source())?,
-            mirror: open(direction.target())?,
+            authority,
+            mirror,
+            compacts,
             lanes: BTreeMap::new(),
             result: Comparison::default(),
         })
@@ -96,10 +130,10 @@ impl Audit {
         stop: &Stop,
     ) -> Result<Comparison> {
         let (source, target) = (self.direction.source(), self.direction.target());
-        let head = self.mirror.head()?.0;
+        let mut head = self.mirror.head()?.0;
         // A feed that knows how far its log reaches finds the way to there.
         self.authority.head()?;
-        let mut unread = false;
+        let (mut unread, mut looked_again) = (false, false);
         let mut since = context.clock.elapsed();
         loop {
             stopped(stop)?;
@@ -113,7 +147,14 @@ impl Audit {
             let read = reached(source, &self.authority.received(), goal);
             if read && !self.is_owed(source) {
                 let all = reached(target, &self.mirror.received(), &head);
-                if stillness == Stillness::Moving || all {
+                let waits = self.waits_for_newer(source);
+                if all && waits && !looked_again {
+                    // What overtook them may have been written since.
+                    looked_again = true;
+                    head = self.mirror.head()?.0;
+                    continue;
+                }
+                if all || stillness == Stillness::Moving && !waits {
                     break;
                 }
             }
@@ -125,15 +166,25 @@ impl Audit {
             }
             if context.clock.elapsed().saturating_sub(since) >= PATIENCE {
                 let all = reached(target, &self.mirror.received(), &head);
-                unread = !read || (stillness == Stillness::Settled && !all);
+                let needed = stillness == Stillness::Settled || self.waits_for_newer(source);
+                unread = !read || (needed && !all);
                 break;
             }
             context.clock.sleep(PAUSE);
         }
         let mut result = self.result.clone();
         result.unproven += u64::from(unread);
+        self.look_for_deleted(context, source, stop, &mut result)?;
+        if stillness == Stillness::Settled {
+            self.look_for_deleted(context, target, stop, &mut result)?;
+        }
         self.judge_rest(stillness, &mut result);
         Ok(result)
+    }
+
+    /// Whether nothing was found that stays.
+    pub fn is_clean(&self) -> bool {
+        self.result.is_clean()
     }
 
     /// Up to where the mirror was compared.
@@ -147,6 +198,39 @@ impl Audit {
         lanes.any(|lane| !lane.waiting[place(side)].is_empty())
     }
 
+    /// Whether the mirror, which compacts, must have newer records than were read of it.
+    fn waits_for_newer(&self, side: Side) -> bool {
+        let mut lanes = self.lanes.values();
+        lanes.any(|lane| lane.unseen[place(side)].waits())
+    }
+
+    /// Records of a side that delete their key, and that the other one lacks: they were carried and
+    /// dropped if nothing of the key is held there.
+    fn look_for_deleted(
+        &mut self,
+        context: &Context,
+        side: Side,
+        stop: &Stop,
+        result: &mut Comparison,
+    ) -> Result<()> {
+        let here = place(side);
+        let of_lane = |(at, lane): (&_, &Lane)| (*at, lane.unseen[here].deletions());
+        let mut wanted: Keys = self.lanes.iter().map(of_lane).collect();
+        wanted.retain(|_, keys| !keys.is_empty());
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let Some(held) = held(context, side.other(), &wanted, stop)? else {
+            result.unproven += 1;
+            return Ok(());
+        };
+        for (at, lane) in &mut self.lanes {
+            let held = held.get(at).cloned().unwrap_or_default();
+            lane.unseen[here].excuse_all_but(&held);
+        }
+        Ok(())
+    }
+
     fn take(&mut self, context: &Context, side: Side, events: Vec<Event>) -> usize {
         let count = events.len();
         for event in events {
@@ -155,16 +239,30 @@ impl Audit {
                 self.result.unproven += 1;
                 continue;
             };
-            let digest = digest(context, side, at, event);
             let (authority, mirror) = (&self.authority, &self.mirror);
-            let lane = self.lanes.entry((pair, at.partition)).or_insert_with(|| {
-                let mut lane = Lane::default();
+            let mut feeds = [authority, mirror].into_iter();
+            if at.is_late() && feeds.any(|feed| feed.leaves_out(pair, at)) {
+                self.result.given_up += 1;
+                continue;
+            }
+            let entry = entry(context, side, at, event);
+            if let (Some(key), Some(others)) = (
+                entry.key,
+                self.lanes.get_mut(&(pair, at.partition, !at.is_late())),
+            ) {
+                others.unseen[place(side.other())].overtake(key);
+            }
+            let line = (pair, at.partition, at.is_late());
+            let lane = self.lanes.entry(line).or_insert_with(|| {
+                let mut lane = Lane {
+                    compacts: self.compacts.get(&pair).copied().unwrap_or_default(),
+                    ..Lane::default()
+                };
                 let of = |feed: &dyn Feed| feed.has_forgotten(pair, at.partition);
                 lane.forgetful[place(self.direction.source())] = of(authority.as_ref());
                 lane.forgetful[place(self.direction.target())] = of(mirror.as_ref());
                 lane
             });
-            let entry = Entry { place: at, digest };
             lane.take(pair, side, entry, &mut self.result);
             lane.settle(pair, self.direction, &mut self.result);
         }
@@ -174,7 +272,7 @@ impl Audit {
     /// What has no counterpart now that nothing more comes.
     fn judge_rest(&self, stillness: Stillness, result: &mut Comparison) {
         let (source, target) = (self.direction.source(), self.direction.target());
-        for ((pair, _), lane) in &self.lanes {
+        for ((pair, _, late), lane) in &self.lanes {
             for entry in &lane.waiting[place(source)] {
                 if lane.has_nothing_left(target) {
                     // Whether it had the record cannot be seen any more.
@@ -183,11 +281,26 @@ impl Audit {
                     result.find(finding(*pair, entry, Kind::Missing));
                 }
             }
+            for at in lane.unseen[place(source)].lost() {
+                if !lane.is_excused(source, at) {
+                    result.find(found(*pair, at, Kind::Missing));
+                }
+            }
+            result.unproven += lane.unseen[place(source)].untold();
             let extra = lane.waiting[place(target)].iter();
-            for entry in extra.filter(|_| stillness == Stillness::Settled) {
+            // Nobody carries what was written late until somebody asks for it.
+            for entry in extra.filter(|_| *late || stillness == Stillness::Settled) {
                 if !lane.has_nothing_left(source) && !lane.is_excused(target, entry.place) {
                     result.find(finding(*pair, entry, Kind::Extra));
                 }
+            }
+            if stillness == Stillness::Settled {
+                for at in lane.unseen[place(target)].lost() {
+                    if !lane.is_excused(target, at) {
+                        result.find(found(*pair, at, Kind::Extra));
+                    }
+                }
+                result.unproven += lane.unseen[place(target)].untold();
             }
         }
     }
@@ -216,7 +329,8 @@ impl Lane {
             else {
                 return;
             };
-            let at = if ours.place == theirs.place {
+            let order = ours.place.cmp(&theirs.place);
+            if order == Ordering::Equal {
                 result.compared += 1;
                 if ours.digest.is_none() || theirs.digest.is_none() {
                     let why = "it does not map".to_owned();
@@ -224,20 +338,42 @@ impl Lane {
                 } else if ours.digest != theirs.digest {
                     result.find(finding(pair, ours, Kind::Different(Vec::new())));
                 }
-                self.waiting[source].pop_front();
-                target
-            } else if ours.place < theirs.place {
-                if !self.is_excused(direction.source(), ours.place) {
-                    result.find(finding(pair, ours, Kind::Missing));
-                }
-                source
-            } else {
-                if !self.is_excused(direction.target(), theirs.place) {
-                    result.find(finding(pair, theirs, Kind::Extra));
-                }
-                target
-            };
-            self.waiting[at].pop_front();
+            }
+            if order.is_le() {
+                self.pass(pair, (direction.source(), Kind::Missing), order, result);
+            }
+            if order.is_ge() {
+                self.pass(pair, (direction.target(), Kind::Extra), order, result);
+            }
+        }
+    }
+
+    /// Leaves the oldest record of a side behind. Where the other one has no counterpart and no
+    /// reason to lack it, that is what the record is.
+    fn pass(
+        &mut self,
+        pair: PairId,
+        (side, kind): (Side, Kind),
+        order: Ordering,
+        result: &mut Comparison,
+    ) {
+        let (here, other) = (place(side), place(side.other()));
+        let Some(entry) = self.waiting[here].pop_front() else {
+            return;
+        };
+        if let Some(key) = entry.key {
+            self.unseen[other].overtake(key);
+        }
+        if order == Ordering::Equal || self.is_excused(side, entry.place) {
+            return;
+        }
+        let dropped = Dropped {
+            place: entry.place,
+            deletes: entry.deletes,
+        };
+        match entry.key {
+            Some(key) if self.compacts[other] => self.unseen[here].miss(key, dropped),
+            _ => result.find(finding(pair, &entry, kind)),
         }
     }
 
@@ -255,7 +391,11 @@ impl Lane {
 }
 
 fn finding(pair: PairId, entry: &Entry, kind: Kind) -> Finding {
-    let key = entry.place.key();
+    found(pair, entry.place, kind)
+}
+
+fn found(pair: PairId, at: Place, kind: Kind) -> Finding {
+    let key = at.key();
     Finding { pair, key, kind }
 }
 
@@ -264,6 +404,21 @@ fn place(side: Side) -> usize {
     match side {
         Side::Old => 0,
         Side::New => 1,
+    }
+}
+
+/// A record as it is compared.
+fn entry(context: &Context, side: Side, at: Place, event: Event) -> Entry {
+    let key = event
+        .key
+        .0
+        .get(RECORD_KEY)
+        .filter(|key| **key != Value::Null);
+    Entry {
+        place: at,
+        key: key.map(|key| row_digest(std::slice::from_ref(key))),
+        deletes: event.op == Op::Delete,
+        digest: digest(context, side, at, event),
     }
 }
 

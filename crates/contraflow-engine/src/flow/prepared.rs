@@ -76,17 +76,17 @@ impl Prepared {
 }
 
 /// Maps images and keys one by one: what fails becomes a letter.
-pub(super) struct Mapper<'c> {
+pub(crate) struct Mapper<'c> {
     context: &'c Context,
     direction: Direction,
-    pub(super) records: Vec<Record>,
-    pub(super) letters: Vec<Letter>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) letters: Vec<Letter>,
     /// What one image maps to, kept to spare an allocation per row.
     mapped: Vec<Mapped>,
 }
 
 impl<'c> Mapper<'c> {
-    pub(super) fn new(context: &'c Context, direction: Direction, rows: usize) -> Mapper<'c> {
+    pub(crate) fn new(context: &'c Context, direction: Direction, rows: usize) -> Mapper<'c> {
         let records = Vec::with_capacity(rows);
         Mapper {
             context,
@@ -97,7 +97,7 @@ impl<'c> Mapper<'c> {
         }
     }
 
-    pub(super) fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) {
         let Event {
             pair,
             key,

@@ -2,13 +2,14 @@
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::gate::{Verdict, judge};
+use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
 use contraflow_core::ledger::Answer;
 use contraflow_core::phase::{Ask, Decision, Phase, State};
-use contraflow_core::side::Side;
+use contraflow_core::side::{Direction, Side};
 
+use super::requests::is_starting;
 use super::{Runner, lock, no_turn};
-use crate::turn;
+use crate::turn::{self, Kept};
 
 impl Runner<'_> {
     /// Whether the request at hand gives up rows that letters name.
@@ -31,13 +32,17 @@ impl Runner<'_> {
         let direction = Side::New.direction();
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let mut evidence = turn::gather(&self.context, self.state.epoch, direction, worker)?;
-        let comparison = turn::whole(&self.context, worker, &self.stop)?;
+        // What cannot be undone is judged from the oldest record on.
+        let fresh = &mut Kept::default();
+        let comparison = turn::whole(&self.context, worker, fresh, &self.stop)?;
         evidence.push(turn::evidence_of(
             &self.context,
             self.state.epoch,
             direction,
             &comparison,
         ));
+        // Last: a reader may have come while all that was found out.
+        evidence.push(self.users(direction)?);
         for evidence in &evidence {
             lock(&self.ledger).prove(evidence)?;
         }
@@ -52,6 +57,24 @@ impl Runner<'_> {
         closed(&verdicts).map_or(Ok(()), Err)
     }
 
+    /// Who uses the old end, now or not long enough ago.
+    fn users(&self, direction: Direction) -> Result<Evidence> {
+        let users = match &self.lookout {
+            Some(lookout) => lookout.in_the_way()?,
+            None => self.context.old.structure()?.users()?.unwrap_or_default(),
+        };
+        Ok(Evidence {
+            rule: Rule::Users,
+            epoch: self.state.epoch,
+            direction,
+            at_ms: self.context.clock.unix_ms(),
+            count: users.len() as u64,
+            sample: 0,
+            proven: true,
+            who: users,
+        })
+    }
+
     /// Answers the request of the turn, contract or abort that has just ended.
     pub(super) fn answer_when_rested(&mut self) -> Result<()> {
         let Some(id) = self.state.asked else {
@@ -60,6 +83,11 @@ impl Runner<'_> {
         if matches!(self.state.phase, Phase::Contract | Phase::Abort) && self.state.held.is_none() {
             return Ok(());
         }
+        // Whoever is told that authority has moved may ask at once how far the way back is.
+        if self.worker.as_ref().is_some_and(is_starting) {
+            return Ok(());
+        }
+        self.report()?;
         let request = lock(&self.ledger)
             .requests()?
             .into_iter()
@@ -76,7 +104,8 @@ impl Runner<'_> {
                 | Ask::Verify { .. }
                 | Ask::Repair { .. }
                 | Ask::Replay { .. }
-                | Ask::Stopped => true,
+                | Ask::Stopped
+                | Ask::Late { .. } => true,
             };
             let mut answer = match (reached, &failure) {
                 (true, _) => granted(&format!(

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Demands, Remove, Role, Step, Structure, User};
+use contraflow_core::end::{Demands, Remove, Role, Step, Structure};
 use contraflow_core::error::{Error, Kind, Problem, Result};
 use contraflow_core::lease::Standing;
 use contraflow_core::preflight::{Looked, Preflight};
@@ -101,10 +101,6 @@ impl Structure for Tables {
             }
         }
         Ok(())
-    }
-
-    fn users(&mut self) -> Result<Option<Vec<User>>> {
-        Ok(None)
     }
 
     fn foreign_key_violations(&mut self) -> Result<u64> {

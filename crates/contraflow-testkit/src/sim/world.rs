@@ -340,6 +340,7 @@ impl Outside {
         let context = Context {
             change: "sim".to_owned(),
             mode: Mode::Tables,
+            consumers: Vec::new(),
             pairs: vec![Pair {
                 old: TABLES[0].to_owned(),
                 new: TABLES[1].to_owned(),
@@ -353,6 +354,7 @@ impl Outside {
                 fence_max: Duration::from_secs(1),
                 lag_events_max: 1_000,
                 writers_quiet: std::time::Duration::ZERO,
+                readers_gone: std::time::Duration::ZERO,
                 letters_max: 1_000,
                 copy_share_percent: 100,
                 backfill_rows_per_s: None,

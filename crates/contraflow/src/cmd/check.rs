@@ -110,7 +110,7 @@ fn real_rows(session: &Session, side: Side, pair: contraflow_core::record::PairI
         if side == Side::New && structure.standing()?.is_none() {
             return Ok(Vec::new());
         }
-        sample(&session.context, side, pair, MOST)
+        sample(&session.context, side, pair, MOST).map(|sample| sample.rows)
     };
     read().unwrap_or_default()
 }

@@ -1,17 +1,20 @@
 //! `contraflow consumers`: who still reads the old topics, and where they go on in the new ones.
 
+mod list;
+mod places;
+
 use std::path::PathBuf;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Group, Next};
-use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::error::{Error, Kind};
 use contraflow_core::side::Side;
-use contraflow_engine::context::Context;
+use contraflow_core::sighting::Mark;
 use serde::Serialize;
 
 use crate::Exit;
 use crate::config::ChangeFile;
 use crate::output::Output;
+use crate::request::lock;
 use crate::session::Session;
 
 /// Show and move the consumers of the topics.
@@ -23,182 +26,124 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Verb {
-    /// Who reads the old topics, with members, commits and lag.
-    List(Which),
-    /// Where a group would go on in the new topics: exact, record by record.
-    Translate(Moved),
-    /// Have a group without members go on in the new topics, exactly where it stands.
-    Move(Moved),
+    /// Who reads the old topics: members, lag, commits, owners and deadlines.
+    List {
+        /// The change file, or its name.
+        #[arg(value_name = "CHANGE")]
+        change: Option<PathBuf>,
+    },
+    /// Where consumers would go on in the other topics: exact, record by record.
+    Translate(places::Translate),
+    /// Have a consumer group go on in the other topics, exactly where it stands.
+    Move(places::Move),
+    /// Say that a group has moved: it keeps nobody from `contract` until it is seen again.
+    Mark {
+        /// The consumer group.
+        #[arg(value_name = "GROUP")]
+        group: String,
+        /// Say that it has not.
+        #[arg(long)]
+        undo: bool,
+        /// The change file, or its name.
+        #[arg(long, value_name = "CHANGE")]
+        change: Option<PathBuf>,
+    },
 }
 
-#[derive(clap::Args, Debug)]
-struct Which {
-    /// The change file, or its name.
-    #[arg(value_name = "CHANGE")]
-    change: Option<PathBuf>,
-}
-
-#[derive(clap::Args, Debug)]
-struct Moved {
-    /// The consumer group.
-    #[arg(value_name = "GROUP")]
-    group: String,
-    /// From the new topics to the old ones instead.
-    #[arg(long)]
-    back: bool,
-    /// The change file, or its name.
-    #[arg(long, value_name = "CHANGE")]
-    change: Option<PathBuf>,
-}
+/// What says no without anything being wrong.
+const REFUSALS: [Code; 4] = [
+    Code::GROUP_UNKNOWN,
+    Code::GROUP_ACTIVE,
+    Code::PLACE_INEXACT,
+    Code::COMMIT_MISSING,
+];
 
 #[derive(Serialize)]
-struct Listed<'l> {
+struct Marked<'m> {
     schema: &'static str,
-    groups: Vec<Named<'l>>,
+    group: &'m str,
+    marked: bool,
 }
 
-#[derive(Serialize)]
-struct Named<'l> {
-    group: &'l str,
-    members: usize,
-    behind: u64,
-}
-
-#[derive(Serialize)]
-struct Translated<'t> {
-    schema: &'static str,
-    group: &'t str,
-    moved: bool,
-    offsets: Vec<Offset<'t>>,
-}
-
-#[derive(Serialize)]
-struct Offset<'t> {
-    from: &'t str,
-    to: &'t str,
-    partition: i32,
-    at: i64,
-    becomes: i64,
-}
-
-/// Shows or moves. Exit 0 when it was done, 1 when the group is not there.
+/// Shows or moves. Exit 0 when it was done, 1 when it cannot be done as things are.
 ///
 /// # Errors
-/// When the cluster cannot be asked, or the group has members.
+/// When the cluster or the ledger cannot be used.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let change = match &args.verb {
-        Verb::List(which) => &which.change,
-        Verb::Translate(moved) | Verb::Move(moved) => &moved.change,
+        Verb::List { change } | Verb::Mark { change, .. } => change,
+        Verb::Translate(translate) => &translate.change,
+        Verb::Move(moved) => &moved.change,
     };
     let file = ChangeFile::find(change.as_deref())?;
     let session = match Session::ends(&file) {
         Ok(session) => session,
         Err(refusal) => return refusal.tell(&file, out),
     };
-    match &args.verb {
-        Verb::List(_) => list(&session.context, out),
-        Verb::Translate(moved) => translate(&session.context, moved, false, out),
-        Verb::Move(moved) => translate(&session.context, moved, true, out),
-    }
+    let done = match &args.verb {
+        Verb::List { .. } => list::run(&session, out),
+        Verb::Translate(translate) => places::translate(&session, translate, out),
+        Verb::Move(moved) => places::go_over(&session, moved, out),
+        Verb::Mark { group, undo, .. } => mark(&session, group, *undo, out),
+    };
+    done.or_else(|error| match error.downcast_ref::<Error>() {
+        // An expected no, which asks for another act of whoever asked.
+        Some(own) if REFUSALS.contains(&own.code) => {
+            out.failed(&error);
+            Ok(Exit::No)
+        }
+        _ => Err(error),
+    })
 }
 
-fn list(context: &Context, out: &mut Output) -> anyhow::Result<Exit> {
-    let groups = context.old.readers()?.groups()?;
-    for group in &groups {
-        let Group {
-            name,
-            members,
-            behind,
-            ..
-        } = group;
-        out.human(&format!("{name:<30} {members} members, {behind} behind"))?;
-    }
-    if groups.is_empty() {
-        out.human("nobody reads the old topics, as far as groups say")?;
-    }
-    let groups = groups.iter().map(|group| Named {
-        group: &group.name,
-        members: group.members,
-        behind: group.behind,
-    });
-    out.document(&Listed {
-        schema: "contraflow.consumers/1",
-        groups: groups.collect(),
+fn mark(session: &Session, name: &str, undo: bool, out: &mut Output) -> anyhow::Result<Exit> {
+    let mark = match undo {
+        true => None,
+        false => Some(mark_of(session, name)?),
+    };
+    let ledger = session.ledger()?;
+    lock(&ledger).mark(name, mark.as_ref())?;
+    out.human(&match undo {
+        true => format!("group {name} has not moved"),
+        false => format!("group {name} has moved; it counts again when it is seen again"),
     })?;
-    Ok(Exit::Yes)
-}
-
-fn translate(
-    context: &Context,
-    moved: &Moved,
-    commits: bool,
-    out: &mut Output,
-) -> anyhow::Result<Exit> {
-    let (from, to) = match moved.back {
-        false => (Side::Old, Side::New),
-        true => (Side::New, Side::Old),
-    };
-    let name = &moved.group;
-    let groups = context.side(from).readers()?.groups()?;
-    let Some(group) = groups.iter().find(|group| group.name == *name) else {
-        let message = format!("group `{name}` has read nothing of the {from} topics");
-        let error = Error::new(Kind::Precondition, Code::LETTER_UNKNOWN, message);
-        out.failed(
-            &error
-                .hint("`contraflow consumers list` names those that have.")
-                .into(),
-        );
-        return Ok(Exit::No);
-    };
-    if commits && group.members > 0 {
-        let message = format!("group `{name}` has {} members", group.members);
-        let error = Error::new(Kind::Precondition, Code::END_BUSY, message);
-        out.failed(&error.hint("Stop its consumers, then move it.").into());
-        return Ok(Exit::No);
-    }
-    let next = at_other(context, from, group)?;
-    if commits {
-        context.side(to).readers()?.go_on(name, &next)?;
-    }
-    let mut offsets = Vec::new();
-    for (old, new) in group.next.iter().zip(&next) {
-        let offset = Offset {
-            from: &context.side(from).role.table(old.pair).name,
-            to: &context.side(to).role.table(new.pair).name,
-            partition: old.partition,
-            at: old.offset,
-            becomes: new.offset,
-        };
-        let Offset {
-            from,
-            to,
-            partition,
-            at,
-            becomes,
-        } = &offset;
-        out.human(&format!(
-            "{from} {partition}: {at}  ->  {to} {partition}: {becomes}"
-        ))?;
-        offsets.push(offset);
-    }
-    out.document(&Translated {
-        schema: "contraflow.consumers.translate/1",
+    out.document(&Marked {
+        schema: "contraflow.consumers.mark/1",
         group: name,
-        moved: commits,
-        offsets,
+        marked: !undo,
     })?;
     Ok(Exit::Yes)
 }
 
-/// Where a group goes on at the other side: behind the last record that it has read.
-fn at_other(context: &Context, from: Side, group: &Group) -> Result<Vec<Next>> {
-    let mut here = context.side(from).readers()?;
-    let mut there = context.side(from.other()).readers()?;
-    let mut all = Vec::new();
-    for next in &group.next {
-        let last = here.last_before(*next)?;
-        let offset = there.offset_behind(next.pair, next.partition, last)?;
-        all.push(Next { offset, ..*next });
+/// A mark of this moment.
+fn mark_of(session: &Session, name: &str) -> anyhow::Result<Mark> {
+    let context = &session.context;
+    let at_ms = context.clock.unix_ms();
+    let groups = context.side(Side::Old).readers()?.groups()?;
+    let group = groups.into_iter().find(|group| group.name == name);
+    let declared = || context.consumers.iter().any(|known| known.group == name);
+    match group {
+        Some(group) if group.members > 0 => {
+            let message = format!("group `{name}` has {} members", group.members);
+            let error = Error::new(Kind::Precondition, Code::GROUP_ACTIVE, message);
+            Err(error
+                .hint("Stop its consumers, then say that it has moved.")
+                .into())
+        }
+        Some(group) => Ok(Mark {
+            at_ms,
+            next: group.next,
+        }),
+        None if declared() => Ok(Mark {
+            at_ms,
+            next: Vec::new(),
+        }),
+        None => {
+            let message = format!("group `{name}` reads nothing of the old topics");
+            let error = Error::new(Kind::Precondition, Code::GROUP_UNKNOWN, message);
+            let hint = "`contraflow consumers list` names those that do; a reader without a group \
+                        can be declared under `consumers`.";
+            Err(error.hint(hint).into())
+        }
     }
-    Ok(all)
 }

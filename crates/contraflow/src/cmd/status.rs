@@ -1,5 +1,7 @@
 //! `contraflow status`: where a change is, what blocks it, and the next command.
 
+mod readers;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +24,8 @@ use crate::request::lock;
 use crate::session::Session;
 use crate::surroundings::is_alive;
 use crate::watch;
+
+use readers::Readers;
 
 /// Show where a change is, what blocks it, and the next command.
 #[derive(clap::Args, Debug)]
@@ -48,6 +52,7 @@ pub struct Status {
     pub progress: Option<Progress>,
     gates: Vec<Verdict>,
     letters: usize,
+    readers: Readers,
     history: Vec<Entry>,
     /// When this was gathered.
     at_ms: u64,
@@ -111,6 +116,7 @@ pub fn gather(session: &Session) -> Result<Status> {
     let mut saved: Option<Saved> = None;
     let (mut running, mut progress, mut evidence, mut history) =
         (None, None, Vec::new(), Vec::new());
+    let mut readers = Readers::default();
     if session.ledger_path.exists() {
         let ledger = session.ledger()?;
         let mut ledger = lock(&ledger);
@@ -121,8 +127,12 @@ pub fn gather(session: &Session) -> Result<Status> {
             .and_then(|text| serde_json::from_str(&text).ok());
         evidence = ledger.evidence()?;
         history = ledger.history(5)?;
+        readers = Readers::remembered(context, ledger.as_mut())?;
     }
     let state = saved.map_or_else(State::declared, |saved| saved.state);
+    if state.phase.is_over() {
+        readers = Readers::default();
+    }
     let letters = standing_letters(session, old.is_some(), new.is_some())?;
     let gates = verdicts(session, &state, owner, &evidence);
     let ambiguous = owner == Ownership::Ambiguous;
@@ -145,6 +155,7 @@ pub fn gather(session: &Session) -> Result<Status> {
         running,
         gates,
         letters: letters.len(),
+        readers,
         history,
         at_ms: context.clock.unix_ms(),
         next,
@@ -270,6 +281,14 @@ fn text(session: &Session, status: &Status) -> String {
         line("  gate", &format!("{mark} {:<13}{why}", gate.rule.name()));
     }
     line("  letters", &status.letters.to_string());
+    if phase == Phase::Reverse {
+        for user in &status.readers.in_the_way {
+            line("  reader", &format!("{}: {}", user.who, user.seen));
+        }
+    }
+    for reminder in &status.readers.reminders {
+        line("  deadline", &reminder.line(status.at_ms));
+    }
     if phase.is_over() || status.state.held.is_some() {
         for entry in &status.history {
             let ago = status.at_ms.saturating_sub(entry.at_ms);

@@ -1,19 +1,17 @@
 //! The acts of the demo, in order.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use contraflow_core::clock::Clock;
 use rusqlite::Connection;
 
+use super::program::{CHANGE_FILE, Program};
 use super::{OLD_FILE, Proof, audit};
 use crate::output::Output;
-use crate::surroundings::SystemClock;
-
-const CHANGE_FILE: &str = "contraflow.yaml";
 
 /// The change of the demo.
 const CHANGE: &str = r#"version: 1
@@ -34,17 +32,15 @@ pairs:
       - rename: { from: owner, to: person }
 "#;
 
-/// How long any act may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the application writes between two acts.
 const SCENE: Duration = Duration::from_millis(1_500);
+/// How often is looked at a copy, and at a fence that stands for a moment only.
 const LOOK: Duration = Duration::from_millis(10);
+const LOOK_CLOSELY: Duration = Duration::from_millis(1);
 
 /// A demo about to be played in a folder.
 pub struct Story {
-    folder: PathBuf,
-    program: PathBuf,
-    clock: SystemClock,
+    program: Program,
     proof: Proof,
 }
 
@@ -91,9 +87,7 @@ impl Story {
         tx.commit()?;
         std::fs::write(folder.join(CHANGE_FILE), CHANGE)?;
         Ok(Story {
-            folder: folder.to_owned(),
-            program: std::env::current_exe().context("cannot find this program's own file")?,
-            clock: SystemClock::default(),
+            program: Program::in_folder(folder)?,
             proof: Proof {
                 schema: "contraflow.demo/1",
                 rows,
@@ -118,18 +112,20 @@ impl Story {
             "an application with {rows} rows in the old shape, writing all the time"
         ))?;
         let mut app = self.start_app()?;
-        let mut run = self.start_run()?;
+        let mut run = self.program.run()?;
         self.wait_rows(rows / 4)?;
         out.human("the change is copying history: SIGKILL in the middle of it")?;
         self.kill(&mut run)?;
-        run = self.start_run()?;
-        self.verb(&["wait", "--for", "follow", "--timeout", "120s"])?;
+        run = self.program.run()?;
+        self.program
+            .verb(&["wait", "--for", "follow", "--timeout", "120s"])?;
         out.human("started again, it went on where it was and now follows every write")?;
         self.scene();
         out.human("cutover, and SIGKILL while the writers are fenced")?;
         self.kill_in_turn(&mut run, out)?;
-        run = self.start_run()?;
-        self.verb(&["wait", "--for", "reverse", "--timeout", "120s"])?;
+        run = self.program.run()?;
+        self.program
+            .verb(&["wait", "--for", "reverse", "--timeout", "120s"])?;
         self.scene();
         out.human("started again, it finished the turn: the application writes the new shape")?;
         self.audit(&mut app, "after the cutover", out)?;
@@ -139,7 +135,7 @@ impl Story {
         self.audit(&mut app, "after the second cutover", out)?;
         self.scene();
         self.audit(&mut app, "before contract", out)?;
-        self.verb(&["contract", "--yes"])?;
+        self.program.verb(&["contract", "--yes"])?;
         out.human("the old table is gone, on evidence")?;
         run.wait()?;
         self.end_app(app)?;
@@ -168,20 +164,12 @@ impl Story {
     }
 
     fn scene(&self) {
-        self.clock.sleep(SCENE);
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .current_dir(&self.folder)
-            .stderr(Stdio::null())
-            .stdout(Stdio::null());
-        command
+        self.program.clock().sleep(SCENE);
     }
 
     fn start_app(&self) -> anyhow::Result<App> {
         let mut child = self
+            .program
             .command()
             .args(["demo-app", "."])
             .stdin(Stdio::piped())
@@ -201,14 +189,6 @@ impl Story {
         })
     }
 
-    fn start_run(&self) -> anyhow::Result<Child> {
-        self.command()
-            .arg("run")
-            .stdin(Stdio::null())
-            .spawn()
-            .context("cannot start the change")
-    }
-
     fn kill(&mut self, run: &mut Child) -> anyhow::Result<()> {
         run.kill()?;
         run.wait()?;
@@ -216,23 +196,15 @@ impl Story {
         Ok(())
     }
 
-    /// Runs a verb to its end.
-    fn verb(&self, args: &[&str]) -> anyhow::Result<()> {
-        let done = self.command().args(args).stderr(Stdio::piped()).output()?;
-        if !done.status.success() {
-            bail!(
-                "`{}` failed: {}",
-                args.join(" "),
-                String::from_utf8_lossy(&done.stderr).trim()
-            );
-        }
-        Ok(())
-    }
-
     fn turn(&mut self, verb: &str, out: &mut Output) -> anyhow::Result<()> {
-        let began = self.clock.elapsed();
-        self.verb(&[verb])?;
-        let took = self.clock.elapsed().saturating_sub(began).as_millis();
+        let began = self.program.clock().elapsed();
+        self.program.verb(&[verb])?;
+        let took = self
+            .program
+            .clock()
+            .elapsed()
+            .saturating_sub(began)
+            .as_millis();
         self.proof.turns += 1;
         out.human(&format!(
             "{verb}: done in {took} ms, compare of every row included"
@@ -243,8 +215,8 @@ impl Story {
 
     /// Waits until so many rows were copied.
     fn wait_rows(&self, rows: u64) -> anyhow::Result<()> {
-        self.wait("history to be copied", || {
-            let db = Connection::open(self.folder.join(super::NEW_FILE))?;
+        self.program.wait("history to be copied", LOOK, || {
+            let db = Connection::open(self.program.folder().join(super::NEW_FILE))?;
             db.busy_timeout(Duration::from_secs(5))?;
             let copied: u64 = db
                 .query_row("select count(*) from contacts", [], |row| row.get(0))
@@ -255,9 +227,9 @@ impl Story {
 
     /// Asks for a cutover and kills the change once the old end is fenced or sealed.
     fn kill_in_turn(&mut self, run: &mut Child, out: &mut Output) -> anyhow::Result<()> {
-        let mut asking = self.command().arg("cutover").spawn()?;
-        let caught = self.wait("the fence", || {
-            let db = Connection::open(self.folder.join(OLD_FILE))?;
+        let mut asking = self.program.command().arg("cutover").spawn()?;
+        let caught = self.program.wait("the fence", LOOK_CLOSELY, || {
+            let db = Connection::open(self.program.folder().join(OLD_FILE))?;
             db.busy_timeout(Duration::from_secs(5))?;
             let gate: String = db.query_row(
                 "select gate from _contraflow_phonebook_old_standing",
@@ -276,31 +248,12 @@ impl Story {
         Ok(())
     }
 
-    fn wait(
-        &self,
-        what: &str,
-        mut there: impl FnMut() -> anyhow::Result<bool>,
-    ) -> anyhow::Result<()> {
-        let deadline = self.clock.elapsed() + PATIENCE;
-        while !there()? {
-            if self.clock.elapsed() > deadline {
-                bail!("waited {} s for {what}", PATIENCE.as_secs());
-            }
-            self.clock.sleep(if what == "the fence" {
-                Duration::from_millis(1)
-            } else {
-                LOOK
-            });
-        }
-        Ok(())
-    }
-
     /// Pauses the application, lets the flow catch up, and compares every row.
     fn audit(&mut self, app: &mut App, when: &str, out: &mut Output) -> anyhow::Result<()> {
         app.say("pause")?;
         app.hear("paused")?;
-        self.verb(&["verify"])?;
-        let (rows, differ) = audit::audit(&self.folder)?;
+        self.program.verb(&["verify"])?;
+        let (rows, differ) = audit::audit(self.program.folder())?;
         app.say("go")?;
         self.proof.audits += 1;
         self.proof.rows = rows;

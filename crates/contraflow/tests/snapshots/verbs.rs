@@ -20,6 +20,9 @@ fn help() {
     for verb in ["list", "show", "replay"] {
         script.run(&format!("letters {verb} --help"));
     }
+    for verb in ["list", "translate", "move", "mark"] {
+        script.run(&format!("consumers {verb} --help"));
+    }
     script.kept_as("help");
 }
 

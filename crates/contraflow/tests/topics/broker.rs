@@ -54,17 +54,25 @@ pub(super) fn delete(servers: &str, name: &str) {
     assert!(gone.expect("an answer").iter().all(Result::is_ok));
 }
 
-/// Gives a topic more partitions, so many in all.
-pub(super) fn grow(servers: &str, name: &str, partitions: usize) {
-    let grown = NewPartitions::new(name, partitions);
-    let made = wait(admin(servers).create_partitions([&grown], &AdminOptions::new()));
+/// Makes a topic have more partitions.
+pub(super) fn widen(servers: &str, name: &str, partitions: usize) {
+    let wider = NewPartitions::new(name, partitions);
+    let made = wait(admin(servers).create_partitions([&wider], &AdminOptions::new()));
     assert!(made.expect("an answer").iter().all(Result::is_ok));
 }
 
 /// Deletes the records of a partition before an offset, as retention does.
 pub(super) fn forget(servers: &str, topic: &str, partition: i32, before: i64) {
+    forget_before(servers, topic, partition, rdkafka::Offset::Offset(before));
+}
+
+/// Deletes all records of a partition, as retention does.
+pub(super) fn forget_all(servers: &str, topic: &str, partition: i32) {
+    forget_before(servers, topic, partition, rdkafka::Offset::End);
+}
+
+fn forget_before(servers: &str, topic: &str, partition: i32, before: rdkafka::Offset) {
     let mut offsets = rdkafka::TopicPartitionList::new();
-    let before = rdkafka::Offset::Offset(before);
     offsets
         .add_partition_offset(topic, partition, before)
         .expect("a place");

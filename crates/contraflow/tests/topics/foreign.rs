@@ -1,8 +1,8 @@
 //! A change among clients that nobody here wrote: producers with and without idempotence, three
 //! groups of consumers, and an auditor.
 
-use super::java::{self, Told, Writes, told};
 use super::stage::{Kind, PARTITIONS, Stage};
+use super::verifiable::{Told, Writes, audited, reads, told};
 use crate::live::process::{Process, until};
 
 /// By partition, in the order of offsets: what producers were told is written.
@@ -54,7 +54,7 @@ fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
     before.push(writes(3, old, "-1", "30", false));
     let mut run = stage.start(&["run"], &[]);
     stage.reaches("follow");
-    let mut early_old = java::reads(&stage, early, old, "1500");
+    let mut early_old = reads(&stage, early, old, "1500");
     early_old.wait();
     before[1].terminate();
     before.push(writes(4, old, "-1", "20", true));
@@ -62,7 +62,7 @@ fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
     before[4].wait();
     // The first group moves while both producers go on.
     stage.says(&["consumers", "move", early], 0, &[new]);
-    let early_new = java::reads(&stage, early, new, "-1");
+    let early_new = reads(&stage, early, new, "-1");
     let mut before: Vec<Process> = before.into_iter().map(ended).collect();
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["wait", "--for", "lag"], 0, &[]);
@@ -76,19 +76,19 @@ fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
     // The second group stops in what came back from the new topic, the third has read it whole.
     let old_count: usize = written(&before).iter().map(Vec::len).sum();
     let into = (old_count + 100).to_string();
-    let mut late_old = java::reads(&stage, late, old, &into);
+    let mut late_old = reads(&stage, late, old, &into);
     late_old.wait();
     stage.says(&["consumers", "move", late], 0, &[new]);
-    let late_new = java::reads(&stage, late, new, "-1");
+    let late_new = reads(&stage, late, new, "-1");
     after.push(writes(8, new, "300", "600", true));
     after[2].wait();
     let after: Vec<Process> = after.into_iter().map(ended).collect();
     stage.verified();
     let whole = old_count + written(&after).iter().map(Vec::len).sum::<usize>();
-    let mut last_old = java::reads(&stage, last, old, &whole.to_string());
+    let mut last_old = reads(&stage, last, old, &whole.to_string());
     last_old.wait();
     stage.says(&["consumers", "move", last], 0, &[new]);
-    let last_new = java::reads(&stage, last, new, "-1");
+    let last_new = reads(&stage, last, new, "-1");
     until("the last group looks at the new topic", || {
         last_new.out().contains("partitions_assigned")
     });
@@ -97,7 +97,7 @@ fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
         until("a group has read everything", || count(&parts) >= whole);
     }
     let topics = [(old, "auditor1"), (new, "auditor2")];
-    let [on_old, on_new] = topics.map(|(topic, name)| java::audited(&stage, topic, name));
+    let [on_old, on_new] = topics.map(|(topic, name)| audited(&stage, topic, name));
     let [early_new, late_new, last_new] = [early_new, late_new, last_new].map(ended);
     stage.says(&["contract", "--yes"], 0, &[]);
     assert_eq!(run.wait(), Some(0), "{}", run.err());

@@ -63,16 +63,12 @@ fn topics_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn compacted_topics_are_refused() {
+fn topics_that_drop_records_by_other_rules_are_refused() {
     let stage = Stage::bare(Kind::Raw);
-    broker::make(
-        &stage.servers,
-        &stage.old,
-        3,
-        &[("cleanup.policy", "compact")],
-    );
+    let compacted = [("cleanup.policy", "compact")];
+    broker::make(&stage.servers, &stage.old, 3, &compacted);
     broker::make(&stage.servers, &stage.new, 3, &[]);
-    stage.says(&["check"], 2, &["CF0110", "compacted"]);
+    stage.says(&["check"], 2, &["CF0113", "is delete", "compact"]);
 }
 
 /// A control topic that was lost, and the ledger with it, does not have the change begin anew.
@@ -216,9 +212,9 @@ fn a_topic_that_got_more_partitions_holds_the_change() {
     let run = followed(&stage);
     stage.verified();
     ended(run);
-    broker::grow(&stage.servers, &stage.old, PARTITIONS + 1);
+    broker::widen(&stage.servers, &stage.old, PARTITIONS + 1);
     stage.says(&["run"], 2, &["CF0113", "has 3 partitions"]);
-    broker::grow(&stage.servers, &stage.new, PARTITIONS + 1);
+    broker::widen(&stage.servers, &stage.new, PARTITIONS + 1);
     let run = stage.start(&["run"], &[]);
     stage.holds(201);
     stage.says(&["status"], 1, &["has 4 partitions, it had 3"]);

@@ -1,142 +1,178 @@
-//! Commits whose question or answer does not come through the network: cut before the broker, cut
-//! behind it, or so late that somebody else has the transactional id.
-
-use std::sync::OnceLock;
+//! What is written to the old topic after the flip, and to the new one before it: found, named,
+//! carried once or given up.
 
 use contraflow_core::probe::Point;
-use contraflow_testkit::kafka::Kafka;
-use contraflow_testkit::wire::{END_TXN, Fault, Wire};
-use tempfile::TempDir;
 
-use super::audit::holds;
-use super::broker;
+use super::audit::{holds, places, read};
+use super::broker::Written;
 use super::stage::{Kind, PARTITIONS, Stage};
-use crate::live::process::until;
+use crate::live::process::{Process, reached_in_time};
 
-/// What a broker answers to a producer that was overtaken: its epoch, or itself, is no longer valid.
-const OVERTAKEN: [i16; 2] = [47, 90];
-
-/// A broker that is reached through a network only.
-fn wired() -> &'static Wire {
-    static WIRED: OnceLock<(TempDir, Wire, Kafka)> = OnceLock::new();
-    let (_, wire, _) = WIRED.get_or_init(|| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let wire = Wire::listen();
-        let told = format!("advertised.listeners=PLAINTEXT://{}", wire.servers());
-        let kafka = Kafka::with(folder.path(), &[&told]);
-        wire.leads_to(kafka.port());
-        (folder, wire, kafka)
-    });
-    wire
-}
-
-fn stage() -> Stage {
-    let stage = Stage::at(&wired().servers(), Kind::Raw);
-    for topic in [&stage.old, &stage.new] {
-        broker::make(&stage.servers, topic, 3, &[]);
-    }
-    stage.write(&stage.old, &stage.records(1..400, "old"));
-    stage
-}
-
-/// Everything is on both topics, once: the change has flipped after 400.
-fn is_whole(stage: &Stage) {
-    stage.write(&stage.new, &stage.records(400..500, "new"));
+/// A change that has flipped, with a hundred records of the old producer and ten of the new one.
+fn flipped() -> (Stage, Process) {
+    let stage = Stage::new(Kind::Json);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+    stage.write(&stage.new, &stage.records(100..110, "new"));
     stage.verified();
-    let of = |numbers: std::ops::Range<i64>| stage.records(numbers, "old");
-    let on_old = [(of(1..400), false), (of(400..500), true)];
+    (stage, run)
+}
+
+/// Records of a topic as the program names them.
+fn names(stage: &Stage, topic: &str, numbers: std::ops::Range<i64>) -> Vec<String> {
+    let times: Vec<i64> = stage
+        .records(numbers, "old")
+        .iter()
+        .map(|r| r.timestamp)
+        .collect();
+    places(&stage.servers, topic)
+        .into_iter()
+        .filter(|(_, _, time)| times.contains(time))
+        .map(|(partition, offset, time)| format!("{topic}:{partition}:{offset} (timestamp {time})"))
+        .collect()
+}
+
+fn resumed(stage: &Stage) {
+    let on = reached_in_time(|| {
+        let status = stage.status();
+        status["state"]["held"].is_null() && status["progress"]["lag_events"] == 0
+    });
+    assert!(on, "{:#}", stage.status());
+}
+
+/// Both topics hold what the old producer wrote, then what the new one did, late records where they
+/// were written, and their copies where they were carried.
+fn both_hold(stage: &Stage, late: std::ops::Range<i64>, more: std::ops::Range<i64>) {
+    let [old, new] = ["old", "new"]
+        .map(|side| move |numbers: &std::ops::Range<i64>| stage.records(numbers.clone(), side));
+    let (first, second) = (1..100, 100..110);
+    let on_old = [
+        (old(&first), false),
+        (old(&second), true),
+        (old(&late), false),
+        (old(&more), true),
+    ];
     holds(&stage.servers, &stage.old, &on_old, PARTITIONS);
-    let on_new = [(of(1..400), true), (of(400..500), false)];
+    let on_new = [
+        (new(&first), true),
+        (new(&second), false),
+        (new(&late), true),
+        (new(&more), false),
+    ];
     holds(&stage.servers, &stage.new, &on_new, PARTITIONS);
 }
 
-/// A commit of the lane meets a fault, and the run goes on by itself.
-fn a_lane_goes_on(fault: Fault) {
-    let stage = stage();
-    let lane = format!("contraflow-{}-forward", stage.change);
-    wired().meets(END_TXN, &lane, fault);
-    let mut run = stage.start(&["run"], &[]);
-    until("a commit meets the fault", || wired().has_met(&lane));
-    stage.reaches("follow");
-    stage.says(&["producer", "stopped"], 0, &[]);
-    stage.says(&["cutover"], 0, &["reverse"]);
-    is_whole(&stage);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
-}
-
 #[test]
-fn a_commit_that_is_cut_before_the_broker_loses_nothing() {
-    a_lane_goes_on(Fault::CutBefore);
-}
-
-#[test]
-fn a_commit_whose_answer_is_cut_doubles_nothing() {
-    a_lane_goes_on(Fault::CutAfter);
-}
-
-/// The commit of a run that is gone arrives when another one has carried the same records.
-#[test]
-fn a_commit_that_comes_late_is_refused() {
-    let stage = stage();
-    let lane = format!("contraflow-{}-forward", stage.change);
-    wired().meets(END_TXN, &lane, Fault::Late);
-    let mut first = stage.start(&["run"], &[]);
-    until("a commit is late", || wired().has_met(&lane));
-    first.kill();
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
+fn late_writes_are_named_and_carried_once() {
+    let (stage, mut run) = flipped();
+    stage.write(&stage.old, &stage.records(110..115, "old"));
+    stage.holds(203);
+    let named = names(&stage, &stage.old, 110..115);
+    assert_eq!(named.len(), 5);
+    let mut words: Vec<&str> = named.iter().map(String::as_str).collect();
+    words.push("`contraflow repair --late`");
+    let said = stage.says(&["status"], 1, &words);
+    assert!(!said.contains("Ada"), "a value: {said}");
+    // Going on without a word about them is no way out.
+    stage.says(&["resume"], 0, &[]);
+    stage.holds(203);
+    stage.says(&["repair", "--late"], 0, &["5 late records carried"]);
+    resumed(&stage);
+    stage.write(&stage.new, &stage.records(115..130, "new"));
     stage.verified();
-    let answer = wired().release(&lane);
-    assert!(OVERTAKEN.contains(&answer), "answered with {answer}");
-    stage.says(&["producer", "stopped"], 0, &[]);
-    stage.says(&["cutover"], 0, &["reverse"]);
-    is_whole(&stage);
+    both_hold(&stage, 110..115, 115..130);
+    // They are settled for good, for a run that knows nothing of them too.
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
-}
-
-/// A turn that stands still before its flip, whose commit meets a fault then.
-fn flips_with(fault: Fault) -> (Stage, crate::live::process::Process, String) {
-    let stage = stage();
-    let at = format!("{}:1", Point::SEAL_AFTER.0);
-    let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
-    stage.reaches("follow");
-    stage.says(&["producer", "stopped"], 0, &[]);
-    let asked = stage.start(&["cutover"], &[]);
-    run.until_stopped();
-    let coordinator = format!("contraflow-{}-control", stage.change);
-    wired().meets(END_TXN, &coordinator, fault);
-    run.signal("-CONT");
-    until("the flip meets the fault", || wired().has_met(&coordinator));
-    drop(asked);
-    (stage, run, coordinator)
-}
-
-#[test]
-fn a_flip_that_is_cut_before_the_broker_is_made() {
-    let (stage, mut run, _) = flips_with(Fault::CutBefore);
-    stage.reaches("reverse");
-    is_whole(&stage);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
-}
-
-#[test]
-fn a_flip_whose_answer_is_cut_is_made_once() {
-    let (stage, mut run, _) = flips_with(Fault::CutAfter);
-    stage.reaches("reverse");
-    is_whole(&stage);
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
-}
-
-/// Its run is gone and the change has flipped since: the way back is not sent to its start again.
-#[test]
-fn a_flip_that_comes_late_is_refused() {
-    let (stage, mut first, coordinator) = flips_with(Fault::Late);
-    first.kill();
     let mut run = stage.start(&["run"], &[]);
-    stage.reaches("reverse");
-    is_whole(&stage);
-    let answer = wired().release(&coordinator);
-    assert!(OVERTAKEN.contains(&answer), "answered with {answer}");
+    resumed(&stage);
+    stage.says(&["repair", "--late"], 0, &["0 late records carried"]);
     stage.verified();
+    both_hold(&stage, 110..115, 115..130);
+    stage.says(&["contract", "--yes"], 0, &[]);
+    assert_eq!(run.wait(), Some(0), "{}", run.err());
+}
+
+#[test]
+fn late_writes_are_given_up_by_name() {
+    let (stage, mut run) = flipped();
+    let poison = Written {
+        partition: 0,
+        timestamp: 77,
+        key: None,
+        value: Some(b"{\"id\": \"poison\"}".to_vec()),
+        headers: Vec::new(),
+    };
+    stage.write(&stage.old, &[poison]);
+    stage.write(&stage.old, &stage.records(110..113, "old"));
+    stage.holds(203);
+    let places = places(&stage.servers, &stage.old);
+    let (_, offset, _) = places
+        .iter()
+        .find(|place| place.2 == 77)
+        .expect("it is there");
+    let name = format!("{}:0:{offset}", stage.old);
+    let said = stage.says(&["repair", "--late"], 1, &["record", &offset.to_string()]);
+    assert!(!said.contains("poison"), "a value: {said}");
+    stage.says(
+        &["repair", "--late", "--give-up", "nobody:0:1"],
+        1,
+        &["CF0409"],
+    );
+    let words = ["3 late records carried", "1 given up"];
+    stage.says(&["repair", "--late", "--give-up", &name], 0, &words);
+    resumed(&stage);
+    stage.write(&stage.new, &stage.records(115..120, "new"));
+    // What was given up is no difference.
+    stage.verified();
+    let new: usize = read(&stage.servers, &stage.new).iter().map(Vec::len).sum();
+    assert_eq!(new, 99 + 10 + 3 + 5);
+    stage.write(&stage.old, &stage.records(130..140, "old"));
+    stage.holds(203);
+    stage.says(
+        &["repair", "--late", "--give-up", "all"],
+        0,
+        &["10 given up"],
+    );
+    resumed(&stage);
+    stage.verified();
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// Whoever carries late writes is killed, before and after it is decided.
+#[test]
+fn late_writes_are_carried_once_whoever_is_killed() {
+    for point in [Point::COMMIT_BEFORE, Point::COMMIT_AFTER] {
+        let (stage, mut run) = flipped();
+        stage.write(&stage.old, &stage.records(110..115, "old"));
+        stage.holds(203);
+        assert_eq!(run.terminate(), Some(0), "{}", run.err());
+        let at = format!("{}:1", point.0);
+        let mut killed = stage.start(&["repair", "--late"], &[("CONTRAFLOW_CRASH_AT", &at)]);
+        assert_eq!(killed.wait(), None, "{}: {}", point.0, killed.err());
+        stage.says(&["repair", "--late"], 0, &["late records carried"]);
+        let mut run = stage.start(&["run"], &[]);
+        resumed(&stage);
+        stage.write(&stage.new, &stage.records(115..130, "new"));
+        stage.verified();
+        both_hold(&stage, 110..115, 115..130);
+        assert_eq!(run.terminate(), Some(0), "{}", run.err());
+    }
+}
+
+#[test]
+fn early_writes_are_named_and_hold_the_change() {
+    let stage = Stage::new(Kind::Json);
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.write(&stage.new, &stage.records(1..3, "new"));
+    stage.holds(203);
+    let named = names(&stage, &stage.new, 1..3);
+    let mut words: Vec<&str> = named.iter().map(String::as_str).collect();
+    words.push("`contraflow abort`");
+    stage.says(&["status"], 1, &words);
+    stage.says(&["repair", "--late"], 1, &["CF0401"]);
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
 }

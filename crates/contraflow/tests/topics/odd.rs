@@ -151,10 +151,9 @@ fn a_record_of_the_first_moment_of_1970_holds_the_change() {
 #[test]
 fn the_copies_of_another_change_are_carried_like_any_record() {
     let stage = stage(1, &[]);
-    let header = (
-        "contraflow-src".to_owned(),
-        Some([&[1_u8][..], &[9; 37]].concat()),
-    );
+    // As ours, but for the change that it names.
+    let source = [&[1][..], &[9; 8], &[0], &[9; 28]].concat();
+    let header = ("contraflow-src".to_owned(), Some(source));
     let mut copy = written(0, 1_000, Some("k"), Some(b"v"));
     copy.headers.push(header.clone());
     stage.write(&stage.old, &[copy]);

@@ -78,6 +78,24 @@ impl Stage {
         }
     }
 
+    /// A change of the same name that goes on from the new topic of this one.
+    pub(super) fn next(&self) -> Stage {
+        let next = Stage {
+            old: self.new.clone(),
+            new: format!("{}-v3", self.change),
+            change: self.change.clone(),
+            ..Stage::undeclared(&self.servers, self.kind)
+        };
+        broker::make(
+            &next.servers,
+            &next.new,
+            i32::try_from(PARTITIONS).expect("few"),
+            &[],
+        );
+        next.declare("    payload: raw\n", "");
+        next
+    }
+
     /// Writes the change file, with what a pair says beside its topics, and more keys of the file.
     pub(super) fn declare(&self, pair: &str, more: &str) {
         let Stage {
@@ -95,16 +113,29 @@ new: {{kafka: \"{servers}\"}}
 pairs:
   - old: {old}
     new: {new}
-{pair}gates: {{writers_quiet: 300ms}}
+{pair}gates: {{writers_quiet: 300ms, readers_gone: 0s}}
 {more}"
         );
         std::fs::write(self.dir.path().join("contraflow.yaml"), text).expect("a file");
     }
 
+    /// Writes other words into the change file.
+    pub(super) fn edit(&self, from: &str, to: &str) {
+        let file = self.dir.path().join("contraflow.yaml");
+        let text = std::fs::read_to_string(&file).expect("a file");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&file, text.replace(from, to)).expect("a file");
+    }
+
+    /// A name for what the next process says.
+    pub(super) fn log_name(&self, what: &str) -> String {
+        let number = self.logs.fetch_add(1, Ordering::Relaxed);
+        format!("{number}-{what}")
+    }
+
     /// Starts a verb with these variables.
     pub(super) fn start(&self, args: &[&str], settings: &[(&str, &str)]) -> Process {
-        let log = self.logs.fetch_add(1, Ordering::Relaxed);
-        let log = self.dir.path().join(format!("{log}-{}", args[0]));
+        let log = self.dir.path().join(self.log_name(args[0]));
         let mut command = Command::new(env!("CARGO_BIN_EXE_contraflow"));
         command.args(args).current_dir(self.dir.path());
         for (name, value) in settings {

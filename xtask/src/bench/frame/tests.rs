@@ -21,7 +21,10 @@ fn the_first_pair_does_not_count_and_orders_alternate() {
         order.borrow_mut().push(who);
         Ok(1.0)
     };
-    let plan = Plan { runs: 2 };
+    let plan = Plan {
+        runs: 2,
+        records: None,
+    };
     let measure = interleave("a", "rows/s", plan, || turn('o'), || turn('p')).unwrap();
     assert_eq!(measure.runs, 2);
     assert_eq!(*order.borrow(), "oppoop");
@@ -50,5 +53,8 @@ fn options_are_read_and_others_refused() {
     assert_eq!(asked.names, ["mapping"]);
     assert!(asked.json && asked.runs == Some(3));
     assert!(Asked::read(&args("--fast")).is_err());
-    assert!(Asked::read(&args("--runs=0")).is_err());
+    assert_eq!(Asked::read(&args("--records=7")).unwrap().records, Some(7));
+    for refused in ["--runs=0", "--records", "--records=many"] {
+        assert!(Asked::read(&args(refused)).is_err(), "{refused}");
+    }
 }

@@ -10,7 +10,7 @@ use crate::shell;
 
 /// A change that only renames: rows per second, peaks of memory, and `pgcopydb` if it is there.
 pub(in crate::bench) fn plain(plan: Plan) -> Result<Vec<Measure>> {
-    let stage = raise(Stage::raise(Reshape::Rename)?)?;
+    let stage = raise(Stage::raise(Reshape::Rename, plan)?)?;
     let mut measures = measures(&stage, plan, ["pg-copy.rows", "pg-copy.memory"])?;
     let Some(version) = programs::pgcopydb_version() else {
         shell::note("pg-copy.pgcopydb is left out: pgcopydb is not installed");
@@ -23,7 +23,7 @@ pub(in crate::bench) fn plain(plan: Plan) -> Result<Vec<Measure>> {
         "pg-copy.pgcopydb.one-server",
     )?);
     drop(stage);
-    let stage = raise(Stage::raise_between(Reshape::Rename)?)?;
+    let stage = raise(Stage::raise_between(Reshape::Rename, plan)?)?;
     measures.push(beside_pgcopydb(
         &stage,
         plan,
@@ -45,7 +45,7 @@ fn beside_pgcopydb(stage: &Stage, plan: Plan, name: &'static str) -> Result<Meas
 
 /// A change that splits, converts and renames. The peer copies the rows as they are.
 pub(in crate::bench) fn mapped(plan: Plan) -> Result<Vec<Measure>> {
-    let stage = raise(Stage::raise(Reshape::Mapped)?)?;
+    let stage = raise(Stage::raise(Reshape::Mapped, plan)?)?;
     let names = ["pg-copy-mapped.rows", "pg-copy-mapped.memory"];
     measures(&stage, plan, names)
 }

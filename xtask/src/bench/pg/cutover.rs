@@ -37,7 +37,7 @@ struct Times {
 
 /// Refusals per turn in milliseconds, and writes per second.
 pub(in crate::bench) fn measure(plan: Plan) -> Result<Vec<Measure>> {
-    let stage = Stage::raise(Reshape::Rename)?;
+    let stage = Stage::raise(Reshape::Rename, plan)?;
     let (run, times) = Writers::during(&stage, WRITERS, |writers| {
         shell::pause(WINDOW);
         let alone = (0..WINDOWS).map(|_| window(writers)).collect();

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// Changes per second. Both read every load, in turns first; the first load does not count.
 pub(in crate::bench) fn measure(plan: Plan) -> Result<Vec<Measure>> {
-    let stage = Stage::raise(Reshape::Rename)?;
+    let stage = Stage::raise(Reshape::Rename, plan)?;
     let run = stage.start()?;
     stage.copied(&run)?;
     run.stop()?;

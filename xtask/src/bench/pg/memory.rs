@@ -14,7 +14,7 @@ const ROWS: u64 = 1_000_000;
 
 /// MiB. The peers are the two `psql` of a copy, and `pg_recvlogical` with the same transaction.
 pub(in crate::bench) fn measure(plan: Plan) -> Result<Vec<Measure>> {
-    let stage = Stage::raise(Reshape::Rename)?;
+    let stage = Stage::raise(Reshape::Rename, plan)?;
     let (mut copies, mut transactions) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         let (copy, transaction) = life(&stage)?;

@@ -28,7 +28,7 @@ struct Tps {
 
 /// Transactions per second.
 pub(in crate::bench) fn measure(plan: Plan) -> Result<Vec<Measure>> {
-    let stage = Stage::raise_apart(Reshape::Rename)?;
+    let stage = Stage::raise_apart(Reshape::Rename, plan)?;
     programs::pgbench_tables(&stage, SCALE)?;
     loosen(&stage)?;
     let names = ["pg-overhead.tps", "pg-overhead.copy", "pg-overhead.follow"];

@@ -11,8 +11,9 @@ use tempfile::TempDir;
 
 use super::people::{self, AS_IS, NEW_TABLE, OLD_TABLE, PEER_TABLE, Reshape};
 use super::server::Server;
+use crate::bench::frame::Plan;
 use crate::bench::stage::process::{Run, build, verb};
-use crate::bench::stage::{CHANGE_FILE, LEDGER_FOLDER, rows_or};
+use crate::bench::stage::{CHANGE_FILE, LEDGER_FOLDER};
 use crate::shell::{self, Stopwatch};
 
 /// Large enough that the start of a process is nothing beside it.
@@ -60,29 +61,29 @@ struct Cores {
 
 impl Stage {
     /// Starts the server, makes the old table and the change, and runs nothing yet.
-    pub(super) fn raise(reshape: Reshape) -> Result<Stage> {
-        Stage::of(reshape, Cores::default(), false)
+    pub(super) fn raise(reshape: Reshape, plan: Plan) -> Result<Stage> {
+        Stage::of(reshape, plan, Cores::default(), false)
     }
 
     /// The same, with the new end and the peer's in a server of their own.
-    pub(super) fn raise_between(reshape: Reshape) -> Result<Stage> {
-        Stage::of(reshape, Cores::default(), true)
+    pub(super) fn raise_between(reshape: Reshape, plan: Plan) -> Result<Stage> {
+        Stage::of(reshape, plan, Cores::default(), true)
     }
 
     /// The same, with the new end in a server of its own and our program beside that one: as on
     /// two machines, of which the application and its server have one half of the cores each.
-    pub(super) fn raise_apart(reshape: Reshape) -> Result<Stage> {
+    pub(super) fn raise_apart(reshape: Reshape, plan: Plan) -> Result<Stage> {
         let all = std::thread::available_parallelism()?.get();
         ensure!(all > 1, "two machines need two cores");
         let cores = Cores {
             near: Some(format!("0-{}", all / 2 - 1)),
             far: Some(format!("{}-{}", all / 2, all - 1)),
         };
-        Stage::of(reshape, cores, true)
+        Stage::of(reshape, plan, cores, true)
     }
 
-    fn of(reshape: Reshape, cores: Cores, between: bool) -> Result<Stage> {
-        let rows = rows_or(ROWS)?;
+    fn of(reshape: Reshape, plan: Plan, cores: Cores, between: bool) -> Result<Stage> {
+        let rows = plan.records_or(ROWS);
         ensure!(rows > 1, "a table of one row measures nothing");
         let program = build()?;
         let folder = TempDir::with_prefix("contraflow-bench-")?;

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::process::Usage;
 use super::{OLD_FILE, PEER_FILE, Reshape, Stage, open};
+use crate::bench::topic;
 use crate::shell::{self, Stopwatch};
 
 pub(in crate::bench) mod writer;
@@ -22,13 +23,25 @@ pub(super) struct Done {
     pub(super) memory_mib: f64,
 }
 
-/// This program, about to play a part in a folder.
-fn start(name: &str, folder: &Path) -> Result<Command> {
+/// This program, about to play a part.
+fn start(args: &[&str]) -> Result<Command> {
     let here = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(here);
-    command.args(["bench-part", name]).arg(folder);
-    command.stdin(Stdio::null());
+    command.arg("bench-part").args(args).stdin(Stdio::null());
     Ok(command)
+}
+
+/// Lets a process of its own play a part to its end, and gives back the figures that it says.
+pub(in crate::bench) fn figures<const N: usize>(args: &[&str]) -> Result<[f64; N]> {
+    let done = start(args)?.output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "the peer failed: {said}");
+    let text = String::from_utf8_lossy(&done.stdout);
+    let figures: Vec<f64> = text
+        .split_whitespace()
+        .map_while(|figure| figure.parse().ok())
+        .collect();
+    <[f64; N]>::try_from(figures).map_err(|_| anyhow::anyhow!("the peer says: {text}"))
 }
 
 /// Plays a part.
@@ -42,6 +55,9 @@ pub(in crate::bench) fn play(args: &[String]) -> Result<bool> {
             };
             play_copy(&PathBuf::from(folder), reshape, new_table)?;
         }
+        ["topic-bare", servers, from, to, records] => {
+            topic::bare::play(servers, from, to, records.parse()?)?;
+        }
         ["writer", folder, seed] => writer::play(&PathBuf::from(folder), seed.parse()?)?,
         _ => bail!("there is no such part"),
     }
@@ -54,17 +70,11 @@ pub(super) fn copy(stage: &Stage) -> Result<Done> {
         Reshape::Rename => "rename",
         Reshape::Group => "group",
     };
-    let mut command = start("copy", stage.folder())?;
-    let done = command.args([reshape, &stage.new_table]).output()?;
-    let said = String::from_utf8_lossy(&done.stderr);
-    ensure!(done.status.success(), "the peer failed: {said}");
-    let text = String::from_utf8_lossy(&done.stdout);
-    let figures: Vec<f64> = text
-        .split_whitespace()
-        .map_while(|figure| figure.parse().ok())
-        .collect();
-    let [time, cpu, memory_mib] =
-        <[f64; 3]>::try_from(figures).map_err(|_| anyhow::anyhow!("the peer says: {text}"))?;
+    let folder = stage
+        .folder()
+        .to_str()
+        .context("the folder has a name of text")?;
+    let [time, cpu, memory_mib] = figures(&["copy", folder, reshape, &stage.new_table])?;
     Ok(Done {
         time: Duration::from_secs_f64(time),
         cpu: Duration::from_secs_f64(cpu),

@@ -89,7 +89,8 @@ limits: { fence_max: 2, letters_max: 0 }
             "CF0004 10:5 a pair lacks the key `old`",
             "CF0007 11:14 `key` names `a` twice",
             "CF0003 12:1 the change file has no key `histroy` | Did you mean `history`?",
-            "CF0003 13:10 `gates` has no key `lag_max` | Known keys: lag_events_max, writers_quiet.",
+            "CF0003 13:10 `gates` has no key `lag_max` | Known keys: lag_events_max, \
+             writers_quiet, readers_gone.",
             "CF0005 14:22 `fence_max` must be a duration such as `500ms`, `5s`, `2m`, found `2`",
             "CF0005 14:38 `letters_max` must be from 1 to 10000000, found `0`",
         ]
@@ -198,7 +199,7 @@ history: none
 #[test]
 fn gates_and_limits_are_read_in_human_units() {
     let (change, warnings) = checked(&format!(
-        "{FILE}gates: {{lag_events_max: 5_000, writers_quiet: 1s}}
+        "{FILE}gates: {{lag_events_max: 5_000, writers_quiet: 1s, readers_gone: 2d}}
 limits:
   copy_share_percent: 25
   rate_rows_per_s: 2000
@@ -213,6 +214,7 @@ limits:
         Gates {
             lag_events_max: 5_000,
             writers_quiet: Duration::from_secs(1),
+            readers_gone: Duration::from_secs(2 * 24 * 60 * 60),
         }
     );
     assert_eq!(
@@ -228,6 +230,36 @@ limits:
     assert_eq!(
         (change.gates(), change.limits()),
         (&Gates::default(), &Limits::default())
+    );
+}
+
+#[test]
+fn consumers_have_an_owner_and_a_deadline() {
+    let topics = FILE.replace("sqlite: app.db", "kafka: a");
+    let topics = topics.replace("sqlite: app-v2.db", "kafka: a");
+    let topics = topics.replace("key: [id]", "payload: raw");
+    let text = "consumers: [{group: billing, owner: team-a, deadline: 2026-12-31}, {group: b}]\n";
+    let (change, _) = checked(&format!("{topics}{text}")).unwrap();
+    let [billing, other] = change.consumers() else {
+        panic!("two were declared")
+    };
+    assert_eq!(billing.owner.as_deref(), Some("team-a"));
+    let deadline = billing.deadline.unwrap();
+    assert_eq!(deadline.to_string(), "2026-12-31");
+    assert_eq!(deadline.end_ms(), 1_798_761_600_000);
+    assert_eq!((&other.owner, other.deadline), (&None, None));
+    let text = "consumers: [{group: a, deadline: soon}, {group: b}, {group: b}, {owner: c}]\n";
+    assert_eq!(
+        seen(&format!("{topics}{text}")),
+        [
+            "CF0005 9:34 `deadline` must be a day such as `2026-12-31`, found `soon`",
+            "CF0007 9:53 group `b` is declared twice",
+            "CF0004 9:65 a consumer lacks the key `group`",
+        ]
+    );
+    assert_eq!(
+        with("consumers: []\n"),
+        ["CF0005 8:12 `consumers` says nothing here: only topics have them"]
     );
 }
 
@@ -283,6 +315,8 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     let payload = |text: &str| topics.replace("key: [id]", &format!("payload: {{{text}}}"));
     same(&defs["payload"], &payload(&format!("{odd}: 1")));
     same(&defs["avro"], &payload(&format!("avro: {{{odd}: 1}}")));
+    let consumers = |text: &str| format!("{topics}consumers: [{{{text}}}]\n");
+    same(&defs["consumer"], &consumers(&format!("{odd}: 1")));
     same(&defs["json"], &payload(&format!("json: {{{odd}: 1}}")));
     same(
         &defs["history"]["oneOf"][1],

@@ -1,5 +1,5 @@
 use super::{TopicPlace, decode, encode, reached};
-use crate::kafka::topic_id::TopicId;
+use crate::kafka::native::TopicId;
 
 fn at(id: u8, next: &[i64]) -> TopicPlace {
     TopicPlace {

@@ -9,6 +9,8 @@ fn entry(offset: i64, digest: Option<u128>) -> Entry {
     Entry {
         place: Place::new(0, Side::Old, offset),
         digest,
+        key: None,
+        deletes: false,
     }
 }
 
@@ -81,4 +83,83 @@ fn what_does_not_map_is_found() {
     lane.take(PairId(0), Side::New, entry(4, Some(1)), &mut result);
     lane.settle(PairId(0), Direction::Forward, &mut result);
     assert_eq!((result.compared, result.diverged), (1, 1));
+}
+
+/// What is missing of the old log's records at offsets with keys, when the new one has those and
+/// both are compacted. A key below zero is deleted.
+fn dropped(old: &[(i64, i8)], new: &[(i64, i8)]) -> (Vec<i64>, usize) {
+    let mut lane = Lane {
+        compacts: [true, true],
+        ..Lane::default()
+    };
+    let mut result = Comparison::default();
+    for (side, all) in [(Side::Old, old), (Side::New, new)] {
+        for (offset, key) in all {
+            let entry = Entry {
+                key: Some(key.unsigned_abs().into()),
+                deletes: *key < 0,
+                ..entry(*offset, Some(1))
+            };
+            lane.take(PairId(0), side, entry, &mut result);
+            lane.settle(PairId(0), Direction::Forward, &mut result);
+        }
+    }
+    assert!(result.is_clean());
+    let deletions = lane.unseen.iter().map(|unseen| unseen.deletions().len());
+    let deletions = deletions.sum();
+    let waits = |unseen: &super::Unseen| -> Vec<i64> {
+        let mut lost: Vec<_> = unseen.lost().map(|place| place.offset).collect();
+        lost.sort_unstable();
+        lost
+    };
+    (lane.unseen.iter().flat_map(waits).collect(), deletions)
+}
+
+#[test]
+fn a_compacted_log_may_lack_what_a_newer_record_overtook() {
+    let all = [(0, 1), (1, 2), (2, 1), (3, 3), (4, 1), (5, 9)];
+    assert!(
+        dropped(&all, &[(1, 2), (3, 3), (4, 1), (5, 9)])
+            .0
+            .is_empty()
+    );
+    assert!(
+        dropped(&[(1, 2), (3, 3), (4, 1), (5, 9)], &all)
+            .0
+            .is_empty()
+    );
+    // Each of them has dropped what the other one has.
+    let (ours, theirs) = ([(0, 1), (2, 1), (5, 9)], [(0, 1), (1, 1), (2, 1), (5, 9)]);
+    assert!(dropped(&ours, &theirs).0.is_empty());
+    // The newest of its key is lost, whatever older ones there are.
+    let lost = [(0, 1), (1, 2), (2, 1), (4, 1), (5, 9)];
+    assert_eq!(dropped(&all, &lost).0, [3]);
+    let newest = [(0, 1), (1, 2), (3, 3), (5, 9)];
+    assert_eq!(dropped(&all, &newest).0, [4]);
+}
+
+#[test]
+fn a_deletion_that_is_not_there_is_looked_for() {
+    let all = [(0, 1), (1, -1), (2, 9)];
+    assert_eq!(dropped(&all, &[(2, 9)]), (vec![1], 1));
+    assert_eq!(dropped(&all, &[(0, 1), (2, 9)]), (vec![1], 1));
+    assert_eq!(dropped(&all, &[(1, -1), (2, 9)]), (vec![], 0));
+}
+
+#[test]
+fn a_deletion_is_lost_where_its_key_is_held() {
+    let mut unseen = super::Unseen::default();
+    for (offset, key) in [(3, 30), (4, 40)] {
+        let place = Place::new(0, Side::Old, offset);
+        unseen.miss(
+            key,
+            super::Dropped {
+                place,
+                deletes: true,
+            },
+        );
+    }
+    unseen.excuse_all_but(&[40].into());
+    let lost: Vec<_> = unseen.lost().map(|place| place.offset).collect();
+    assert_eq!(lost, [4]);
 }

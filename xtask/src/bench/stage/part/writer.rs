@@ -44,8 +44,9 @@ impl Writers {
         let mut children = Vec::with_capacity(count);
         for i in 0..count {
             let lines = stage.path(&format!("writer{i}.txt"));
-            let mut command = super::start("writer", stage.folder())?;
-            command.arg((i + 1).to_string());
+            let (folder, seed) = (stage.folder().to_str(), (i + 1).to_string());
+            let folder = folder.context("the folder has a name of text")?;
+            let mut command = super::start(&["writer", folder, &seed])?;
             let child = command.stdout(Stdio::from(File::create(&lines)?)).spawn();
             children.push((child.context("cannot start a writer")?, lines));
         }

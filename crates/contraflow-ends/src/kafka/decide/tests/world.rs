@@ -9,8 +9,8 @@ use contraflow_core::side::{Direction, Side};
 use super::super::Ends;
 use super::process::{Answer, Process};
 use crate::kafka::control::{Control, Flip, Sealed};
+use crate::kafka::native::TopicId;
 use crate::kafka::place::TopicPlace;
-use crate::kafka::topic_id::TopicId;
 
 /// A record is its producer's, or the copy of the one at a place of the other topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
