@@ -17,6 +17,7 @@ pub mod spec;
 
 pub mod history;
 
+pub mod cluster;
 pub mod format;
 
 pub mod consumers;
@@ -26,11 +27,12 @@ mod check;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use self::cluster::Cluster;
 use self::consumers::Consumer;
-use self::format::{Format, RegistrySpec};
+use self::format::{Format, KeySpec, RegistrySpec};
 use self::node::Node;
 use self::secret::Secret;
-use self::settings::{Gates, Limits};
+use self::settings::{Gates, Limits, Poison};
 use self::spec::History;
 use crate::error::Place;
 use crate::phase::Mode;
@@ -48,6 +50,7 @@ pub struct Change {
     new: Connection,
     registry: Option<RegistrySpec>,
     pairs: Vec<Pair>,
+    poison: Poison,
     consumers: Vec<Consumer>,
     gates: Gates,
     limits: Limits,
@@ -86,6 +89,12 @@ impl Change {
     #[must_use]
     pub fn pairs(&self) -> &[Pair] {
         &self.pairs
+    }
+
+    /// What becomes of records of topics that cannot be carried.
+    #[must_use]
+    pub fn poison(&self) -> Poison {
+        self.poison
     }
 
     /// Who is known to read the old topics.
@@ -159,10 +168,7 @@ pub enum Connection {
         url: Secret<String>,
     },
     /// Topics of a Kafka cluster.
-    Kafka {
-        /// Its `bootstrap.servers`.
-        servers: Secret<String>,
-    },
+    Kafka(Box<Cluster>),
 }
 
 impl Connection {
@@ -171,7 +177,7 @@ impl Connection {
     pub fn mode(&self) -> Mode {
         match self {
             Connection::Sqlite { .. } | Connection::Postgres { .. } => Mode::Tables,
-            Connection::Kafka { .. } => Mode::Topics,
+            Connection::Kafka(_) => Mode::Topics,
         }
     }
 }
@@ -182,7 +188,7 @@ impl fmt::Display for Connection {
             Connection::Sqlite { path } => write!(f, "sqlite:{path}"),
             // The text as typed may hold a password: the driver says where it leads.
             Connection::Postgres { .. } => f.write_str("postgres"),
-            Connection::Kafka { servers } => write!(f, "kafka:{servers}"),
+            Connection::Kafka(cluster) => write!(f, "kafka:{}", cluster.servers),
         }
     }
 }
@@ -202,6 +208,8 @@ pub struct Pair {
     pub key_new: Option<Vec<String>>,
     /// What the payloads are, of topics.
     pub format: Option<Format>,
+    /// What the keys of records are, of topics; `None` when nobody looks into them.
+    pub record_key: Option<KeySpec>,
     /// Which rows from before the change are carried.
     pub history: History,
     /// The operations, unread: `mapping::spec::parse` reads them. `None` is the identity.

@@ -53,8 +53,28 @@ pub trait End: Send + Sync {
     /// When the end cannot be reached at all.
     fn check(&self, role: &Role) -> Result<Vec<Looked>>;
 
+    /// How long ago the oldest record of a log was written, in milliseconds, as its timestamp says.
+    ///
+    /// # Errors
+    /// When the end cannot be reached.
+    fn oldest_age_ms(&self, _log: &str) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// The command that makes a log with room for what another one holds, of an end whose logs the
+    /// change does not make itself.
+    fn creation(&self, _log: &str, _like: &Room) -> Option<String> {
+        None
+    }
+
     /// Whether a feed at `at` has passed `goal`.
     fn reached(&self, at: &Position, goal: &Position) -> bool;
+
+    /// Everything up to a position, but of a log's partition nothing from this place on. Only logs
+    /// have places.
+    fn short_of(&self, at: &Position, _pair: PairId, _place: Place) -> Position {
+        at.clone()
+    }
 
     /// Ordered changes.
     fn feed(&self, role: &Arc<Role>) -> Option<Box<dyn Feed>>;
@@ -212,6 +232,8 @@ pub struct Chunk {
     pub cut: Option<Key>,
     /// Keys and rows in the end's order.
     pub rows: Vec<(Key, Image)>,
+    /// Rows that are there and cannot be read.
+    pub unreadable: Vec<Letter>,
     /// Every event up to here is visible in the rows.
     pub since: Position,
     /// No event after here is visible in the rows.

@@ -4,6 +4,12 @@
 //! the same when it is carried, so both logs of a pair are one sequence: see
 //! `docs/decisions/topics-in-the-house.md`.
 
+mod keys;
+mod partitioner;
+
+pub use keys::Keys;
+pub use partitioner::{Keyed, Partitioner, Probed, probe};
+
 use crate::code::Code;
 use crate::error::Problem;
 use crate::record::Key;
@@ -27,6 +33,26 @@ pub const FIELDS: [&str; 6] = [
 #[must_use]
 pub fn key_names() -> Vec<String> {
     FIELDS.map(str::to_owned).to_vec()
+}
+
+/// The place of the key in an envelope that stands at the beginning of a row, or is one.
+const KEY: usize = 4;
+
+/// A record's key, in its row or its envelope.
+#[must_use]
+pub fn key_of(values: &[Value]) -> Option<&[u8]> {
+    match values.get(KEY) {
+        Some(Value::Bytes(key)) => Some(key),
+        _ => None,
+    }
+}
+
+/// The same, to be changed.
+pub fn key_in(values: &mut [Value]) -> Option<&mut Vec<u8>> {
+    match values.get_mut(KEY) {
+        Some(Value::Bytes(key)) => Some(key),
+        _ => None,
+    }
 }
 
 /// The shape of a record with this payload.
@@ -59,6 +85,10 @@ pub struct Room {
     pub kept_ms: Option<u64>,
     /// How many bytes of a partition are kept; `None` is all of them.
     pub kept_bytes: Option<u64>,
+    /// How old the timestamp of a record may be when it is written, in milliseconds.
+    pub past_max_ms: Option<u64>,
+    /// How far ahead it may be.
+    pub future_max_ms: Option<u64>,
     /// What becomes of old records, in the end's word.
     pub cleanup: String,
 }
@@ -111,11 +141,43 @@ pub fn unfit(old: (&str, &Room), new: (&str, &Room)) -> Vec<Problem> {
             "Set `retention.ms` of the new one as high: timestamps are kept.",
         );
     }
+    if less(old.future_max_ms, new.future_max_ms) {
+        let message = format!("`{new_name}` refuses timestamps that `{old_name}` takes");
+        found(
+            message,
+            "Set `message.timestamp.after.max.ms` of the new one as high.",
+        );
+    }
     if less(old.kept_bytes, new.kept_bytes) {
         let message = format!("`{new_name}` keeps fewer bytes than `{old_name}`");
         found(message, "Set `retention.bytes` of the new one as high.");
     }
     problems
+}
+
+/// Everything that keeps the oldest record of a log out of a new one that is still empty.
+#[must_use]
+pub fn too_old(age_ms: u64, (new_name, new): (&str, &Room)) -> Vec<Problem> {
+    let limits = [
+        (new.kept_ms, "deletes it", "retention.ms=-1"),
+        (
+            new.past_max_ms,
+            "refuses its timestamp",
+            "message.timestamp.before.max.ms=9223372036854775807",
+        ),
+    ];
+    let short = |limit: &Option<u64>| limit.is_some_and(|limit| limit < age_ms);
+    let found = limits.into_iter().filter(|(limit, ..)| short(limit));
+    let problem = |(_, does, setting): (Option<u64>, &str, &str)| {
+        let hours = age_ms / 3_600_000;
+        let message = format!("the oldest record is {hours} h old, and `{new_name}` {does}");
+        let hint = format!(
+            "`kafka-configs.sh --alter --entity-type topics --entity-name {new_name} --add-config \
+             {setting}`."
+        );
+        Problem::error(Code::LOGS_UNEQUAL, message).hint(hint)
+    };
+    found.map(problem).collect()
 }
 
 /// What a record carries besides its payload. Never printed: its key and headers are values.

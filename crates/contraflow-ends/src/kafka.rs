@@ -15,16 +15,20 @@ mod envelope;
 mod excerpt;
 mod feed;
 mod fetched;
+mod heard;
 mod late;
+mod letters;
 mod look;
 mod names;
 mod native;
 mod notes;
+mod park;
 mod place;
 mod preflight;
 mod producer;
 mod readers;
 mod resume;
+mod rights;
 mod shares;
 mod structure;
 mod switch;
@@ -32,42 +36,67 @@ mod switch;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::clock::Clock;
 use contraflow_core::codec::payload::Payload;
 use contraflow_core::end::{
     Apply, End, Feed, Inspected, Late, Lookup, Readers, Role, Scan, Structure, Switch,
 };
 use contraflow_core::error::Result;
-use contraflow_core::log;
+use contraflow_core::log::{self, Place, Room};
 use contraflow_core::position::Position;
 use contraflow_core::preflight::Looked;
 use contraflow_core::probe::Probe;
-use contraflow_core::record::Row;
+use contraflow_core::record::{PairId, Row};
 
 use broker::Broker;
 
-/// The formats of payloads, by topic.
-pub type Payloads = HashMap<String, Arc<dyn Payload>>;
+/// The formats of topics.
+#[derive(Clone, Debug, Default)]
+pub struct Payloads {
+    values: HashMap<String, Arc<dyn Payload>>,
+    keys: HashMap<String, Arc<dyn Payload>>,
+}
+
+impl Payloads {
+    /// Notes what the payloads of a topic are, and its keys where somebody looks into them.
+    pub fn insert(&mut self, topic: &str, value: Arc<dyn Payload>, key: Option<Arc<dyn Payload>>) {
+        self.values.insert(topic.to_owned(), value);
+        self.keys.extend(key.map(|key| (topic.to_owned(), key)));
+    }
+
+    /// What the payloads of a topic are.
+    #[must_use]
+    pub fn get(&self, topic: &str) -> Option<&Arc<dyn Payload>> {
+        self.values.get(topic)
+    }
+
+    /// What the keys of a topic are.
+    #[must_use]
+    pub fn key(&self, topic: &str) -> Option<&Arc<dyn Payload>> {
+        self.keys.get(topic)
+    }
+}
 
 /// Topics of a Kafka cluster as an end.
 pub struct Kafka {
-    servers: String,
+    cluster: Arc<Cluster>,
     payloads: Arc<Payloads>,
     clock: Arc<dyn Clock>,
     probe: Arc<dyn Probe>,
 }
 
 impl Kafka {
-    /// An end at these `bootstrap.servers`. Each face connects when it is first used.
+    /// An end at this cluster. Each face connects when it is first used.
     #[must_use]
     pub fn new(
-        servers: &str,
+        cluster: &Cluster,
         payloads: Payloads,
         clock: Arc<dyn Clock>,
         probe: Arc<dyn Probe>,
     ) -> Kafka {
         Kafka {
-            servers: servers.to_owned(),
+            cluster: Arc::new(cluster.clone()),
             payloads: Arc::new(payloads),
             clock,
             probe,
@@ -76,7 +105,7 @@ impl Kafka {
 
     fn context(&self, role: &Arc<Role>) -> Context {
         Context {
-            servers: self.servers.clone(),
+            cluster: Arc::clone(&self.cluster),
             payloads: Arc::clone(&self.payloads),
             names: names::Names::of(&role.change),
             role: Arc::clone(role),
@@ -86,28 +115,8 @@ impl Kafka {
     }
 }
 
-/// What every face of one end shares.
-#[derive(Clone)]
-struct Context {
-    servers: String,
-    payloads: Arc<Payloads>,
-    names: names::Names,
-    role: Arc<Role>,
-    clock: Arc<dyn Clock>,
-    probe: Arc<dyn Probe>,
-}
-
-impl End for Kafka {
-    fn address(&self) -> String {
-        format!("kafka:{}", self.servers)
-    }
-
-    fn engine(&self) -> &'static str {
-        "kafka"
-    }
-
-    fn inspect(&self, table: &str, _key: &[String]) -> Result<Option<Inspected>> {
-        let broker = Broker::new(&self.servers)?;
+impl Kafka {
+    fn inspected(&self, broker: &Broker, table: &str) -> Result<Option<Inspected>> {
         let Some(topic) = broker.topic(table)? else {
             return Ok(None);
         };
@@ -125,6 +134,39 @@ impl End for Kafka {
             rows_estimated: u64::try_from(records.sum::<i64>()).unwrap_or(0),
         }))
     }
+}
+
+/// What every face of one end shares.
+#[derive(Clone)]
+struct Context {
+    cluster: Arc<Cluster>,
+    payloads: Arc<Payloads>,
+    names: names::Names,
+    role: Arc<Role>,
+    clock: Arc<dyn Clock>,
+    probe: Arc<dyn Probe>,
+}
+
+impl End for Kafka {
+    fn address(&self) -> String {
+        format!("kafka:{}", self.cluster.servers)
+    }
+
+    fn engine(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn inspect(&self, table: &str, _key: &[String]) -> Result<Option<Inspected>> {
+        let broker = Broker::new(&self.cluster)?;
+        self.inspected(&broker, table).map_err(|error| {
+            let client = rights::Client {
+                cluster: &self.cluster,
+                broker: &broker,
+                names: &names::Names::of(""),
+            };
+            client.explained(error, table)
+        })
+    }
 
     fn complete(&self, table: &str, row: &mut Row) {
         let values = row.0.get_mut(log::FIELDS.len()..);
@@ -134,11 +176,29 @@ impl End for Kafka {
     }
 
     fn check(&self, role: &Role) -> Result<Vec<Looked>> {
-        preflight::check(&self.servers, role)
+        preflight::check(&self.cluster, role)
+    }
+
+    fn oldest_age_ms(&self, log: &str) -> Result<Option<u64>> {
+        let broker = Broker::new(&self.cluster)?;
+        let Some(topic) = broker.topic(log)? else {
+            return Ok(None);
+        };
+        let oldest = broker.oldest_ms(&topic)?;
+        let since = |at_ms: i64| Some(self.clock.unix_ms().saturating_sub(at_ms.try_into().ok()?));
+        Ok(oldest.and_then(since))
+    }
+
+    fn creation(&self, log: &str, like: &Room) -> Option<String> {
+        Some(preflight::creation(log, like))
     }
 
     fn reached(&self, at: &Position, goal: &Position) -> bool {
         place::reached(at, goal)
+    }
+
+    fn short_of(&self, at: &Position, pair: PairId, place: Place) -> Position {
+        place::short_of(at, usize::from(pair.0), place.partition, place.offset)
     }
 
     fn feed(&self, role: &Arc<Role>) -> Option<Box<dyn Feed>> {
@@ -153,8 +213,8 @@ impl End for Kafka {
         Some(Box::new(apply::Writer::new(self.context(role))))
     }
 
-    fn lookup(&self, _role: &Arc<Role>) -> Option<Box<dyn Lookup>> {
-        None
+    fn lookup(&self, role: &Arc<Role>) -> Option<Box<dyn Lookup>> {
+        Some(Box::new(letters::Kept::new(self.context(role))))
     }
 
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>> {

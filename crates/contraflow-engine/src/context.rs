@@ -12,8 +12,9 @@ use contraflow_core::end::{
 };
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Rule;
+use contraflow_core::log::{Keys, Partitioner};
 use contraflow_core::mapping::Mapping;
-use contraflow_core::phase::Mode;
+use contraflow_core::phase::{Mode, Unmappable};
 use contraflow_core::probe::Probe;
 use contraflow_core::record::PairId;
 use contraflow_core::side::Side;
@@ -32,6 +33,8 @@ pub struct Context {
     pub old: Bound,
     /// The new end and its role.
     pub new: Bound,
+    /// What becomes of a row that cannot be mapped.
+    pub unmappable: Unmappable,
     /// Digest of all mappings.
     pub mapping: String,
     /// Bounds.
@@ -52,6 +55,18 @@ pub struct Pair {
     pub mapping: Mapping,
     /// Which rows from before the change are copied, and which the new table may lack.
     pub history: Reach,
+    /// What is known of the keys of records, in logs.
+    pub keying: Option<Keying>,
+}
+
+/// The keys of a pair of logs.
+pub struct Keying {
+    /// How they are carried; `None` as they are.
+    pub keys: Option<Keys>,
+    /// How producers choose a key's partition, if somebody said so.
+    pub partitioner: Option<Partitioner>,
+    /// How many there are.
+    pub partitions: usize,
 }
 
 /// An end with its role.
@@ -123,6 +138,7 @@ impl Context {
             Rule::Compare
             | Rule::Letters
             | Rule::Laws
+            | Rule::Keys
             | Rule::ForeignKeys
             | Rule::Users
             | Rule::Writers => 0,

@@ -25,9 +25,12 @@ use crate::context::Context;
 use crate::windows::{Window, Windows};
 
 mod prepared;
+mod stops;
 
 pub use prepared::{Carried, Prepared};
 pub(crate) use prepared::{Mapper, expected};
+pub use stops::Stopped;
+use stops::Stops;
 
 /// Events per batch at most: enough to amortise a commit. How many is found by measuring, so that
 /// huge rows neither fill the memory nor hold the target's lock for long.
@@ -62,6 +65,7 @@ pub struct Flow {
     /// Whether the feed has brought its history, where it begins with that.
     fed: Arc<AtomicBool>,
     letters: Letters,
+    stops: Stops,
     /// Rows that were carried: whoever made them frees them faster.
     spent: Vec<Record>,
 }
@@ -179,6 +183,7 @@ impl Flow {
                 hope: true,
                 standing: 0,
             },
+            stops: Stops::default(),
             spent: Vec::new(),
         })
     }
@@ -213,7 +218,15 @@ impl Flow {
     /// # Errors
     /// When the source cannot be reached.
     pub fn lag(&mut self) -> Result<u64> {
-        self.feed.head().map(|(_, events)| events)
+        self.feed
+            .head()
+            .map(|(_, events)| events + self.stops.left())
+    }
+
+    /// Partitions that have stopped.
+    #[must_use]
+    pub fn stopped(&self) -> Vec<Stopped> {
+        self.stops.all()
     }
 
     /// Whether the feed has brought its history, where it begins with that. Whoever sees that it
@@ -246,7 +259,7 @@ impl Flow {
         let chunk = lookup.get(pair, &keys, &window.received)?;
         self.context.probe.at(Point::RECARRY_READ)?;
         let what = Carried::Keys(pair, keys);
-        let rows = Prepared::map(&self.context, self.direction, chunk, what);
+        let rows = Prepared::map(&self.context, self.direction, chunk, what)?;
         self.offer(window, rows);
         Ok(())
     }
@@ -274,8 +287,11 @@ impl Flow {
     fn follow(&mut self) -> Result<bool> {
         let events_max = at_most(&self.batch, self.events_max);
         let mut batch = self.feed.next(events_max)?;
+        let source = Arc::clone(&self.context.side(self.direction.source()).end);
+        let came = !(batch.events.is_empty() && batch.unreadable.is_empty());
         let put_off = self.checkpoint.0 != self.applied && self.checkpoint_is_due();
-        if batch.through == self.applied && !put_off {
+        if !came && !put_off && self.stops.short_of(&*source, batch.through.clone()) == self.applied
+        {
             return Ok(false);
         }
         self.context.probe.at(Point::FEED_RECEIVED)?;
@@ -284,33 +300,43 @@ impl Flow {
         let count = batch.events.len() as u64;
         let mut mapper = Mapper::new(&self.context, self.direction, batch.events.len());
         for event in batch.events {
-            mapper.event(event);
+            mapper.event(event)?;
         }
         let Mapper {
-            records, letters, ..
+            mut records,
+            mut letters,
+            ..
         } = mapper;
-        if let (Some(letter), Unmappable::Hold) =
-            (letters.first(), self.context.mode.rules().unmappable)
-        {
-            return Err(unmappable(letter));
+        letters.extend(batch.unreadable);
+        if self.context.unmappable == Unmappable::Stop {
+            let name = |pair: PairId| {
+                let role = &self.context.side(self.direction.source()).role;
+                role.table(pair).name.clone()
+            };
+            self.stops
+                .stop(std::mem::take(&mut letters), &mut records, name);
         }
+        let through = self.stops.short_of(&*source, batch.through);
         let nothing = records.is_empty() && letters.is_empty();
-        if nothing && self.is_due(&batch.through) && !self.checkpoint_is_due() {
-            self.applied = batch.through;
+        if nothing && through == self.applied && !put_off {
+            return Ok(true);
+        }
+        if nothing && self.is_due(&through) && !self.checkpoint_is_due() {
+            self.applied = through;
             return Ok(true);
         }
         let progress = Progress::Advance {
-            through: &batch.through,
+            through: &through,
             seen: &batch.seen,
         };
         let applied = self
             .apply
             .apply(&records, &letters, &progress, &mut self.lease)?;
         self.context.probe.at(Point::BATCH_APPLIED)?;
-        self.feed.confirm(&batch.through)?;
+        self.feed.confirm(&through)?;
         self.context.probe.at(Point::CONFIRMED)?;
-        self.checkpoint = (batch.through.clone(), self.context.clock.elapsed());
-        self.applied = batch.through;
+        self.checkpoint = (through.clone(), self.context.clock.elapsed());
+        self.applied = through;
         self.totals.events += count;
         self.batch.learn(count, applied.held);
         self.letters.hope |= applied.letters > 0;
@@ -324,11 +350,12 @@ impl Flow {
     /// is a copy of what was written late, or somebody's record with our header: dropped, that
     /// would be lost.
     fn drop_echo(&self, events: &mut Vec<Event>) -> Result<()> {
-        let echo = Origin::Flow(self.direction.opposite());
+        let opposite = self.direction.opposite();
+        let echo = [Origin::Flow(opposite), Origin::Replay(opposite)];
         let mut dropped = 0;
         events.retain(|event| {
             let is_late = || Place::of(&event.key).is_some_and(|place| place.is_late());
-            let ours = event.origin == echo;
+            let ours = echo.contains(&event.origin);
             dropped += usize::from(ours && !is_late());
             !ours
         });
@@ -492,12 +519,12 @@ fn not_ours(direction: Direction, count: usize) -> Error {
         .hint("Have them leave `contraflow-src` out.")
 }
 
-/// The hold of a mode without letters. A place in a log is no value.
+/// The hold of whoever keeps no letters. A place in a log is no value.
 pub(crate) fn unmappable(letter: &Letter) -> Error {
     let place = Place::of(&letter.source_key).map_or_else(String::new, |place| {
         format!(" {} of partition {}", place.offset, place.partition)
     });
-    let message = format!("record{place} cannot be mapped: {}", letter.reason);
+    let message = format!("record{place} cannot be carried: {}", letter.reason);
     Error::new(Kind::Hold, letter.code, message)
         .detail("What follows it must not overtake it. Nothing of its batch was written.")
         .hint("Correct the mapping's `on_fail`, or what writes such records.")

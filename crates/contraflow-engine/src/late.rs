@@ -53,7 +53,9 @@ pub(crate) fn settle(context: &Context, give_up: &[String], stop: &Stop) -> Resu
             .into_iter()
             .partition(|event| name(event).is_some_and(|(pair, at)| left_out.names(pair, at)));
         let mut mapper = Mapper::new(context, DIRECTION, kept.len());
-        kept.into_iter().for_each(|event| mapper.event(event));
+        for event in kept {
+            mapper.event(event)?;
+        }
         if let Some(letter) = mapper.letters.first() {
             return Err(unmappable(letter).hint(LEAVE_OUT));
         }
@@ -141,6 +143,9 @@ fn walk(
             continue;
         }
         since = context.clock.elapsed();
+        if let Some(letter) = batch.unreadable.first() {
+            return Err(unmappable(letter).hint(LEAVE_OUT));
+        }
         let mut events = batch.events;
         events.retain(|event| event.origin == Origin::Application);
         take(events, &batch.through)?;

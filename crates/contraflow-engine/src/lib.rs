@@ -10,6 +10,7 @@
 //!   `gather`: how long what trickles in is left to. `late`: what came after authority had moved.
 //! * [`windows`]: which keys changed while a row was being read.
 //! * [`backfill`]: history, range by range.
+//! * [`keying`]: keys of records in logs, and where they lie.
 //! * [`compare`]: both ends through the mapping, digests narrowed to keys.
 //! * [`turn`]: the steps of a cutover and of a rollback.
 //! * `lookout`: who reads the old logs, and since when nobody does.
@@ -30,6 +31,7 @@ pub mod windows;
 
 pub mod backfill;
 pub mod compare;
+pub mod keying;
 pub mod turn;
 
 pub mod crossing;

@@ -23,7 +23,6 @@ use crate::worker::Worker;
 
 pub use answers::refused;
 
-use answers::closed;
 use claim::take_run;
 use words::{describe, say};
 
@@ -436,29 +435,6 @@ impl<'w> Runner<'w> {
         Ok(())
     }
 
-    fn judge_turn(&mut self, to: Side) -> Result<()> {
-        let accept_loss = self.accepts_loss()?;
-        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
-        let mut turn = Turn::new(&self.context, to.other(), accept_loss, worker)?;
-        let (evidence, verdicts) = turn.judge(
-            &self.context,
-            self.state.epoch,
-            worker,
-            &mut self.kept,
-            &self.stop,
-        )?;
-        for evidence in &evidence {
-            lock(&self.ledger).prove(evidence)?;
-        }
-        self.verdicts.clone_from(&verdicts);
-        if let Some(closed) = closed(&verdicts) {
-            turn.give_up(worker, &mut self.kept);
-            return Err(closed);
-        }
-        self.turn = Some(turn);
-        Ok(())
-    }
-
     /// Asks both ends who has authority and follows what they say.
     fn observe(&mut self) -> Result<()> {
         let old = self.context.old.switch()?.standing()?;
@@ -555,6 +531,8 @@ impl<'w> Runner<'w> {
             events_per_s,
             lag_events: status.lag_events,
             eta_s,
+            stopped: status.stopped.clone(),
+            producers: status.producers.clone(),
             trying_again: status.trying_again.clone(),
         }
     }

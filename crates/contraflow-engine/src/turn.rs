@@ -22,6 +22,7 @@ use contraflow_core::side::{Direction, Side};
 
 use crate::compare::{Audit, Beside, Comparer, Comparison, Stillness, sample};
 use crate::context::Context;
+use crate::keying;
 use crate::tasks::Stop;
 use crate::windows::{Touched, Windows};
 use crate::worker::Worker;
@@ -165,6 +166,7 @@ impl Turn {
             }
         };
         evidence.push(laws(context, epoch, direction)?);
+        evidence.push(keys(context, epoch, direction)?);
         self.same_flow(worker)?;
         evidence.push(evidence_of(context, epoch, direction, &comparison));
         let verdicts = judge(
@@ -354,7 +356,7 @@ pub fn gather(
     settle(context, direction, worker)?;
     let lag = worker.status().lag_events;
     let violations = foreign_key_violations(context, direction)?;
-    let letters = letters(context, direction)?;
+    let letters = letters(context, direction)? + worker.status().stopped.len() as u64;
     let quiet = context.limits.writers_quiet;
     let writers = context.side(direction.source()).switch()?.writers(quiet)?;
     Ok(vec![
@@ -434,7 +436,9 @@ fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidenc
             Direction::Reverse => [&[], &rows],
         };
         let report = check_laws(&context.pair(pair).mapping, samples, epoch.0);
-        broken += u64::from(!report.holds());
+        let (keys_broken, keys) = keying::laws(context, pair)?;
+        broken += u64::from(!report.holds()) + keys_broken;
+        tried += keys;
     }
     Ok(Evidence {
         rule: Rule::Laws,
@@ -444,6 +448,21 @@ fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidenc
         count: broken,
         sample: tried,
         proven,
+        who: Vec::new(),
+    })
+}
+
+/// Looks whether keys stay in their partition, where records have keys.
+fn keys(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidence> {
+    let (count, sample) = keying::moved(context)?;
+    Ok(Evidence {
+        rule: Rule::Keys,
+        epoch,
+        direction,
+        at_ms: context.clock.unix_ms(),
+        count,
+        sample,
+        proven: true,
         who: Vec::new(),
     })
 }

@@ -16,7 +16,8 @@ use contraflow_core::side::Direction;
 
 use crate::backfill::{self, Read, Size, Work};
 use crate::context::Context;
-use crate::flow::{Flow, Pace, Stepped, Totals};
+use crate::flow::{Flow, Pace, Stepped, Stopped, Totals};
+use crate::keying;
 use crate::standby::Standby;
 use crate::tasks::{Stop, TaskSet};
 use crate::windows::Windows;
@@ -46,6 +47,10 @@ pub struct Status {
     pub totals: Totals,
     /// Ranges of history are all applied.
     pub history_done: bool,
+    /// Partitions of logs that have stopped.
+    pub stopped: Vec<Stopped>,
+    /// How the producers of new logs must choose the partition of a key, once history is carried.
+    pub producers: Vec<String>,
     /// A passing fault that is being tried again.
     pub trying_again: Option<String>,
     /// Why the worker ended by itself.
@@ -251,22 +256,24 @@ fn carry(
         standby.is_silent()?;
         let now = context.clock.elapsed();
         let mut lag = None;
-        let fed = flow.fed().load(Ordering::Relaxed);
-        let rest = match fed || stepped == Stepped::Idle {
-            true => LOOK_EVERY,
-            false => LOOK_EVERY_FEEDING,
-        };
-        if looked.is_none_or(|at| now.saturating_sub(at) >= rest) {
+        if looked.is_none_or(|at| now.saturating_sub(at) >= rest_of(&flow, &stepped)) {
             lag = Some(flow.lag()?);
             looked = Some(now);
+            let caught_up = lag.is_some_and(|lag| lag <= context.allowed(Rule::Lag));
+            let fed = flow.fed().load(Ordering::Relaxed);
+            if caught_up && !fed && direction == Direction::Forward {
+                let producers = keying::producers(context)?;
+                shared.publish(|status| status.producers = producers);
+            }
             // A feed that begins with history has brought it once it has caught up.
-            if lag.is_some_and(|lag| lag <= context.allowed(Rule::Lag)) {
+            if caught_up {
                 flow.fed().store(true, Ordering::Relaxed);
             }
         }
         shared.publish(|status| {
             status.applied = Some(flow.applied().clone());
             status.totals = flow.totals();
+            status.stopped = flow.stopped();
             status.history_done = copy.is_done() && flow.fed().load(Ordering::Relaxed);
             status.lag_events = lag.or(status.lag_events);
         });
@@ -275,6 +282,14 @@ fn carry(
         }
     }
     Ok(())
+}
+
+/// How long lag is not looked at again.
+fn rest_of(flow: &Flow, stepped: &Stepped) -> Duration {
+    match flow.fed().load(Ordering::Relaxed) || *stepped == Stepped::Idle {
+        true => LOOK_EVERY,
+        false => LOOK_EVERY_FEEDING,
+    }
 }
 
 /// The readers of history, while there are any.

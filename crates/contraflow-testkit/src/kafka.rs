@@ -10,6 +10,19 @@ use std::thread::Thread;
 
 use crate::script::Script;
 
+/// The ways to a guarded broker, with their distance from its first port.
+#[derive(Clone, Copy, Debug)]
+pub enum Door {
+    /// For everybody, in clear.
+    Open = 0,
+    /// With TLS, for those with a certificate.
+    Certificate = 2,
+    /// With TLS, for those who log in.
+    Login = 3,
+    /// In clear, for those who log in.
+    LoginInClear = 4,
+}
+
 /// A broker that ends with this process, whatever becomes of it.
 pub struct Kafka {
     port: u16,
@@ -26,13 +39,14 @@ impl Kafka {
         Kafka::with(folder, &[])
     }
 
-    /// As [`Kafka::start`], with settings, `name=value` each.
+    /// As [`Kafka::start`], with settings, `name=value` each. After `--guarded` it looks at who
+    /// comes and at what they may: see the script.
     ///
     /// # Panics
     /// When it does not start; the script has said why on stderr.
     #[must_use]
     pub fn with(folder: &Path, settings: &[&str]) -> Kafka {
-        let port = two_ports();
+        let port = ports();
         let script = Script::start("kafka", &folder.join("server"), port, settings);
         Kafka { port, script }
     }
@@ -62,7 +76,13 @@ impl Kafka {
     /// Its `bootstrap.servers`.
     #[must_use]
     pub fn servers(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.at(Door::Open)
+    }
+
+    /// Its `bootstrap.servers` for whoever comes another way.
+    #[must_use]
+    pub fn at(&self, door: Door) -> String {
+        format!("127.0.0.1:{}", self.port + door as u16)
     }
 }
 
@@ -85,14 +105,16 @@ pub fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A port that is free together with the one after it.
-fn two_ports() -> u16 {
+/// The first of as many free ports in a row as a guarded broker needs.
+fn ports() -> u16 {
     for _ in 0..100 {
         let first = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = first.local_addr().expect("it is bound").port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+        let rest = (1..=Door::LoginInClear as u16).map(|more| port.checked_add(more));
+        let mut rest = rest.map(|port| TcpListener::bind(("127.0.0.1", port?)).ok());
+        if rest.all(|bound| bound.is_some()) {
             return port;
         }
     }
-    panic!("no two ports in a row are free");
+    panic!("no ports in a row are free");
 }

@@ -1,6 +1,7 @@
 //! Topics on a real Kafka: the program on one side, producers and an auditor on the other that
 //! share no code with it.
 
+mod access;
 mod audit;
 mod avro;
 mod broker;
@@ -11,8 +12,10 @@ mod example;
 mod foreign;
 mod guards;
 mod java;
+mod keys;
 mod kills;
 mod late;
+mod letters;
 mod odd;
 mod readers;
 mod registry;

@@ -20,11 +20,31 @@ const ALLOWED: &[&str] = &[
     "Zlib",
 ];
 
-/// Crates that we do not want, with the reason.
-const BANNED: &[(&str, &str)] = &[
-    ("openssl-sys", "TLS is rustls: no system library to patch"),
-    ("native-tls", "TLS is rustls: no system library to patch"),
-    ("serde_yaml", "retired; the change file has its own reader"),
+/// A crate that we do not want.
+struct Banned {
+    name: &'static str,
+    why: &'static str,
+    /// Whoever may have it all the same.
+    but_of: &'static [&'static str],
+}
+
+const BANNED: &[Banned] = &[
+    Banned {
+        name: "openssl-sys",
+        why: "TLS is rustls: no system library to patch",
+        // Kafka's client knows no other TLS: docs/decisions/kafka-client.md.
+        but_of: &["rdkafka-sys"],
+    },
+    Banned {
+        name: "native-tls",
+        why: "TLS is rustls: no system library to patch",
+        but_of: &[],
+    },
+    Banned {
+        name: "serde_yaml",
+        why: "retired; the change file has its own reader",
+        but_of: &[],
+    },
 ];
 
 const LOCK: &str = "Cargo.lock";
@@ -33,7 +53,7 @@ const LOCK: &str = "Cargo.lock";
 pub(super) fn licences_are_allowed(repo: &Repo, findings: &mut Findings) {
     for package in &repo.packages {
         let Package { name, version, .. } = package;
-        if let Some((_, why)) = BANNED.iter().find(|(banned, _)| banned == name) {
+        if let Some(why) = banned(repo, package) {
             findings.add(LOCK, line(repo, name), format!("`{name}` is banned: {why}"));
         }
         match &package.licence {
@@ -48,6 +68,19 @@ pub(super) fn licences_are_allowed(repo: &Repo, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// Why a package is banned, unless only those have it that may.
+fn banned(repo: &Repo, package: &Package) -> Option<&'static str> {
+    let banned = BANNED.iter().find(|banned| banned.name == package.name)?;
+    let mut takers = repo.packages.iter();
+    let mut takers = takers
+        .by_ref()
+        .filter(|taker| taker.built_in.contains(&package.id))
+        .peekable();
+    let excused =
+        takers.peek().is_some() && takers.all(|taker| banned.but_of.contains(&taker.name.as_str()));
+    (!excused).then_some(banned.why)
 }
 
 /// No package comes from git, from a path outside, or from a second registry.

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::cluster::Cluster;
 use super::format::Format;
 use super::secret::Secret;
 use super::spec::{ChangeSpec, ConnectionSpec, Located, PairSpec};
@@ -66,6 +67,7 @@ impl ChangeSpec {
                     new,
                     registry,
                     pairs,
+                    poison: self.poison,
                     consumers,
                     gates,
                     limits,
@@ -131,9 +133,9 @@ impl ChangeSpec {
         if old.mode() != new.mode() {
             let message = "one end has tables and the other topics";
             problems.push(Problem::error(Code::VALUE_INVALID, message).place(place));
-        } else if matches!(old, Connection::Kafka { .. }) && !same_place(old, new) {
+        } else if matches!(old, Connection::Kafka(_)) && !same_place(old, new) {
             let message = "the topics are in two clusters: a transaction reaches one only";
-            let hint = "Write the same `kafka` for `old` and `new`.";
+            let hint = "Write the same `kafka` for `old` and `new`, and the same beside it.";
             let problem = Problem::error(Code::VALUE_INVALID, message).hint(hint);
             problems.push(problem.place(place));
         }
@@ -141,7 +143,11 @@ impl ChangeSpec {
 
     /// A registry is there for payloads that name their schema, and they cannot do without.
     fn check_registry(&self, problems: &mut Vec<Problem>) {
-        let named = |pair: &&PairSpec| matches!(pair.format, Some(Format::Avro { .. }));
+        let named = |pair: &&PairSpec| {
+            let key = pair.record_key.as_ref().map(|key| &key.format);
+            let mut formats = pair.format.iter().chain(key);
+            formats.any(|format| matches!(format, Format::Avro { .. }))
+        };
         match (&self.registry, self.pairs.iter().find(named)) {
             (None, Some(pair)) => {
                 let message = "`registry` is missing: payloads of Avro need one";
@@ -211,6 +217,7 @@ fn named(name: &Located<String>, problems: &mut Vec<Problem>) -> Option<ChangeNa
 fn pair((index, spec): (usize, &PairSpec), base: &Path) -> Option<Pair> {
     let names = |fields: &[Located<String>]| fields.iter().map(|f| f.value.clone()).collect();
     let format = spec.format.clone();
+    let record_key = spec.record_key.clone();
     Some(Pair {
         id: PairId(u16::try_from(index).ok()?),
         old: spec.old.as_ref()?.value.clone(),
@@ -218,6 +225,7 @@ fn pair((index, spec): (usize, &PairSpec), base: &Path) -> Option<Pair> {
         key_old: names(&spec.key_old),
         key_new: spec.key_new.as_deref().map(names),
         format: format.map(|format| format.map(|file| resolve(base, &file))),
+        record_key: record_key.map(|key| key.map(|file| resolve(base, &file))),
         history: spec.history.clone(),
         mapping: spec.mapping.clone(),
         place: spec.place,
@@ -252,15 +260,15 @@ fn connection(
             }
             Some(Connection::Postgres { url })
         }
-        ConnectionSpec::Kafka { servers } => {
-            if servers.expose().trim().is_empty() {
+        ConnectionSpec::Kafka(cluster) => {
+            if cluster.servers.expose().trim().is_empty() {
                 let problem = Problem::error(Code::VALUE_INVALID, "`kafka` names no server")
                     .hint("Write `kafka: host:9092`, or several with commas between.");
                 problems.push(problem.place(Some(end.place)));
                 return None;
             }
-            let servers = servers.clone();
-            Some(Connection::Kafka { servers })
+            let cluster = Cluster::clone(cluster).map(|file| resolve(base, &file));
+            Some(Connection::Kafka(Box::new(cluster)))
         }
     }
 }
@@ -293,10 +301,8 @@ fn same_place(old: &Connection, new: &Connection) -> bool {
         (Connection::Postgres { url: old }, Connection::Postgres { url: new }) => {
             old.expose() == new.expose()
         }
-        (Connection::Kafka { servers: old }, Connection::Kafka { servers: new }) => {
-            old.expose() == new.expose()
-        }
-        (Connection::Sqlite { .. } | Connection::Postgres { .. } | Connection::Kafka { .. }, _) => {
+        (Connection::Kafka(old), Connection::Kafka(new)) => old == new,
+        (Connection::Sqlite { .. } | Connection::Postgres { .. } | Connection::Kafka(_), _) => {
             false
         }
     }

@@ -73,6 +73,13 @@ pub fn fill(
     complete.then(|| Secret::new(value, shown))
 }
 
+/// Whether a scalar stands in the file itself, at least in part.
+pub fn is_typed(text: &str, place: Place) -> bool {
+    let pieces = pieces(text, place, &mut Vec::new()).unwrap_or_default();
+    let typed = |piece: &Piece<'_>| matches!(piece, Piece::Text(text) if !text.is_empty());
+    pieces.iter().any(typed) || pieces.len() == 1
+}
+
 /// The text of a scalar that must not be interpolated, because it names something.
 pub fn literal(
     what: &str,

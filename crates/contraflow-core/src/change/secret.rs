@@ -36,6 +36,13 @@ impl<T> Secret<T> {
     }
 }
 
+/// By the values: what is shown may be the same for different ones.
+impl<T: PartialEq> PartialEq for Secret<T> {
+    fn eq(&self, other: &Secret<T>) -> bool {
+        self.value == other.value
+    }
+}
+
 impl<T> fmt::Display for Secret<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)

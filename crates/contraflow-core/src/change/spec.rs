@@ -1,12 +1,13 @@
 //! The change file as typed: read from its text with all problems at once, not yet checked.
 
+use super::cluster::Cluster;
 use super::consumers::Consumer;
-use super::format::{Format, RegistrySpec};
+use super::format::{Format, KeySpec, RegistrySpec};
 use super::interpolate::Secrets;
 use super::node::{Content, Fields, Node, nearest};
 use super::reading::Reading;
 use super::secret::Secret;
-use super::settings::{self, Gates, Limits};
+use super::settings::{self, Gates, Limits, Poison};
 use super::yaml;
 use crate::code::Code;
 use crate::error::{Place, Problem};
@@ -21,12 +22,22 @@ pub const PAIRS_MAX: usize = 1_000;
 /// The connection kinds, by their key in the file: a row here, a variant of [`ConnectionSpec`] and
 /// of [`super::Connection`].
 const CONNECTION_KINDS: [(&str, Connect); 3] = [
-    ("sqlite", |path| ConnectionSpec::Sqlite { path }),
-    ("postgres", |url| ConnectionSpec::Postgres { url }),
-    ("kafka", |servers| ConnectionSpec::Kafka { servers }),
+    ("sqlite", |path, _, _| {
+        Some(ConnectionSpec::Sqlite { path: path? })
+    }),
+    ("postgres", |url, _, _| {
+        Some(ConnectionSpec::Postgres { url: url? })
+    }),
+    ("kafka", |servers, fields, reading| {
+        Some(ConnectionSpec::Kafka(Box::new(
+            reading.cluster(fields, servers)?,
+        )))
+    }),
 ];
 
-type Connect = fn(Secret<String>) -> ConnectionSpec;
+/// From the value of its key, if that could be read, and the keys beside it.
+type Connect =
+    fn(Option<Secret<String>>, &mut Fields<'_>, &mut Reading<'_>) -> Option<ConnectionSpec>;
 
 /// A value and where it stands in the file.
 #[derive(Clone, Debug)]
@@ -50,6 +61,8 @@ pub struct ChangeSpec {
     pub registry: Option<Located<RegistrySpec<String>>>,
     /// `pairs`, in order.
     pub pairs: Vec<PairSpec>,
+    /// `letters`: what becomes of records of topics that cannot be carried.
+    pub poison: Poison,
     /// `consumers`, in order.
     pub consumers: Vec<Consumer>,
     /// `gates`, with defaults filled in.
@@ -75,10 +88,7 @@ pub enum ConnectionSpec {
         url: Secret<String>,
     },
     /// `kafka`: topics of a cluster.
-    Kafka {
-        /// Its `bootstrap.servers`.
-        servers: Secret<String>,
-    },
+    Kafka(Box<Cluster<String>>),
 }
 
 /// One item of `pairs`, as typed.
@@ -94,6 +104,8 @@ pub struct PairSpec {
     pub key_new: Option<Vec<Located<String>>>,
     /// `payload`: what the payloads of topics are.
     pub format: Option<Format<String>>,
+    /// `key` of topics: what the keys of their records are.
+    pub record_key: Option<KeySpec<String>>,
     /// `history` of this pair, or of the file.
     pub history: History,
     /// `mapping`, unread and never interpolated: it is the same wherever the change runs.
@@ -168,9 +180,10 @@ impl Reading<'_> {
         let history = fields.optional("history").map(|node| self.history(node));
         let history = history.flatten().unwrap_or_default();
         let pairs = fields.required("pairs", &mut self.problems);
-        let topics =
-            matches!(&old, Some(found) if matches!(found.value, ConnectionSpec::Kafka { .. }));
+        let topics = matches!(&old, Some(found) if matches!(found.value, ConnectionSpec::Kafka(_)));
         let pairs = pairs.map(|node| self.pairs(node, &history, topics));
+        let letters = fields.optional("letters");
+        let poison = letters.and_then(|node| self.poison(node, topics));
         let consumers = fields.optional("consumers");
         let consumers = consumers.map(|node| {
             if !topics {
@@ -192,6 +205,7 @@ impl Reading<'_> {
             new,
             registry,
             pairs: pairs.unwrap_or_default(),
+            poison: poison.unwrap_or_default(),
             consumers: consumers.unwrap_or_default(),
             gates,
             limits,
@@ -223,15 +237,16 @@ impl Reading<'_> {
                 found.push((kind, build, value));
             }
         }
+        let mut read = None;
+        if let [(kind, build, value)] = found.as_slice() {
+            let value = self.setting(&format!("`{kind}`"), value);
+            read = build(value.map(|it| it.value), &mut fields, self);
+        }
         let before = self.problems.len();
         fields.finish(&mut self.problems);
+        let place = node.place;
         match found.as_slice() {
-            [(kind, build, value)] => {
-                let value = self.setting(&format!("`{kind}`"), value)?.value;
-                let place = node.place;
-                let value = build(value);
-                Some(Located { value, place })
-            }
+            [_] => read.map(|value| Located { value, place }),
             [] if self.problems.len() > before => None,
             [] => {
                 let message = format!("{what} names no connection");
@@ -274,18 +289,20 @@ impl Reading<'_> {
         let old = old.and_then(|node| self.name("the old table", node));
         let new = fields.required("new", &mut self.problems);
         let new = new.and_then(|node| self.name("the new table", node));
-        let (needs, lacks, why) = match topics {
-            true => ("payload", "key", "records of topics keep theirs"),
-            false => ("key", "payload", "only topics have payloads"),
-        };
-        let found = fields.required(needs, &mut self.problems);
-        if let Some(node) = fields.optional(lacks) {
-            self.invalid(node.place, format!("`{lacks}` says nothing here: {why}"));
+        let (mut key, mut format, mut record_key) = (None, None, None);
+        if topics {
+            let found = fields.required("payload", &mut self.problems);
+            format = found.and_then(|node| self.format(node));
+            let found = fields.optional("key");
+            record_key = found.and_then(|node| self.record_key(node));
+        } else {
+            let found = fields.required("key", &mut self.problems);
+            key = found.map(|node| self.key(node));
+            if let Some(node) = fields.optional("payload") {
+                let message = "`payload` says nothing here: only topics have payloads";
+                self.invalid(node.place, message);
+            }
         }
-        let (key, format) = match topics {
-            true => (None, found.and_then(|node| self.format(node))),
-            false => (found.map(|node| self.key(node)), None),
-        };
         let (key_old, key_new) = key.unwrap_or_default();
         let own = fields
             .optional("history")
@@ -300,6 +317,7 @@ impl Reading<'_> {
             key_old,
             key_new,
             format,
+            record_key,
             history: own.unwrap_or_else(|| history.clone()),
             mapping: mapping.cloned(),
             place: node.place,
@@ -363,6 +381,26 @@ impl Reading<'_> {
                 Bound::Quoted(name)
             }
         })
+    }
+
+    fn poison(&mut self, node: &Node, topics: bool) -> Option<Poison> {
+        let word = self.text("`letters`", node)?;
+        if !topics {
+            let message = "`letters` says nothing here: rows of tables that cannot be carried are";
+            self.invalid(node.place, format!("{message} always letters"));
+            return None;
+        }
+        match word {
+            "stop" => Some(Poison::Stop),
+            "park" => Some(Poison::Park),
+            _ => {
+                self.invalid(
+                    node.place,
+                    format!("`letters` is `stop` or `park`, not `{word}`"),
+                );
+                None
+            }
+        }
     }
 
     fn gates(&mut self, node: Option<&Node>) -> Gates {

@@ -215,13 +215,13 @@ impl Crossing<'_> {
             .iter()
             .filter(|late| is_unread(late) && late.offset < offset);
         let passed = passed.map(|late| late.offset).min();
-        let twice = there
-            .iter()
-            .any(|late| late.offset >= offset && !is_unread(late));
-        let doubt = (passed.is_some() || twice).then_some(Doubt::Late);
+        let goes_on = passed.unwrap_or(offset);
+        let first = self.there.first_from(goes_on)?;
+        let again = |late: &Seen| late.offset >= goes_on && !is_unread(late);
+        let twice = first.is_some_and(|first| first.offset < offset) || there.iter().any(again);
         Ok(Spot {
-            offset: passed.unwrap_or(offset),
-            doubt: spot.doubt.or(doubt),
+            offset: goes_on,
+            doubt: spot.doubt.or(twice.then_some(Doubt::Late)),
         })
     }
 

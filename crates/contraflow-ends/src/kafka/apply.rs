@@ -1,21 +1,25 @@
 //! The writer of topics: records, checkpoint and a copy of it in the consumer group, in one
 //! transaction of the target.
 
+use std::collections::BTreeMap;
+
 use contraflow_core::code::Code;
 use contraflow_core::end::{
     Applied, Apply, Guarantee, Letter, Progress, Resume, StoredLetter, fenced,
 };
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Lease};
+use contraflow_core::log::Place;
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
-use contraflow_core::record::Record;
+use contraflow_core::record::{Key, Record};
 use contraflow_core::side::Direction;
-use rdkafka::consumer::BaseConsumer;
 
 use super::control::{self, Checkpoint, Control, LANES, Note};
-use super::copies::{Copies, broken};
+use super::copies::{Copies, broken, without_envelope};
 use super::decide;
+use super::letters::{self, Parked};
+use super::park::{self, At, Turn};
 use super::place;
 use super::producer::{self, Producer};
 use super::resume;
@@ -30,9 +34,27 @@ pub(super) struct Writer {
 struct Lane {
     producer: Producer,
     /// Names the group that keeps a copy of the checkpoint.
-    group: BaseConsumer,
+    group: client::Brief,
     direction: Direction,
     token: u64,
+    /// Letters of this direction that stand.
+    parked: BTreeMap<At, Parked>,
+    /// The number of the last letter.
+    last_id: u64,
+}
+
+impl Lane {
+    /// The keys of the letters that stand.
+    fn standing(&self) -> BTreeMap<At, Key> {
+        let key = |parked: &Parked| parked.stored.letter.source_key.clone();
+        let all = self.parked.iter();
+        all.map(|(at, parked)| (*at, key(parked))).collect()
+    }
+
+    fn keep(&mut self, letters: Vec<Parked>) {
+        let at = |letter: Parked| letter.at().map(|at| (at, letter));
+        self.parked.extend(letters.into_iter().filter_map(at));
+    }
 }
 
 impl Writer {
@@ -58,14 +80,23 @@ impl Writer {
         }
     }
 
+    /// Writes what can be written, parks the rest, and moves the checkpoint.
     fn commit(
         &self,
-        lane: &Lane,
-        records: &[Record],
+        lane: &mut Lane,
+        (records, letters): (&[Record], &[Letter]),
         through: &Position,
         lease: &Lease,
-    ) -> Result<()> {
+    ) -> Result<Applied> {
         let next = place::decode(through).ok_or_else(|| broken("a position of something else"))?;
+        let sorted = park::sort(records, letters, &lane.standing(), Turn::Theirs);
+        let mut parked = Vec::new();
+        if !sorted.parked.is_empty() {
+            letters::make(&self.context)?;
+            let first = lane.last_id + 1;
+            let (direction, new) = (lane.direction, sorted.parked);
+            parked = letters::park(&self.context, direction, new, &next, first)?;
+        }
         lane.producer.begin()?;
         let copies = Copies {
             context: &self.context,
@@ -73,7 +104,10 @@ impl Writer {
             late: false,
             from: &next,
         };
-        copies.send(&lane.producer, records)?;
+        copies.send(&lane.producer, &sorted.sent)?;
+        for letter in &parked {
+            letter.send(&lane.producer, &self.context)?;
+        }
         let offsets = client::offsets(&next)?;
         let at = Checkpoint {
             token: lease.token,
@@ -84,7 +118,58 @@ impl Writer {
         lane.producer.offsets(&lane.group, &offsets)?;
         self.context.probe.at(Point::COMMIT_BEFORE)?;
         lane.producer.commit()?;
-        self.context.probe.at(Point::COMMIT_AFTER)
+        self.context.probe.at(Point::COMMIT_AFTER)?;
+        lane.last_id += parked.len() as u64;
+        let applied = Applied {
+            records: sorted.sent.len() as u64,
+            letters: parked.len() as u64,
+            ..Applied::default()
+        };
+        lane.keep(parked);
+        Ok(applied)
+    }
+
+    /// Writes letters that can be written now, marked, and keeps the others.
+    fn again(&self, lane: &mut Lane, records: &[Record], letters: &[Letter]) -> Result<Applied> {
+        let sorted = park::sort(records, letters, &lane.standing(), Turn::Again);
+        let tried = |letter: &Letter| {
+            let at = (letter.pair, Place::of(&letter.source_key)?);
+            lane.parked.get(&at).map(|parked| parked.tried(letter))
+        };
+        let kept: Vec<Parked> = sorted.parked.iter().filter_map(tried).collect();
+        if sorted.sent.is_empty() && kept.is_empty() {
+            return Ok(Applied::default());
+        }
+        let copies = Copies {
+            context: &self.context,
+            direction: lane.direction,
+            late: false,
+            from: &[],
+        };
+        lane.producer.begin()?;
+        let (mut payload, mut carried) = (Vec::new(), Vec::new());
+        for record in &sorted.sent {
+            let place = Place::of(&record.source_key).ok_or_else(without_envelope)?;
+            let Some(parked) = lane.parked.get(&(record.pair, place)) else {
+                continue;
+            };
+            let from = (parked.topic, Turn::Again);
+            copies.send_one(&lane.producer, record, from, &mut payload)?;
+            parked.take_away(&lane.producer, &self.context)?;
+            carried.push((record.pair, place));
+        }
+        for letter in &kept {
+            letter.send(&lane.producer, &self.context)?;
+        }
+        self.context.probe.at(Point::COMMIT_BEFORE)?;
+        lane.producer.commit()?;
+        self.context.probe.at(Point::COMMIT_AFTER)?;
+        lane.parked.retain(|at, _| !carried.contains(at));
+        lane.keep(kept);
+        Ok(Applied {
+            records: carried.len() as u64,
+            ..Applied::default()
+        })
     }
 }
 
@@ -98,12 +183,13 @@ impl Apply for Writer {
         // First the id, then the control topic: an earlier owner can commit nothing any more, and
         // whoever moved authority before this moment is seen.
         let id = names.lane(direction, lane);
-        let producer = Producer::take_for(&self.context.servers, &id, batch_bytes)?;
+        let producer = Producer::take_for(&self.context.cluster, &id, batch_bytes)?;
         let control = Control::read(&self.context)?.unwrap_or_default();
         let epoch = decide::carry(&control, self.context.role.side, direction)?;
         let found = control::checkpoint(&self.context, direction, lane)?;
-        let group = client::consumer(&self.context.servers, &names.group(direction)).create();
+        let group = client::consumer(&self.context.cluster, &names.group(direction)).create();
         let group = group.map_err(|error| client::failure("making a client", error))?;
+        let group = client::Brief(group);
         let token = found.as_ref().map_or(0, |found| found.token) + 1;
         let noted = decide::resume(&control, direction, found)?;
         let places = resume::places(&self.context, &control, direction, noted)?;
@@ -116,12 +202,19 @@ impl Apply for Writer {
         producer.begin()?;
         Note::checkpoint(direction, lane, &claimed).send(&producer, &self.context)?;
         producer.commit()?;
-        self.lane = Some(Lane {
+        let mut standing = letters::all(&self.context)?;
+        let last_id = standing.iter().map(|parked| parked.stored.id).max();
+        standing.retain(|parked| parked.stored.direction == direction);
+        let mut taken = Lane {
             producer,
             group,
             direction,
             token,
-        });
+            parked: BTreeMap::new(),
+            last_id: last_id.unwrap_or(0),
+        };
+        taken.keep(standing);
+        self.lane = Some(taken);
         let lease = Lease {
             lane,
             direction,
@@ -142,13 +235,7 @@ impl Apply for Writer {
         progress: &Progress<'_>,
         lease: &mut Lease,
     ) -> Result<Applied> {
-        let Progress::Advance { through, .. } = progress else {
-            return Err(broken("single keys of a log are carried again"));
-        };
-        if !letters.is_empty() {
-            return Err(broken("letters of a log"));
-        }
-        let Some(lane) = self.lane.take() else {
+        let Some(mut lane) = self.lane.take() else {
             return Err(fenced("the lane was not claimed"));
         };
         if lane.token != lease.token || lane.direction != lease.direction {
@@ -156,31 +243,45 @@ impl Apply for Writer {
         }
         // After any error the producer is gone: what became of the transaction is found out by
         // the next claim.
-        self.commit(&lane, records, through, lease)
-            .map_err(|error| self.overtaken(error, lease))?;
-        lease.sequence += 1;
+        let done = match progress {
+            Progress::Advance { through, .. } => {
+                self.commit(&mut lane, (records, letters), through, lease)
+            }
+            Progress::Keys { .. } => self.again(&mut lane, records, letters),
+            Progress::Chunk { .. } => Err(broken("a range of a log")),
+        };
+        let applied = done.map_err(|error| self.overtaken(error, lease))?;
+        if let Progress::Advance { .. } = progress {
+            lease.sequence += 1;
+        }
         self.lane = Some(lane);
-        Ok(Applied {
-            records: records.len() as u64,
-            ..Applied::default()
-        })
+        Ok(applied)
     }
 
     fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>> {
+        let found = control::checkpoint(&self.context, direction, lane)?;
+        let places = found.and_then(Checkpoint::places);
         if direction == Direction::Forward
             && let Some(control) = Control::read(&self.context)?
             && let Some(settled) = control.settled()
         {
             // Where it has ended, only late writes go on.
-            return Ok(Some(place::encode(settled)));
+            let carried = places.unwrap_or_default();
+            return Ok(Some(place::encode(&place::later(settled, &carried))));
         }
-        let found = control::checkpoint(&self.context, direction, lane)?;
-        let places = found.and_then(Checkpoint::places);
         Ok(places.as_deref().map(place::encode))
     }
 
     fn letters(&mut self) -> Result<Vec<StoredLetter>> {
-        Ok(Vec::new())
+        if let Some(lane) = &self.lane {
+            // Nobody else writes them while the lane is ours.
+            let parked = lane.parked.values();
+            return Ok(parked.map(|parked| parked.stored.clone()).collect());
+        }
+        let all = letters::all(&self.context)?.into_iter();
+        let side = self.context.role.side;
+        let here = all.filter(|parked| parked.stored.direction.target() == side);
+        Ok(here.map(|parked| parked.stored).collect())
     }
 
     fn guarantee(&self) -> Guarantee {

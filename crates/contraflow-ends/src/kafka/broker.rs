@@ -2,19 +2,29 @@
 
 use std::collections::HashMap;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::log::Room;
 use contraflow_core::side::Side;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{self, ANSWER_MAX, failure, unreachable};
+use super::heard::{self, Asker, Heard};
 use super::native::{self, TopicId};
 use super::place::TopicPlace;
+
+/// In how many parts the time for the first answer is waited for: in between is listened.
+const TRIES: u32 = 10;
+/// After so many of them, connections that are closed again and again are refused ones.
+const TRIES_SURE: u32 = 4;
 
 /// A topic that is there.
 #[derive(Clone, Debug)]
@@ -23,6 +33,8 @@ pub(super) struct Topic {
     pub(super) id: TopicId,
     pub(super) partitions: usize,
     pub(super) replicas: usize,
+    /// The fewest replicas of a partition that are up to date.
+    pub(super) in_sync: usize,
 }
 
 /// The setting that says how many replicas must have a record before its writer is answered.
@@ -57,31 +69,31 @@ pub(super) enum Visible {
 
 /// Somebody who asks.
 pub(super) struct Broker {
-    committed: BaseConsumer,
-    everything: BaseConsumer,
-    servers: String,
+    committed: Asker,
+    everything: Asker,
+    cluster: Cluster,
 }
 
 impl Broker {
-    pub(super) fn new(servers: &str) -> Result<Broker> {
-        let open = |level: &str| -> Result<BaseConsumer> {
+    pub(super) fn new(cluster: &Cluster) -> Result<Broker> {
+        let open = |level: &str| -> Result<Asker> {
             // Without a group: whoever only asks has nothing to leave, and is gone at once.
-            let made = client::settings(servers)
+            let made = client::settings(cluster)
                 .set("isolation.level", level)
-                .create();
+                .set_log_level(RDKafkaLogLevel::Info)
+                .create_with_context(Heard::default());
             made.map_err(|error| failure("making a client", error))
         };
         Ok(Broker {
             committed: open("read_committed")?,
             everything: open("read_uncommitted")?,
-            servers: servers.to_owned(),
+            cluster: cluster.clone(),
         })
     }
 
     /// A topic by its name; `None` when it is not there.
     pub(super) fn topic(&self, name: &str) -> Result<Option<Topic>> {
-        let metadata = self.committed.fetch_metadata(Some(name), ANSWER_MAX);
-        let metadata = metadata.map_err(|error| failure("asking for a topic", error))?;
+        let metadata = self.metadata(name)?;
         let Some(found) = metadata.topics().iter().find(|topic| topic.name() == name) else {
             return Ok(None);
         };
@@ -107,7 +119,43 @@ impl Broker {
                 .map(|partition| partition.replicas().len())
                 .max()
                 .unwrap_or(1),
+            in_sync: found
+                .partitions()
+                .iter()
+                .map(|partition| partition.isr().len())
+                .min()
+                .unwrap_or(1),
         }))
+    }
+
+    /// What the cluster says of a topic. The first question of all, so the one that finds out
+    /// whether they come together.
+    fn metadata(&self, topic: &str) -> Result<Metadata> {
+        let mut heard = Vec::new();
+        for tried in 1..=TRIES {
+            let asked = self
+                .committed
+                .fetch_metadata(Some(topic), ANSWER_MAX / TRIES);
+            if let Ok(metadata) = asked {
+                return Ok(metadata);
+            }
+            heard.extend(heard::lines(&self.committed));
+            // A broker that goes away closes connections too; one that comes back is found.
+            let sure =
+                |reason: &&String| tried >= TRIES_SURE || !reason.starts_with("Disconnected");
+            let told = heard.iter().filter(sure);
+            let refused = told
+                .filter_map(|reason| heard::refusal(reason, &self.cluster))
+                .next();
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
+        }
+        let error = unreachable("the cluster does not answer");
+        Err(match heard.last() {
+            Some(reason) => error.detail(format!("{reason}.")),
+            None => error,
+        })
     }
 
     /// A topic that must be there.
@@ -147,7 +195,7 @@ impl Broker {
     }
 
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
-        let made = client::settings(&self.servers).create();
+        let made = client::settings(&self.cluster).create();
         made.map_err(|error| failure("making a client", error))
     }
 
@@ -182,6 +230,43 @@ impl Broker {
         })
     }
 
+    /// When the oldest record of each partition was written, as its timestamp says.
+    pub(super) fn oldest_ms(&self, topic: &Topic) -> Result<Option<i64>> {
+        let fail = |error| failure(&format!("reading topic `{}`", topic.name), error);
+        let mut settings = client::consumer(&self.cluster, "contraflow");
+        settings
+            .set("enable.partition.eof", "true")
+            // One batch of each partition is enough.
+            .set("fetch.message.max.bytes", "1");
+        let consumer: BaseConsumer = settings.create().map_err(fail)?;
+        let mut from = TopicPartitionList::new();
+        let last = i32::try_from(topic.partitions).unwrap_or(i32::MAX) - 1;
+        from.add_partition_range(&topic.name, 0, last);
+        from.set_all_offsets(Offset::Beginning).map_err(fail)?;
+        consumer.assign(&from).map_err(fail)?;
+        let (mut seen, mut oldest) = (vec![false; topic.partitions], None);
+        while seen.contains(&false) {
+            let partition = match consumer.poll(ANSWER_MAX) {
+                None => return Err(unreachable("the oldest records are not handed out")),
+                Some(Err(KafkaError::PartitionEOF(partition))) => partition,
+                Some(Err(error)) => return Err(fail(error)),
+                Some(Ok(message)) => {
+                    let at_ms = message.timestamp().to_millis().filter(|at_ms| *at_ms >= 0);
+                    let place = usize::try_from(message.partition()).unwrap_or(usize::MAX);
+                    if seen.get(place) == Some(&false) {
+                        oldest = oldest.min(at_ms).or(at_ms).or(oldest);
+                    }
+                    message.partition()
+                }
+            };
+            let place = usize::try_from(partition).unwrap_or(usize::MAX);
+            if let Some(seen) = seen.get_mut(place) {
+                *seen = true;
+            }
+        }
+        Ok(oldest)
+    }
+
     /// What a topic can hold.
     pub(super) fn room(&self, topic: &Topic) -> Result<Room> {
         let settings = self.settings(&topic.name)?;
@@ -196,6 +281,8 @@ impl Broker {
             // No limit is written as -1.
             kept_ms: number("retention.ms"),
             kept_bytes: number("retention.bytes"),
+            past_max_ms: number("message.timestamp.before.max.ms"),
+            future_max_ms: number("message.timestamp.after.max.ms"),
             cleanup: cleanup(&settings),
         })
     }
@@ -204,9 +291,35 @@ impl Broker {
     pub(super) fn create(
         &self,
         name: &str,
-        (partitions, replicas): (usize, usize),
+        size: (usize, usize),
         settings: &[(&str, &str)],
     ) -> Result<()> {
+        match self.creation(name, size, settings, &options())? {
+            None | Some(RDKafkaErrorCode::TopicAlreadyExists) => Ok(()),
+            Some(code) => {
+                let what = format!("making topic `{name}`");
+                Err(failure(&what, KafkaError::AdminOp(code)))
+            }
+        }
+    }
+
+    /// Why a topic could not be made, if it could not. Makes none.
+    pub(super) fn creatable(
+        &self,
+        name: &str,
+        size: (usize, usize),
+        settings: &[(&str, &str)],
+    ) -> Result<Option<RDKafkaErrorCode>> {
+        self.creation(name, size, settings, &options().validate_only(true))
+    }
+
+    fn creation(
+        &self,
+        name: &str,
+        (partitions, replicas): (usize, usize),
+        settings: &[(&str, &str)],
+        options: &AdminOptions,
+    ) -> Result<Option<RDKafkaErrorCode>> {
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         let replication = TopicReplication::Fixed(count(replicas));
         let mut topic = NewTopic::new(name, count(partitions), replication);
@@ -214,15 +327,11 @@ impl Broker {
             topic = topic.set(name, value);
         }
         let admin = self.admin()?;
-        let made = client::wait(admin.create_topics([&topic], &options()));
-        let what = format!("making topic `{name}`");
-        for result in made.map_err(|error| failure(&what, error))? {
-            match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(failure(&what, KafkaError::AdminOp(code))),
-            }
-        }
-        Ok(())
+        let made = client::wait(admin.create_topics([&topic], options));
+        let made = made.map_err(|error| failure(&format!("making topic `{name}`"), error))?;
+        Ok(made
+            .into_iter()
+            .find_map(|made| made.err().map(|(_, code)| code)))
     }
 
     /// Deletes topics that may be gone already.
@@ -254,7 +363,7 @@ impl Broker {
     }
 
     /// The consumer that reads what is committed.
-    pub(super) fn consumer(&self) -> &BaseConsumer {
+    pub(super) fn consumer(&self) -> &Asker {
         &self.committed
     }
 }
@@ -267,7 +376,7 @@ fn options() -> AdminOptions {
 
 /// One end of each partition, in one question per broker. The client asks for the offset at a
 /// time, and the protocol's names for both ends stand where times do.
-fn offsets(consumer: &BaseConsumer, topic: &Topic, which: Offset) -> Result<Vec<i64>> {
+fn offsets(consumer: &Asker, topic: &Topic, which: Offset) -> Result<Vec<i64>> {
     let fail = |error| failure(&format!("asking for the ends of `{}`", topic.name), error);
     let mut asked = TopicPartitionList::with_capacity(topic.partitions);
     for partition in 0..topic.partitions {

@@ -2,17 +2,19 @@
 
 use std::future::Future;
 use std::ops::Deref;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
 use contraflow_core::end::fenced;
 use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -23,21 +25,43 @@ pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long a consumer that closes is waited for before it is looked at again.
 const CLOSED_WAIT: Duration = Duration::from_millis(1);
 
-/// What every client is told.
-pub(super) fn settings(servers: &str) -> ClientConfig {
+/// What every client is told: data, control and questions reach the cluster in one way.
+pub(super) fn settings(cluster: &Cluster) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings
-        .set("bootstrap.servers", servers)
+        .set("bootstrap.servers", cluster.servers.expose())
+        .set("security.protocol", cluster.protocol)
         .set("client.id", "contraflow")
         .set("allow.auto.create.topics", "false")
-        // A broker that is gone for a moment is found again at once.
+        // A broker that is gone for a moment is found again at once. Half of the first pause is how
+        // long a new client waits before it connects to the broker that it needs.
+        .set("reconnect.backoff.ms", "20")
         .set("reconnect.backoff.max.ms", "1000");
+    if let Some(login) = &cluster.login {
+        settings
+            .set("sasl.mechanism", login.mechanism)
+            .set("sasl.username", login.user.expose())
+            .set("sasl.password", login.password.expose());
+    }
+    let mut file = |name: &str, file: &Path| {
+        settings.set(name, file.to_string_lossy());
+    };
+    if let Some(ca) = &cluster.ca {
+        file("ssl.ca.location", ca.expose());
+    }
+    if let Some(identity) = &cluster.identity {
+        file("ssl.certificate.location", identity.certificate.expose());
+        file("ssl.key.location", identity.key.expose());
+        if let Some(password) = &identity.password {
+            settings.set("ssl.key.password", password.expose());
+        }
+    }
     settings
 }
 
 /// What a consumer is told: nothing is skipped, nothing is committed behind our back.
-pub(super) fn consumer(servers: &str, group: &str) -> ClientConfig {
-    let mut settings = settings(servers);
+pub(super) fn consumer(cluster: &Cluster, group: &str) -> ClientConfig {
+    let mut settings = settings(cluster);
     settings
         .set("group.id", group)
         .set("enable.auto.commit", "false")
@@ -54,7 +78,9 @@ pub(super) fn consumer(servers: &str, group: &str) -> ClientConfig {
 
 /// A consumer that is gone at once when this is dropped: the binding itself looks for the end of
 /// closing ten times a second only.
-pub(super) struct Brief<C: ConsumerContext + 'static>(pub(super) BaseConsumer<C>);
+pub(super) struct Brief<C: ConsumerContext + 'static = DefaultConsumerContext>(
+    pub(super) BaseConsumer<C>,
+);
 
 impl<C: ConsumerContext + 'static> Deref for Brief<C> {
     type Target = BaseConsumer<C>;
@@ -78,11 +104,7 @@ impl<C: ConsumerContext + 'static> Drop for Brief<C> {
 /// What a failure of a client means.
 pub(super) fn failure(what: &str, error: KafkaError) -> Error {
     use RDKafkaErrorCode as C;
-    let code = match &error {
-        KafkaError::Transaction(cause) => Some(cause.code()),
-        other => other.rdkafka_error_code(),
-    };
-    let (kind, number) = match code {
+    let (kind, number) = match code_of(&error) {
         Some(C::ProducerFenced | C::InvalidProducerEpoch | C::Fenced | C::FencedInstanceId) => {
             return fenced(what);
         }
@@ -91,7 +113,7 @@ pub(super) fn failure(what: &str, error: KafkaError) -> Error {
             | C::GroupAuthorizationFailed
             | C::ClusterAuthorizationFailed
             | C::TransactionalIdAuthorizationFailed,
-        ) => (Kind::Hold, Code::END_READ_ONLY),
+        ) => (Kind::Hold, Code::RIGHTS_MISSING),
         Some(C::OffsetOutOfRange | C::AutoOffsetReset | C::UnknownTopicId) => {
             (Kind::Hold, Code::FEED_LOST)
         }
@@ -111,6 +133,14 @@ pub(super) fn failure(what: &str, error: KafkaError) -> Error {
     Error::new(kind, number, format!("{what} failed"))
         .detail(format!("{error}."))
         .because(error)
+}
+
+/// The code of a failure, wherever it came from.
+pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::Transaction(cause) => Some(cause.code()),
+        other => other.rdkafka_error_code(),
+    }
 }
 
 /// Places as the offsets of a consumer group.

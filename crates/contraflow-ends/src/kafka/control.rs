@@ -298,7 +298,7 @@ pub(super) struct Coordinator {
 impl Coordinator {
     /// Takes the right to move authority, and reads how it stands.
     pub(super) fn take(context: &Context) -> Result<Coordinator> {
-        let producer = Producer::take(&context.servers, &context.names.coordinator())?;
+        let producer = Producer::take(&context.cluster, &context.names.coordinator())?;
         let control = Control::read(context)?.unwrap_or_default();
         Ok(Coordinator {
             context: context.clone(),
@@ -345,7 +345,7 @@ impl Coordinator {
 /// Everything that stands in a partition, by key.
 fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<u8>>>> {
     let name = &context.names.control;
-    let broker = Broker::new(&context.servers)?;
+    let broker = Broker::new(&context.cluster)?;
     let Some(topic) = broker.topic(name)? else {
         return Ok(None);
     };

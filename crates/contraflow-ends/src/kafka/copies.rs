@@ -10,6 +10,8 @@ use contraflow_core::side::Direction;
 
 use super::Context;
 use super::envelope::{self, Source};
+use super::native::TopicId;
+use super::park::Turn;
 use super::place::TopicPlace;
 use super::producer::{Outgoing, Producer};
 
@@ -28,23 +30,29 @@ pub(super) struct Copies<'c> {
 
 impl Copies<'_> {
     /// Hands records to the transaction that is open.
-    pub(super) fn send(&self, producer: &Producer, records: &[Record]) -> Result<()> {
+    pub(super) fn send(&self, producer: &Producer, records: &[&Record]) -> Result<()> {
         let mut payload = Vec::new();
         for (number, record) in records.iter().enumerate() {
             if number == records.len() / 2 {
                 self.context.probe.at(Point::BATCH_APPLY_MID)?;
             }
-            self.send_one(producer, record, &mut payload)?;
+            let topic = self.from.get(usize::from(record.pair.0));
+            let topic = topic.ok_or_else(without_envelope)?.id;
+            self.send_one(producer, record, (topic, Turn::Theirs), &mut payload)?;
         }
         Ok(())
     }
 
-    fn send_one(&self, producer: &Producer, record: &Record, payload: &mut Vec<u8>) -> Result<()> {
+    /// Hands over a record of a topic, which may have been a letter.
+    pub(super) fn send_one(
+        &self,
+        producer: &Producer,
+        record: &Record,
+        (from, turn): (TopicId, Turn),
+        payload: &mut Vec<u8>,
+    ) -> Result<()> {
         let topic = &self.context.role.table(record.pair).name;
-        let source = self.from.get(usize::from(record.pair.0));
-        let (Some(envelope), Some(source)) = (Envelope::of(&record.key), source) else {
-            return Err(broken("a record without an envelope"));
-        };
+        let envelope = Envelope::of(&record.key).ok_or_else(without_envelope)?;
         let place = envelope.place;
         if place.origin() != self.direction.source() || place.is_late() != self.late {
             return Err(broken("a record that was carried already is carried again"));
@@ -67,7 +75,8 @@ impl Copies<'_> {
         let source = Source {
             direction: self.direction,
             late: self.late,
-            topic: source.id,
+            replayed: turn == Turn::Again,
+            topic: from,
             partition: place.partition,
             offset: place.offset,
         };
@@ -89,6 +98,10 @@ impl Copies<'_> {
         let found = found.map(|payload| &**payload);
         found.ok_or_else(|| broken("a topic without a format"))
     }
+}
+
+pub(super) fn without_envelope() -> Error {
+    broken("a record without an envelope")
 }
 
 pub(super) fn broken(what: &str) -> Error {

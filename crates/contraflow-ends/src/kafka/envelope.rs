@@ -7,7 +7,9 @@
 use contraflow_core::log::Place;
 use contraflow_core::record::{Complement, PairId};
 use contraflow_core::side::{Direction, Side};
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
+use rdkafka::message::{
+    BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message, OwnedHeaders,
+};
 
 use super::Context;
 use super::control::Control;
@@ -17,6 +19,11 @@ use super::native::TopicId;
 const SOURCE: &str = "contraflow-src";
 /// The header of what the payload alone does not show.
 const COMPLEMENT: &str = "contraflow-complement";
+/// The header right before [`SOURCE`] of a record that was a letter and is not in its turn, for
+/// readers.
+const REPLAYED: &str = "contraflow-replayed";
+/// The header right before [`SOURCE`] of a letter: why it is one, and what a record has besides.
+const LETTER: &str = "contraflow-letter";
 /// The first byte of [`SOURCE`]: its layout.
 const VERSION: u8 = 1;
 
@@ -26,6 +33,8 @@ pub(super) struct Source {
     pub(super) direction: Direction,
     /// It was written after that direction had ended.
     pub(super) late: bool,
+    /// It was a letter, and was tried again.
+    pub(super) replayed: bool,
     pub(super) topic: TopicId,
     pub(super) partition: i32,
     pub(super) offset: i64,
@@ -35,10 +44,12 @@ impl Source {
     fn encode(&self, change: [u8; 8]) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         bytes.extend(change);
-        bytes.push(match (self.direction, self.late) {
-            (Direction::Forward, false) => 0,
-            (Direction::Reverse, _) => 1,
-            (Direction::Forward, true) => 2,
+        bytes.push(match (self.direction, self.late, self.replayed) {
+            (Direction::Forward, false, false) => 0,
+            (Direction::Reverse, _, false) => 1,
+            (Direction::Forward, true, _) => 2,
+            (Direction::Forward, false, true) => 3,
+            (Direction::Reverse, _, true) => 4,
         });
         bytes.extend(self.topic.0);
         bytes.extend(self.partition.to_be_bytes());
@@ -54,15 +65,18 @@ impl Source {
         let (topic, rest) = rest.split_first_chunk()?;
         let (partition, rest) = rest.split_first_chunk()?;
         let offset = rest.try_into().ok()?;
-        let (direction, late) = match way {
-            0 => (Direction::Forward, false),
-            1 => (Direction::Reverse, false),
-            2 => (Direction::Forward, true),
+        let (direction, late, replayed) = match way {
+            0 => (Direction::Forward, false, false),
+            1 => (Direction::Reverse, false, false),
+            2 => (Direction::Forward, true, false),
+            3 => (Direction::Forward, false, true),
+            4 => (Direction::Reverse, false, true),
             _ => return None,
         };
         Some(Source {
             direction,
             late,
+            replayed,
             topic: TopicId(*topic),
             partition: i32::from_be_bytes(*partition),
             offset: i64::from_be_bytes(offset),
@@ -98,8 +112,8 @@ pub(super) struct Telling {
     /// The topic at the other side, once the change has begun. An earlier change of the same name
     /// had another one.
     other: Option<TopicId>,
-    /// The ends of the partitions when the side lost authority.
-    late_from: Vec<i64>,
+    /// The ends of the old topic when it lost authority: what was written there behind them is late.
+    ended: Vec<i64>,
 }
 
 impl Telling {
@@ -118,13 +132,12 @@ impl Telling {
         let place = usize::from(pair.0);
         let other = control.and_then(|control| control.topics(side.other())?.get(place));
         let flip = control.and_then(|control| control.flip.as_ref());
-        let ended = flip.filter(|_| side == Side::Old);
-        let ended = ended.and_then(|flip| flip.old_ends.get(place));
+        let ended = flip.and_then(|flip| flip.old_ends.get(place));
         Telling {
             change: context.names.hash,
             side,
             other: other.map(|other| other.id),
-            late_from: ended.map_or_else(Vec::new, |place| place.next.clone()),
+            ended: ended.map_or_else(Vec::new, |place| place.next.clone()),
         }
     }
 
@@ -133,12 +146,16 @@ impl Telling {
         if let Some(source) = source {
             return source.place();
         }
-        let number = usize::try_from(partition).unwrap_or(usize::MAX);
-        let late_from = self.late_from.get(number);
-        if late_from.is_some_and(|from| offset >= *from) {
+        if self.side == Side::Old && self.has_ended(partition, offset) {
             return Place::late(partition, offset);
         }
         Place::new(partition, self.side, offset)
+    }
+
+    /// Whether an offset of the old topic lies behind the end that it had.
+    fn has_ended(&self, partition: i32, offset: i64) -> bool {
+        let number = usize::try_from(partition).unwrap_or(usize::MAX);
+        self.ended.get(number).is_some_and(|end| offset >= *end)
     }
 
     /// Reads the headers of a record.
@@ -157,30 +174,73 @@ impl Telling {
             Some(_) => {
                 let complement = complement.and_then(|header| header.value);
                 found.complement = Complement(complement.unwrap_or_default().to_vec());
-                ours - 1
+                let replayed = found.source.is_some_and(|source| source.replayed);
+                ours - 1 - usize::from(replayed)
             }
             None => headers.count(),
         };
-        for header in headers.iter().take(others) {
-            push(&mut found.others, header.key.as_bytes());
-            match header.value {
-                Some(value) => {
-                    found.others.push(1);
-                    push(&mut found.others, value);
-                }
-                None => found.others.push(0),
-            }
-        }
+        found.others = encoded(headers, others);
         found
     }
 
     /// A copy says that it comes from the topic at the other side.
     fn source(&self, header: &Header<'_, &[u8]>) -> Option<Source> {
         let value = header.value.filter(|_| header.key == SOURCE)?;
-        let source = Source::decode(value, self.change)?;
+        let mut source = Source::decode(value, self.change)?;
+        // A lane that was not fenced yet may have carried what came behind the end: it is late.
+        source.late |= source.direction == Direction::Forward
+            && self.has_ended(source.partition, source.offset);
         let is_copy = Some(source.topic) == self.other && source.direction.target() == self.side;
         is_copy.then_some(source)
     }
+}
+
+/// The first headers of a record, encoded.
+fn encoded(headers: &BorrowedHeaders, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for header in headers.iter().take(count) {
+        push(&mut bytes, header.key.as_bytes());
+        match header.value {
+            Some(value) => {
+                bytes.push(1);
+                push(&mut bytes, value);
+            }
+            None => bytes.push(0),
+        }
+    }
+    bytes
+}
+
+/// Reads what [`write_letter`] has written: where the record is from, what is said of it, and its
+/// own headers.
+pub(super) fn letter(
+    message: &BorrowedMessage<'_>,
+    change: [u8; 8],
+) -> Option<(Source, Vec<u8>, Vec<u8>)> {
+    let headers = message.headers()?;
+    let others = headers.count().checked_sub(2)?;
+    let (said, source) = (headers.get(others), headers.get(others + 1));
+    let source = source.value.filter(|_| source.key == SOURCE)?;
+    let said = said.value.filter(|_| said.key == LETTER)?;
+    let source = Source::decode(source, change)?;
+    Some((source, said.to_vec(), encoded(headers, others)))
+}
+
+/// The headers of a letter.
+pub(super) fn write_letter(
+    others: &[u8],
+    source: &Source,
+    said: &[u8],
+    change: [u8; 8],
+) -> Option<OwnedHeaders> {
+    let headers = headers(others)?.insert(Header {
+        key: LETTER,
+        value: Some(said),
+    });
+    Some(headers.insert(Header {
+        key: SOURCE,
+        value: Some(&source.encode(change)),
+    }))
 }
 
 /// The headers that a record is written with.
@@ -190,6 +250,30 @@ pub(super) fn write(
     complement: &Complement,
     change: [u8; 8],
 ) -> Option<OwnedHeaders> {
+    let mut headers = headers(others)?;
+    if source.replayed {
+        let value: Option<&[u8]> = None;
+        headers = headers.insert(Header {
+            key: REPLAYED,
+            value,
+        });
+    }
+    let encoded = source.encode(change);
+    headers = headers.insert(Header {
+        key: SOURCE,
+        value: Some(&encoded),
+    });
+    if !complement.is_empty() {
+        headers = headers.insert(Header {
+            key: COMPLEMENT,
+            value: Some(&complement.0),
+        });
+    }
+    Some(headers)
+}
+
+/// Headers that were read before.
+fn headers(others: &[u8]) -> Option<OwnedHeaders> {
     let mut headers = OwnedHeaders::new();
     let mut rest = others;
     while !rest.is_empty() {
@@ -205,17 +289,6 @@ pub(super) fn write(
         rest = after;
         let key = std::str::from_utf8(key).ok()?;
         headers = headers.insert(Header { key, value });
-    }
-    let encoded = source.encode(change);
-    headers = headers.insert(Header {
-        key: SOURCE,
-        value: Some(&encoded),
-    });
-    if !complement.is_empty() {
-        headers = headers.insert(Header {
-            key: COMPLEMENT,
-            value: Some(&complement.0),
-        });
     }
     Some(headers)
 }

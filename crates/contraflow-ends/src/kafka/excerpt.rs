@@ -34,7 +34,7 @@ pub(super) struct Excerpt<'e> {
 
 impl<'e> Excerpt<'e> {
     pub(super) fn new(context: &'e Context, topic: &'e str) -> Result<Excerpt<'e>> {
-        let mut settings = client::consumer(&context.servers, "contraflow");
+        let mut settings = client::consumer(&context.cluster, "contraflow");
         settings
             .set("statistics.interval.ms", SAID_EVERY_MS)
             .set("fetch.wait.max.ms", "5");

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Feed, LeftOut, Start, Watched};
+use contraflow_core::end::{Feed, LeftOut, Letter, Start, Watched};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::log::{Envelope, Place};
 use contraflow_core::position::Position;
-use contraflow_core::record::{Batch, Event, Image, Op, Origin, PairId, Row};
+use contraflow_core::record::{Batch, Event, Image, Key, Op, Origin, PairId, Row};
 use contraflow_core::side::Direction;
 use contraflow_core::value::Value;
 use rdkafka::consumer::Consumer;
@@ -22,7 +22,7 @@ use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{self, failure};
 use super::control::{Control, GivenUp, Known};
-use super::envelope::{Headers, Telling};
+use super::envelope::{Headers, Source, Telling};
 use super::fetched::{self, Fetched, Reader};
 use super::native::TopicId;
 use super::notes::Notes;
@@ -168,7 +168,7 @@ impl Open {
 
 impl Feed for TopicFeed {
     fn open(&mut self, start: &Start) -> Result<()> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let from = match start {
             Start::Earliest | Start::NotBefore(None) => None,
             Start::After(position) | Start::NotBefore(Some(position)) => {
@@ -213,14 +213,18 @@ impl Feed for TopicFeed {
     }
 
     fn next(&mut self, events_max: usize) -> Result<Batch> {
-        let mut events = Vec::new();
+        let (mut events, mut unreadable) = (Vec::new(), Vec::new());
         self.poll(events_max, |context, told, message| {
-            events.push(event(context, told, message)?);
+            match event(context, told, message)? {
+                Ok(event) => events.push(event),
+                Err(letter) => unreadable.push(letter),
+            }
             Ok(())
         })?;
         let through = self.received();
         Ok(Batch {
             events,
+            unreadable,
             seen: through.clone(),
             through,
         })
@@ -355,7 +359,7 @@ fn open(
         }
     }
     let fail = |error| failure(&format!("opening topic `{name}`"), error);
-    let mut settings = client::consumer(&context.servers, "contraflow");
+    let mut settings = client::consumer(&context.cluster, "contraflow");
     settings.set("statistics.interval.ms", SAID_EVERY_MS);
     let consumer = settings.create_with_context(Fetched::default());
     let consumer: Reader = consumer.map_err(fail)?;
@@ -428,8 +432,12 @@ fn name(message: &BorrowedMessage<'_>) -> String {
     format!("{topic}:{partition}:{offset} (timestamp {timestamp})")
 }
 
-/// A record as an event.
-fn event(context: &Context, told: Told, message: &BorrowedMessage<'_>) -> Result<Event> {
+/// A record as an event, or why that alone cannot be read.
+fn event(
+    context: &Context,
+    told: Told,
+    message: &BorrowedMessage<'_>,
+) -> Result<std::result::Result<Event, Letter>> {
     let (partition, offset) = (message.partition(), message.offset());
     let Told {
         pair,
@@ -453,26 +461,41 @@ fn event(context: &Context, told: Told, message: &BorrowedMessage<'_>) -> Result
     let image = match message.payload().filter(|_| !left_out) {
         None => None,
         Some(payload) => {
-            let row = row(context, pair, &key.0, payload);
-            let row = row.map_err(|error| unreadable(context, partition, offset, &error))?;
+            let row = match row(context, pair, &key.0, payload) {
+                Ok(row) => row,
+                Err(error) if error.kind == Kind::Data => {
+                    return Ok(Err(unreadable(pair, key, error)));
+                }
+                Err(error) => return Err(unread(context, partition, offset, &error)),
+            };
             Some(Image {
                 row: Row(row),
                 complement,
             })
         }
     };
-    Ok(Event {
+    let ours = |source: Source| match source.replayed {
+        true => Origin::Replay(source.direction),
+        false => Origin::Flow(source.direction),
+    };
+    Ok(Ok(Event {
         pair,
         key,
         op: if image.is_some() { Op::Put } else { Op::Delete },
         image,
         // One record says nothing of the other partitions: nobody can go on from here alone.
         position: Position::new(offset.to_be_bytes()),
-        origin: source.map_or(Origin::Application, |source| Origin::Flow(source.direction)),
-    })
+        origin: source.map_or(Origin::Application, ours),
+    }))
 }
 
-fn row(context: &Context, pair: PairId, key: &[Value], payload: &[u8]) -> Result<Vec<Value>> {
+/// The fields of a record: its envelope, and its payload as its topic's format reads it.
+pub(super) fn row(
+    context: &Context,
+    pair: PairId,
+    key: &[Value],
+    payload: &[u8],
+) -> Result<Vec<Value>> {
     let table = context.role.table(pair);
     let mut row = Vec::with_capacity(table.shape.fields.len());
     row.extend_from_slice(key);
@@ -486,9 +509,21 @@ fn row(context: &Context, pair: PairId, key: &[Value], payload: &[u8]) -> Result
     }
 }
 
-fn unreadable(context: &Context, partition: i32, offset: i64, error: &Error) -> Error {
+/// A record that is at fault alone.
+pub(super) fn unreadable(pair: PairId, source_key: Key, error: Error) -> Letter {
+    Letter {
+        pair,
+        source_key,
+        code: error.code,
+        reason: error.message,
+        retry_after: None,
+    }
+}
+
+/// A record that cannot be read for now.
+fn unread(context: &Context, partition: i32, offset: i64, error: &Error) -> Error {
     let message = format!("record {offset} of partition {partition} cannot be read: {error}");
-    let hint = "Correct `payload` in the change file, or what writes such records.";
+    let hint = "Correct `payload` in the change file, or what it needs.";
     Error::new(Kind::Hold, error.code, message)
         .at(context.role.side)
         .detail("What follows it must not overtake it.")

@@ -3,14 +3,14 @@
 
 use contraflow_core::end::{Late, fenced};
 use contraflow_core::error::Result;
-use contraflow_core::lease::Ownership;
+use contraflow_core::lease::{LaneId, Ownership};
 use contraflow_core::log::Place;
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
 use contraflow_core::record::{PairId, Record};
 
 use super::Context;
-use super::control::{Coordinator, GivenUp, Note};
+use super::control::{self, Checkpoint, Coordinator, GivenUp, Note};
 use super::copies::{Copies, broken};
 use super::place;
 
@@ -40,7 +40,11 @@ impl Late for LateWrites {
         let Some(settled) = control.settled().filter(|_| gained) else {
             return Err(fenced("this end has not gained authority"));
         };
-        let settled = place::encode(settled);
+        // A lane that was not fenced yet may have carried some of them.
+        let (lane, direction) = (LaneId(0), side.other().direction());
+        let carried = control::checkpoint(&self.context, direction, lane)?;
+        let carried = carried.and_then(Checkpoint::places).unwrap_or_default();
+        let settled = place::encode(&place::later(settled, &carried));
         self.given_up = control.given_up.len();
         self.coordinator = Some(coordinator);
         Ok(settled)
@@ -70,7 +74,7 @@ impl Late for LateWrites {
             from: &from,
         };
         coordinator.write(&notes, |producer| {
-            out.send(producer, copies)?;
+            out.send(producer, &copies.iter().collect::<Vec<_>>())?;
             self.context.probe.at(Point::COMMIT_BEFORE)
         })?;
         self.context.probe.at(Point::COMMIT_AFTER)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contraflow_core::error::{Error, Result};
 use contraflow_core::lease::LaneId;
+use contraflow_core::log::Keyed;
 use contraflow_core::log::translate::{Bounds, Look, Seen};
 use contraflow_core::record::PairId;
 use contraflow_core::side::Side;
@@ -31,7 +32,7 @@ pub(super) struct Glance {
 
 impl Glance {
     pub(super) fn new(context: Context) -> Result<Glance> {
-        let mut settings = client::consumer(&context.servers, "contraflow");
+        let mut settings = client::consumer(&context.cluster, "contraflow");
         settings
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "5");
@@ -49,6 +50,45 @@ impl Glance {
     ) -> Result<Option<BorrowedMessage<'_>>> {
         self.read_from(topic, partition, offset)?;
         self.next(topic)
+    }
+
+    /// The keys of the newest records that an application wrote.
+    pub(super) fn keys(
+        &self,
+        broker: &Broker,
+        (topic, telling): (&Topic, &Telling),
+        most: usize,
+    ) -> Result<Vec<Keyed>> {
+        let each = i64::try_from(most.div_ceil(topic.partitions.max(1))).unwrap_or(i64::MAX);
+        let starts = broker.starts(topic)?;
+        let ends = broker.ends(topic, Visible::Committed)?;
+        let mut from = TopicPartitionList::new();
+        let mut open = 0;
+        for (partition, (start, end)) in (0..).zip(starts.into_iter().zip(ends)) {
+            if start < end {
+                let offset = Offset::Offset(start.max(end - each));
+                let added = from.add_partition_offset(&topic.name, partition, offset);
+                added.map_err(|error| self.failed(topic, error))?;
+                open += 1;
+            }
+        }
+        let assigned = self.consumer.assign(&from);
+        assigned.map_err(|error| self.failed(topic, error))?;
+        let mut found = Vec::new();
+        // Writers may be faster than this: enough is enough.
+        while open > 0 && found.len() < most.saturating_mul(2) {
+            let Some(message) = self.next(topic)? else {
+                open -= 1;
+                continue;
+            };
+            let source = telling.read(&message).source;
+            let key = message.key().filter(|_| source.is_none());
+            found.extend(key.map(|key| Keyed {
+                partition: message.partition(),
+                key: key.to_vec(),
+            }));
+        }
+        Ok(found)
     }
 
     /// Begins to read at an offset.
@@ -89,7 +129,7 @@ pub(super) struct Partition {
 
 impl Partition {
     pub(super) fn new(context: Context, pair: PairId, partition: i32) -> Result<Partition> {
-        let broker = Broker::new(&context.servers)?;
+        let broker = Broker::new(&context.cluster)?;
         let topic = broker.named(&context.role.table(pair).name, context.role.side)?;
         let control = Control::read(&context)?;
         Ok(Partition {
@@ -111,6 +151,12 @@ impl Partition {
             place: self.telling.place(self.partition, offset, source.as_ref()),
             timestamp: message.timestamp().to_millis().unwrap_or(-1),
         }
+    }
+
+    /// Whether a record was a letter, and stands out of its turn.
+    fn is_replayed(&self, message: &BorrowedMessage<'_>) -> bool {
+        let source = self.telling.read(message).source;
+        source.is_some_and(|source| source.replayed)
     }
 
     /// Waits until everything that is in a partition now is decided. Says whether it is.
@@ -153,7 +199,7 @@ impl Look for Partition {
             .first_from(&self.topic, self.partition, offset)?;
         while let Some(found) = &message {
             let seen = self.seen(found);
-            if !seen.place.is_late() {
+            if !seen.place.is_late() && !self.is_replayed(found) {
                 return Ok(Some(seen));
             }
             message = self.glance.next(&self.topic)?;
@@ -192,7 +238,9 @@ impl Look for Partition {
         let start = self.bounds()?.start;
         self.glance.read_from(&self.topic, self.partition, start)?;
         while let Some(message) = self.glance.next(&self.topic)? {
-            take(&self.seen(&message));
+            if !self.is_replayed(&message) {
+                take(&self.seen(&message));
+            }
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ pub(super) struct Names {
     change: String,
     /// The control topic.
     pub(super) control: String,
+    /// The topic of its letters.
+    pub(super) letters: String,
     /// The change in the header of a record.
     pub(super) hash: [u8; 8],
 }
@@ -19,6 +21,7 @@ impl Names {
         Names {
             change: change.to_owned(),
             control: format!("__contraflow.{change}"),
+            letters: format!("__contraflow.{change}.letters"),
             hash: xxh3_64(change.as_bytes()).to_be_bytes(),
         }
     }
@@ -26,6 +29,16 @@ impl Names {
     /// The transactional id of a lane.
     pub(super) fn lane(&self, direction: Direction, lane: LaneId) -> String {
         format!("contraflow-{}-{direction}-{}", self.change, lane.0)
+    }
+
+    /// What the names of transactional ids and groups of this change begin with.
+    pub(super) fn prefix(&self) -> String {
+        format!("contraflow-{}-", self.change)
+    }
+
+    /// The transactional id of whoever tries whether there can be transactions.
+    pub(super) fn trial(&self) -> String {
+        format!("{}check", self.prefix())
     }
 
     /// The transactional id of whoever moves authority.

@@ -11,7 +11,8 @@
 use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
-use contraflow_core::error::Result;
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::bindings as c;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -22,6 +23,28 @@ use super::client::{failure, unreachable, unsupported};
 /// The 128 bits of a topic's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct TopicId(pub(super) [u8; 16]);
+
+/// What somebody may do with a topic. Who may read or write may describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    Read,
+    Write,
+    Delete,
+    DescribeConfigs,
+}
+
+impl Right {
+    fn of(operation: c::rd_kafka_AclOperation_t) -> Option<Right> {
+        use c::rd_kafka_AclOperation_t as C;
+        Some(match operation {
+            C::RD_KAFKA_ACL_OPERATION_READ => Right::Read,
+            C::RD_KAFKA_ACL_OPERATION_WRITE => Right::Write,
+            C::RD_KAFKA_ACL_OPERATION_DELETE => Right::Delete,
+            C::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS => Right::DescribeConfigs,
+            _ => return None,
+        })
+    }
+}
 
 /// A consumer group, as its coordinator knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +84,41 @@ pub(super) fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str) -> Res
         c::rd_kafka_TopicCollection_destroy(topics);
         id?
     };
-    id.ok_or_else(|| unreachable(&format!("the id of topic `{topic}` was not told")))
+    id.ok_or_else(|| {
+        let message = format!("the brokers tell no id of topic `{topic}`: they are too old");
+        Error::new(Kind::Precondition, Code::END_SETTING, message).hint(
+            "Use Kafka 2.8 or newer: a topic that is made anew must be told from its namesake.",
+        )
+    })
+}
+
+/// What this client may do with a topic that is there: everything where nobody looks at rights.
+pub(super) fn rights<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Vec<Right>> {
+    let name = text_for_c(topic)?;
+    // SAFETY: the client outlives the call. `names` and `name` live until the collection, which
+    // copies them, is made; collection and options are destroyed once, after the question that
+    // they were made for.
+    let found = unsafe {
+        let mut names = [name.as_ptr()];
+        let topics = c::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let options = c::rd_kafka_AdminOptions_new(
+            client.native_ptr(),
+            c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
+        let refused = c::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+        if !refused.is_null() {
+            c::rd_kafka_error_destroy(refused);
+        }
+        let found = question(
+            client,
+            |rk, queue| c::rd_kafka_DescribeTopics(rk, topics, options, queue),
+            |event| rights_in(c::rd_kafka_event_DescribeTopics_result(event)),
+        );
+        c::rd_kafka_AdminOptions_destroy(options);
+        c::rd_kafka_TopicCollection_destroy(topics);
+        found?
+    };
+    found.ok_or_else(|| unreachable(&format!("the rights on topic `{topic}` were not told")))
 }
 
 /// The names of all groups of consumers, of both protocols.
@@ -240,6 +297,30 @@ unsafe fn id_in(result: *const c::rd_kafka_DescribeTopics_result_t) -> Option<To
         id[..8].copy_from_slice(&high);
         id[8..].copy_from_slice(&low);
         (id != [0; 16]).then_some(TopicId(id))
+    }
+}
+
+/// The rights in a result about one topic.
+///
+/// # Safety
+/// The result is null, or belongs to an event that lives.
+unsafe fn rights_in(result: *const c::rd_kafka_DescribeTopics_result_t) -> Option<Vec<Right>> {
+    if result.is_null() {
+        return None;
+    }
+    // SAFETY: the result lives; the arrays it hands out have `count` entries and live as long.
+    unsafe {
+        let mut count = 0;
+        let found = c::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        if found.is_null() || count != 1 {
+            return None;
+        }
+        let all = c::rd_kafka_TopicDescription_authorized_operations(*found, &raw mut count);
+        if all.is_null() {
+            return None;
+        }
+        let all = std::slice::from_raw_parts(all, count);
+        Some(all.iter().filter_map(|right| Right::of(*right)).collect())
     }
 }
 

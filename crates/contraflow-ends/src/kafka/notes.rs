@@ -27,7 +27,7 @@ pub(super) struct Notes {
 impl Notes {
     pub(super) fn open(context: &Context) -> Result<Notes> {
         let group = context.names.standby(context.role.side);
-        let group = client::consumer(&context.servers, &group).create();
+        let group = client::consumer(&context.cluster, &group).create();
         Ok(Notes {
             group: group.map_err(|error| failure("making a client", error))?,
             noted: None,

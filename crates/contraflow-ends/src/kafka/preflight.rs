@@ -2,14 +2,20 @@
 
 use std::collections::HashMap;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
 use contraflow_core::end::Role;
 use contraflow_core::error::{Problem, Result};
+use contraflow_core::log::Room;
 use contraflow_core::preflight::{Looked, Preflight};
 use contraflow_core::side::Side;
 
 use super::broker::{Broker, IN_SYNC, Safety, Topic, Visible};
 use super::names::Names;
+use super::rights::Client;
+
+/// Bytes by which a record grows, and more: the header that says where it comes from.
+const HEADER_BYTES: u64 = 1_024;
 
 /// What a setting of a topic must be.
 struct Wanted {
@@ -26,22 +32,34 @@ const WRITTEN: [Wanted; 1] = [Wanted {
 }];
 
 /// Looks at the topics of a role.
-pub(super) fn check(servers: &str, role: &Role) -> Result<Vec<Looked>> {
-    let broker = Broker::new(servers)?;
+pub(super) fn check(cluster: &Cluster, role: &Role) -> Result<Vec<Looked>> {
+    let broker = Broker::new(cluster)?;
     let mut all = Preflight::default();
-    let cluster = broker.cluster().unwrap_or_default();
-    all.note(format!("cluster {cluster}"), None);
+    all.note(
+        format!("cluster {}", broker.cluster().unwrap_or_default()),
+        None,
+    );
     let names = Names::of(&role.change);
-    let control = broker.topic(&names.control)?;
+    let control = match broker.topic(&names.control) {
+        Ok(found) => found,
+        // Whoever may not see it has not made it.
+        Err(error) if error.code == Code::RIGHTS_MISSING => None,
+        Err(error) => return Err(error),
+    };
     let begun = control.is_some();
     let control = control.map(|topic| broker.safety(&topic)).transpose()?;
+    let (broker, names) = (&broker, &names);
+    let client = Client {
+        cluster,
+        broker,
+        names,
+    };
+    let mut topics = Vec::new();
     for (_, table) in role.pairs() {
         let name = &table.name;
         let Some(topic) = broker.topic(name)? else {
             let message = format!("there is no topic `{name}`");
-            let hint = "Make it with as many partitions as its counterpart: `kafka-topics.sh \
-                        --create --topic .. --partitions ..`.";
-            let problem = Problem::error(Code::TABLE_MISSING, message).hint(hint);
+            let problem = Problem::error(Code::TABLE_MISSING, message);
             all.note(format!("topic `{name}`"), Some(problem));
             continue;
         };
@@ -52,9 +70,14 @@ pub(super) fn check(servers: &str, role: &Role) -> Result<Vec<Looked>> {
         if let Some(control) = control {
             kept(&mut all, (&names.control, control), &broker.safety(&topic)?);
         }
+        client.topic(&mut all, &topic, role.side)?;
         if role.side == Side::New && !begun {
-            empty(&mut all, &broker, &topic)?;
+            empty(&mut all, broker, &topic)?;
         }
+        topics.push(topic);
+    }
+    if role.side == Side::New && !begun {
+        client.beginning(&mut all, &topics)?;
     }
     Ok(all.at(role.side))
 }
@@ -72,6 +95,45 @@ fn look_at(all: &mut Preflight, topic: &Topic, settings: &HashMap<String, String
         });
         all.note(format!("`{}` of `{name}` is {found}", wanted.name), problem);
     }
+    let least = settings
+        .get("min.insync.replicas")
+        .map_or("", String::as_str);
+    let problem = (!suffices(topic, least.parse().unwrap_or(1))).then(|| {
+        let message = format!(
+            "topic `{name}` takes no write: {} of its {} replicas are in step, \
+             `min.insync.replicas` is {least}",
+            topic.in_sync, topic.replicas
+        );
+        let hint = "Bring the brokers back that have the others.";
+        Problem::error(Code::END_SETTING, message).hint(hint)
+    });
+    all.note(
+        format!("`min.insync.replicas` of `{name}` is {least}"),
+        problem,
+    );
+}
+
+/// Whether a write is taken: brokers ask for no more replicas than there are.
+fn suffices(topic: &Topic, least: usize) -> bool {
+    topic.in_sync >= least.min(topic.replicas)
+}
+
+/// The command that makes a topic with room for what another one holds. A record is a header
+/// larger there.
+pub(super) fn creation(topic: &str, like: &Room) -> String {
+    let Room {
+        partitions,
+        record_bytes_max,
+        ..
+    } = like;
+    let bytes = record_bytes_max + HEADER_BYTES;
+    let limit = |limit: Option<u64>| limit.map_or("-1".to_owned(), |limit| limit.to_string());
+    let (ms, kept) = (limit(like.kept_ms), limit(like.kept_bytes));
+    format!(
+        "`kafka-topics.sh --create --topic {topic} --partitions {partitions} \
+         --config message.timestamp.type=CreateTime --config max.message.bytes={bytes} \
+         --config retention.ms={ms} --config retention.bytes={kept}`."
+    )
 }
 
 fn empty(all: &mut Preflight, broker: &Broker, topic: &Topic) -> Result<()> {

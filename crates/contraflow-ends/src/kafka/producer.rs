@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::TopicPartitionList;
@@ -18,7 +19,7 @@ use super::client::{self, ANSWER_MAX, failure, unsupported};
 
 /// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
 /// a reader may be held up by a process that died.
-const TRANSACTION_MAX_MS: &str = "30000";
+pub(super) const TRANSACTION_MAX_MS: &str = "30000";
 /// How long taking a transactional id may take: an open transaction of its last owner is ended
 /// meanwhile, and what it wrote becomes visible or void.
 const TAKE_MAX: Duration = Duration::from_secs(45);
@@ -26,6 +27,8 @@ const TAKE_MAX: Duration = Duration::from_secs(45);
 const BATCH_BYTES: u64 = 1_000_000;
 /// Kilobytes of records that wait to be sent at most, and so of one record.
 const QUEUE_KB: usize = 64 << 10;
+/// How long a step of a trial may take: nothing is open that it could wait for.
+const TRIAL_MAX: Duration = Duration::from_secs(15);
 /// How long a full queue is waited for before it is tried again.
 const QUEUE_WAIT: Duration = Duration::from_millis(10);
 /// How long the last records of a transaction are waited for before they are looked at again.
@@ -43,7 +46,7 @@ pub(super) struct Outgoing<'a> {
 
 /// Bytes of a batch that every topic of a role takes.
 pub(super) fn batch_bytes(context: &Context) -> Result<u64> {
-    let broker = Broker::new(&context.servers)?;
+    let broker = Broker::new(&context.cluster)?;
     let mut bytes = BATCH_BYTES;
     for (_, table) in context.role.pairs() {
         if let Some(topic) = broker.topic(&table.name)? {
@@ -59,14 +62,14 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Takes a transactional id: every earlier owner is fenced, and its last transaction decided.
-    pub(super) fn take(servers: &str, id: &str) -> Result<Producer> {
-        Producer::take_for(servers, id, BATCH_BYTES)
+    pub(super) fn take(cluster: &Cluster, id: &str) -> Result<Producer> {
+        Producer::take_for(cluster, id, BATCH_BYTES)
     }
 
     /// As [`Producer::take`], for topics that take batches of so many bytes: a batch counts as one
     /// record where their size is limited.
-    pub(super) fn take_for(servers: &str, id: &str, batch_bytes: u64) -> Result<Producer> {
-        let mut settings = client::settings(servers);
+    pub(super) fn take_for(cluster: &Cluster, id: &str, batch_bytes: u64) -> Result<Producer> {
+        let mut settings = client::settings(cluster);
         settings
             .set("transactional.id", id)
             .set("transaction.timeout.ms", TRANSACTION_MAX_MS)
@@ -84,6 +87,28 @@ impl Producer {
         let inner: BaseProducer = settings.create().map_err(fail)?;
         inner.init_transactions(TAKE_MAX).map_err(fail)?;
         Ok(Producer { inner })
+    }
+
+    /// Tries what a lane does, without a record: a transaction that is taken back, with a place of
+    /// the group. Nobody sees anything of it, and no lane is disturbed.
+    pub(super) fn tried(
+        cluster: &Cluster,
+        id: &str,
+        group: &BaseConsumer,
+        offsets: &TopicPartitionList,
+    ) -> std::result::Result<(), KafkaError> {
+        let mut settings = client::settings(cluster);
+        settings
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", TRANSACTION_MAX_MS);
+        let inner: BaseProducer = settings.create()?;
+        inner.init_transactions(TRIAL_MAX)?;
+        inner.begin_transaction()?;
+        let group = group.group_metadata();
+        let group = group.ok_or(KafkaError::Global(RDKafkaErrorCode::InvalidGroupId))?;
+        let sent = inner.send_offsets_to_transaction(offsets, &group, TRIAL_MAX);
+        let aborted = inner.abort_transaction(TRIAL_MAX);
+        sent.and(aborted)
     }
 
     pub(super) fn begin(&self) -> Result<()> {

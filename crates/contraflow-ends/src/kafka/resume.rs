@@ -4,6 +4,8 @@
 //! checkpoint that lies before the last copy is corrected: what is there must not be written again.
 //! One that lies behind records without a copy is not believed.
 
+use std::collections::BTreeSet;
+
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::record::PairId;
@@ -15,6 +17,7 @@ use super::broker::{Broker, Topic, Visible};
 use super::control::{Control, Known};
 use super::envelope::Telling;
 use super::excerpt::{Excerpt, Span};
+use super::letters;
 use super::place::TopicPlace;
 
 /// How far before the end the last copy is looked for first, and how much further each time.
@@ -34,6 +37,13 @@ struct Lines<'l> {
     source: &'l Known,
 }
 
+/// What the target holds: of each partition the offset at the source of the last copy, and records
+/// that stand out of their turn behind it, by partition and offset.
+struct Copied {
+    last: Vec<Option<i64>>,
+    apart: BTreeSet<(i32, i64)>,
+}
+
 /// The places where a direction goes on, by pair; `None` when it begins.
 pub(super) fn places(
     context: &Context,
@@ -41,7 +51,7 @@ pub(super) fn places(
     direction: Direction,
     checkpoint: Option<Vec<TopicPlace>>,
 ) -> Result<Option<Vec<TopicPlace>>> {
-    let broker = Broker::new(&context.servers)?;
+    let broker = Broker::new(&context.cluster)?;
     let sources = control.topics(direction.source()).unwrap_or_default();
     let (mut places, mut carried) = (Vec::new(), checkpoint.is_some());
     for ((pair, table), source) in context.role.pairs().zip(sources) {
@@ -75,14 +85,18 @@ impl Lines<'_> {
             Some(source) => self.broker.starts(source)?,
             None => vec![0; self.source.partitions],
         };
-        let copies = self.last_copies()?;
+        let Copied {
+            last: copies,
+            mut apart,
+        } = self.last_copies()?;
         let mut place = checkpoint.cloned().unwrap_or_else(|| TopicPlace {
             topic: self.source.topic.clone(),
             id: self.source.id,
             next: starts.clone(),
         });
         if let (Some(source), true) = (&source, checkpoint.is_some()) {
-            self.is_not_ahead(source, &starts, &place, &copies)?;
+            apart.extend(letters::places(self.context, self.direction, self.pair)?);
+            self.is_not_ahead(source, &starts, &place, (&copies, &apart))?;
         }
         for (next, copy) in place.next.iter_mut().zip(&copies) {
             *next = copy.map_or(*next, |copy| copy + 1).max(*next);
@@ -106,12 +120,13 @@ impl Lines<'_> {
         Ok(lowest)
     }
 
-    /// The offset at the source of the last copy in each partition of the target.
-    fn last_copies(&self) -> Result<Vec<Option<i64>>> {
+    /// The last copy in each partition of the target that stands in its turn.
+    fn last_copies(&self) -> Result<Copied> {
         let ends = self.broker.ends(&self.target, Visible::Committed)?;
         let lowest = self.lowest()?;
         let telling = self.telling(self.direction.target());
         let mut found = vec![None; ends.len()];
+        let mut apart = BTreeSet::new();
         let mut back = BACK;
         loop {
             let mut spans = Vec::new();
@@ -129,12 +144,16 @@ impl Lines<'_> {
                 }
             }
             if spans.is_empty() {
-                return Ok(found);
+                return Ok(Copied { last: found, apart });
             }
             Excerpt::new(self.context, &self.target.name)?.at(&spans, |partition, message| {
                 let source = telling.read(message).source;
-                if let Some(source) = source.filter(|source| !source.late) {
-                    found[partition] = Some(source.offset);
+                match source.filter(|source| !source.late) {
+                    Some(source) if source.replayed => {
+                        apart.insert((source.partition, source.offset));
+                    }
+                    Some(source) => found[partition] = Some(source.offset),
+                    None => {}
                 }
                 true
             })?;
@@ -148,7 +167,7 @@ impl Lines<'_> {
         source: &Topic,
         starts: &[i64],
         place: &TopicPlace,
-        copies: &[Option<i64>],
+        (copies, apart): (&[Option<i64>], &BTreeSet<(i32, i64)>),
     ) -> Result<()> {
         if self.broker.compacts(&self.target.name)? {
             // A copy may have been cleaned away since.
@@ -186,7 +205,8 @@ impl Lines<'_> {
             let headers = telling.read(message);
             let number = message.partition();
             let at = telling.place(number, message.offset(), headers.source.as_ref());
-            let owed = headers.source.is_none() && !at.is_late();
+            let kept = apart.contains(&(number, message.offset()));
+            let owed = headers.source.is_none() && !at.is_late() && !kept;
             if owed && message.offset() < place.next[partition] {
                 gap.get_or_insert((partition, message.offset()));
             }

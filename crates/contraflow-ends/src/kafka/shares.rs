@@ -26,7 +26,7 @@ pub(super) fn read(context: &Context, broker: &Broker) -> Result<Shares> {
         return Ok(Shares::new());
     };
     let fail = |error| failure(&format!("reading `{STATE}`"), error);
-    let mut settings = client::consumer(&context.servers, "contraflow");
+    let mut settings = client::consumer(&context.cluster, "contraflow");
     settings.set("enable.partition.eof", "true");
     let consumer: BaseConsumer = settings.create().map_err(fail)?;
     let mut from = TopicPartitionList::new();

@@ -18,7 +18,7 @@ use super::control::{self, Coordinator, Known, Note};
 use super::names::Names;
 
 /// The control topic keeps the newest record of each key; small segments are compacted soon.
-const CONTROL: [(&str, &str); 3] = [
+pub(super) const CONTROL: [(&str, &str); 3] = [
     ("cleanup.policy", "compact"),
     ("segment.bytes", "16777216"),
     ("min.cleanable.dirty.ratio", "0.1"),
@@ -42,8 +42,10 @@ impl Topics {
     }
 
     fn payloads(&self) -> impl Iterator<Item = &dyn Payload> {
+        let all = &self.context.payloads;
         let names = self.names().into_iter();
-        names.filter_map(|name| Some(&**self.context.payloads.get(name)?))
+        let formats = names.flat_map(|name| [all.key(name), all.get(name)]);
+        formats.flatten().map(|format| &**format)
     }
 
     fn make_control(&self, broker: &Broker) -> Result<()> {
@@ -150,7 +152,7 @@ impl Structure for Topics {
     fn expand(&mut self, standing: &Standing) -> Result<()> {
         self.context.probe.at(Point::EXPAND_BEFORE)?;
         let side = self.context.role.side;
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         self.make_control(&broker)?;
         self.payloads().try_for_each(Payload::prepare)?;
         let coordinator = Coordinator::take(&self.context)?;
@@ -174,7 +176,7 @@ impl Structure for Topics {
 
     fn remove(&mut self, tables: Remove) -> Result<()> {
         let side = self.context.role.side;
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         match tables {
             Remove::Tables => broker.delete(&self.names())?,
             // Topics are made by whoever owns them, never by the change.
@@ -193,6 +195,9 @@ impl Structure for Topics {
         }
         let groups = names.groups();
         broker.delete_groups(&groups.each_ref().map(String::as_str))?;
+        if broker.topic(&names.letters)?.is_some() {
+            broker.delete(&[&names.letters])?;
+        }
         broker.delete(&[&names.control])
     }
 
@@ -201,7 +206,7 @@ impl Structure for Topics {
     }
 
     fn count(&mut self, pair: PairId) -> Result<u64> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let topic = broker.named(&self.context.role.table(pair).name, self.context.role.side)?;
         let ends = broker.ends(&topic, Visible::Everything)?;
         let starts = broker.starts(&topic)?;

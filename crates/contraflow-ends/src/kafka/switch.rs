@@ -37,7 +37,7 @@ impl ControlRecord {
     }
 
     fn ends(&self) -> Result<Ends> {
-        let broker = Broker::new(&self.context.servers)?;
+        let broker = Broker::new(&self.context.cluster)?;
         let (mut visible, mut written) = (Vec::new(), Vec::new());
         for (_, table) in self.context.role.pairs() {
             let topic = broker.topic(&table.name)?;
@@ -56,7 +56,7 @@ impl ControlRecord {
     fn sweep(&self, direction: Direction) -> Result<()> {
         for lane in 0..LANES {
             let id = self.context.names.lane(direction, LaneId(lane));
-            Producer::take(&self.context.servers, &id)?;
+            Producer::take(&self.context.cluster, &id)?;
         }
         Ok(())
     }
@@ -98,10 +98,11 @@ impl Switch for ControlRecord {
             Note::standing(side, Some(&flipped.standing)),
             Note::checkpoint(direction, LaneId(0), &flipped.checkpoint),
         ];
-        let group = client::consumer(&self.context.servers, &self.context.names.group(direction));
+        let group = client::consumer(&self.context.cluster, &self.context.names.group(direction));
         let group = group
             .create()
             .map_err(|error| client::failure("making a client", error))?;
+        let group = client::Brief(group);
         let offsets = client::offsets(&flipped.checkpoint.next)?;
         coordinator.write(&notes, |producer| producer.offsets(&group, &offsets))
     }

@@ -490,6 +490,7 @@ impl Feed for LogFeed {
         let (events, seen) = self.events(folded, through)?;
         self.received = through;
         Ok(Batch {
+            unreadable: Vec::new(),
             events,
             through: through.position(),
             seen: seen.position(),

@@ -240,6 +240,7 @@ fn read(
         through = before.copied().unwrap_or(after);
     }
     Ok(Batch {
+        unreadable: Vec::new(),
         events,
         through: position(through),
         seen: position(head),

@@ -1,9 +1,9 @@
 //! Lanes of a change whose authority moves while their owner stands still.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contraflow_core::change::cluster::Cluster;
 use contraflow_core::codec::payload::Raw;
 use contraflow_core::end::{Apply, End, Progress, Role, Switch, Table};
 use contraflow_core::error::Kind;
@@ -23,14 +23,19 @@ struct Begun {
 }
 
 fn begun(change: &str) -> Begun {
-    let mut payloads: Payloads = HashMap::new();
+    let mut payloads = Payloads::default();
     let names = ["old", "new"].map(|side| format!("{change}-{side}"));
     for name in &names {
         super::topic(name, 1);
-        payloads.insert(name.clone(), Arc::new(Raw::new("value")));
+        payloads.insert(name, Arc::new(Raw::new("value")), None);
     }
     let clock = Arc::new(Real::start());
-    let end = Kafka::new(&shared().servers(), payloads, clock, Arc::new(Silent));
+    let end = Kafka::new(
+        &Cluster::open(&shared().servers()),
+        payloads,
+        clock,
+        Arc::new(Silent),
+    );
     let role = |side: Side, name: &String| {
         let shape = end.inspect(name, &[]).unwrap().unwrap().shape;
         Arc::new(Role {

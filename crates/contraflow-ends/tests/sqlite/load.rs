@@ -91,6 +91,7 @@ pub(super) fn context_mapped(
     let context = Context {
         change: "load".to_owned(),
         mode: Mode::Tables,
+        unmappable: Mode::Tables.rules().unmappable,
         old: bound(old, Side::Old, "people", &mapping, &clock, &probe),
         new: bound(new, Side::New, "contacts", &mapping, &clock, &probe),
         mapping: mapping.digest(),
@@ -100,6 +101,7 @@ pub(super) fn context_mapped(
             new: "contacts".to_owned(),
             mapping,
             history: Reach::All,
+            keying: None,
         }],
         limits: Limits {
             fence_max: Duration::from_secs(5),

@@ -9,7 +9,7 @@ use contraflow_core::side::{Direction, Side};
 
 use super::requests::is_starting;
 use super::{Runner, lock, no_turn};
-use crate::turn::{self, Kept};
+use crate::turn::{self, Kept, Turn};
 
 impl Runner<'_> {
     /// Whether the request at hand gives up rows that letters name.
@@ -25,6 +25,30 @@ impl Runner<'_> {
                     Ask::Cutover { accept_loss: true } | Ask::Rollback { accept_loss: true }
                 )
         }))
+    }
+
+    /// Judges the gates of a turn.
+    pub(super) fn judge_turn(&mut self, to: Side) -> Result<()> {
+        let accept_loss = self.accepts_loss()?;
+        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
+        let mut turn = Turn::new(&self.context, to.other(), accept_loss, worker)?;
+        let (evidence, verdicts) = turn.judge(
+            &self.context,
+            self.state.epoch,
+            worker,
+            &mut self.kept,
+            &self.stop,
+        )?;
+        for evidence in &evidence {
+            lock(&self.ledger).prove(evidence)?;
+        }
+        self.verdicts.clone_from(&verdicts);
+        if let Some(closed) = closed(&verdicts) {
+            turn.give_up(worker, &mut self.kept);
+            return Err(closed);
+        }
+        self.turn = Some(turn);
+        Ok(())
     }
 
     /// Judges the gates of contract by a fresh compare.

@@ -146,6 +146,12 @@ impl Runner<'_> {
             }
             Ask::Resume => {
                 self.keep(decision, "asked", "resumed by request")?;
+                let stopped = |worker: &Worker| !worker.status().stopped.is_empty();
+                if self.worker.as_ref().is_some_and(stopped) {
+                    // It reads them again from where they stopped.
+                    self.worker = None;
+                    self.align_worker()?;
+                }
                 lock(&self.ledger).answer(
                     &self.mark.run,
                     request.id,
@@ -192,7 +198,11 @@ impl Runner<'_> {
         let result = turn::whole(&self.context, worker, &mut self.kept, &self.stop)?;
         let evidence = turn::evidence_of(&self.context, self.state.epoch, direction, &result);
         lock(&self.ledger).prove(&evidence)?;
-        let mut answer = granted(&format!("{} rows compared", result.compared));
+        let parked = match result.parked {
+            0 => String::new(),
+            parked => format!(", {parked} are letters"),
+        };
+        let mut answer = granted(&format!("{} rows compared{parked}", result.compared));
         if !result.is_clean() {
             answer.granted = false;
             answer.code = Some(Code::DIVERGED.0);

@@ -79,6 +79,7 @@ impl Feed for LogFeed {
         drop(state);
         self.received = Some(through);
         Ok(Batch {
+            unreadable: Vec::new(),
             events,
             through: position(through),
             seen: position(seen),

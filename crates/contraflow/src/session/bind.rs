@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use contraflow_core::change::history::Reach;
+use contraflow_core::change::settings::Poison;
 use contraflow_core::change::spec::History;
 use contraflow_core::change::{Change, Connection, Pair as DeclaredPair};
 use contraflow_core::clock::Clock;
@@ -13,6 +14,7 @@ use contraflow_core::error::{Problem, Severity};
 use contraflow_core::lease::Standing;
 use contraflow_core::log;
 use contraflow_core::mapping::{Mapping, OpSpec};
+use contraflow_core::phase::Unmappable;
 use contraflow_core::preflight::{self, Looked};
 use contraflow_core::probe::Probe;
 use contraflow_core::shape::Shape;
@@ -20,7 +22,7 @@ use contraflow_core::side::Side;
 use contraflow_ends::kafka::{Kafka, Payloads};
 use contraflow_ends::postgres::Postgres;
 use contraflow_ends::sqlite::Sqlite;
-use contraflow_engine::context::{Bound, Context, Limits, Pair};
+use contraflow_engine::context::{Bound, Context, Keying, Limits, Pair};
 
 use super::payloads;
 use crate::surroundings::{SystemClock, probe};
@@ -41,7 +43,7 @@ pub(super) fn ends(change: &Change) -> Context {
         };
         change.pairs().iter().map(named).collect()
     };
-    let open = |side: Side| world.open(change, side, Payloads::new());
+    let open = |side: Side| world.open(change, side, Payloads::default());
     let bound = |side: Side| bound(change, side, open(side), tables(side));
     let (old, new) = (bound(Side::Old), bound(Side::New));
     world.context(change, Vec::new(), old, new)
@@ -55,11 +57,21 @@ pub(super) struct Found {
     pub(super) looked: Vec<(Side, Vec<Looked>)>,
 }
 
+/// The operations of a pair.
+#[derive(Debug)]
+pub(super) struct Ops {
+    /// Of its rows, or of what its records hold.
+    pub(super) row: Vec<OpSpec>,
+    /// Of the keys of its records.
+    pub(super) key: Vec<OpSpec>,
+}
+
 /// Binds a change: shapes, mappings, roles and preflight, all problems at once.
-pub(super) fn bind(change: &Change, parsed: &[Vec<OpSpec>], found: &mut Found) -> Option<Context> {
+pub(super) fn bind(change: &Change, parsed: &[Ops], found: &mut Found) -> Option<Context> {
     let Found { problems, looked } = found;
     let world = World::default();
-    let [ours, theirs] = payloads::both(change, &world.clock, problems);
+    let formats = payloads::both(change, &world.clock, problems);
+    let [ours, theirs] = formats.clone();
     let old = world.open(change, Side::Old, ours);
     let new = world.open(change, Side::New, theirs);
     let readable = [(Side::Old, &old), (Side::New, &new)].map(|(side, end)| {
@@ -74,9 +86,17 @@ pub(super) fn bind(change: &Change, parsed: &[Vec<OpSpec>], found: &mut Found) -
     let mut pairs = Vec::new();
     let mut tables = [Vec::new(), Vec::new()];
     for (declared, ops) in change.pairs().iter().zip(parsed) {
-        let Some((mapping, ours, theirs)) = bind_pair(declared, ops, &*old, &*new, problems) else {
+        let keys = payloads::keys(declared, &ops.key, &formats, problems);
+        let found = bind_pair(declared, &ops.row, &*old, &*new, problems);
+        let Some((mapping, ours, theirs, partitions)) = found else {
             continue;
         };
+        let declared_key = declared.record_key.as_ref();
+        let keying = partitions.map(|partitions| Keying {
+            keys,
+            partitioner: declared_key.and_then(|key| key.partitioner),
+            partitions,
+        });
         let history = match Reach::of(&declared.history, mapping.shape(Side::Old)) {
             Ok(history) => history,
             Err(problem) => {
@@ -94,6 +114,7 @@ pub(super) fn bind(change: &Change, parsed: &[Vec<OpSpec>], found: &mut Found) -
             new: declared.new.clone(),
             mapping,
             history,
+            keying,
         });
     }
     let [old_tables, new_tables] = tables;
@@ -162,22 +183,24 @@ impl World {
         match change.connection(side) {
             Connection::Sqlite { path } => Arc::new(Sqlite::new(path.expose(), clock, probe)),
             Connection::Postgres { url } => Arc::new(Postgres::new(url.expose(), clock, probe)),
-            Connection::Kafka { servers } => {
-                Arc::new(Kafka::new(servers.expose(), payloads, clock, probe))
-            }
+            Connection::Kafka(cluster) => Arc::new(Kafka::new(cluster, payloads, clock, probe)),
         }
     }
 
     fn context(self, change: &Change, pairs: Vec<Pair>, old: Bound, new: Bound) -> Context {
         let digest = |(declared, pair): (&DeclaredPair, &Pair)| {
             let (mapping, history) = (pair.mapping.digest(), &declared.history);
-            let format = payloads::fingerprint(declared, &pair.mapping);
+            let format = payloads::fingerprint(declared, pair);
             format!("{}>{}:{mapping}:{history:?}{format}", pair.old, pair.new)
         };
         let digests: Vec<String> = change.pairs().iter().zip(&pairs).map(digest).collect();
         Context {
             change: change.name().as_str().to_owned(),
             mode: change.mode(),
+            unmappable: match change.poison() {
+                Poison::Stop => change.mode().rules().unmappable,
+                Poison::Park => Unmappable::Letter,
+            },
             mapping: contraflow_core::digest::name(digests.join("\n").as_bytes()),
             limits: Limits {
                 fence_max: change.limits().fence_max,
@@ -223,6 +246,10 @@ fn unreadable(change: &Change, side: Side, end: &dyn End) -> Option<Problem> {
     }
     // A name that no table of the application has: only the end itself is looked at.
     let error = end.inspect("_contraflow_nothing", &[]).err()?;
+    // What may not be seen is named table by table.
+    if error.code == Code::RIGHTS_MISSING {
+        return None;
+    }
     let why = error.detail.clone().unwrap_or_else(|| error.to_string());
     let why = why.trim_end_matches('.');
     let message = format!("the {side} end `{}` cannot be read: {why}", end.address());
@@ -249,7 +276,7 @@ pub(super) fn ledger_apart(change: &Change, problems: &mut Vec<Problem>) {
 fn file(change: &Change, side: Side) -> Option<&Path> {
     match change.connection(side) {
         Connection::Sqlite { path } => Some(path.expose().as_path()),
-        Connection::Postgres { .. } | Connection::Kafka { .. } => None,
+        Connection::Postgres { .. } | Connection::Kafka(_) => None,
     }
 }
 
@@ -324,7 +351,7 @@ fn bind_pair(
     old: &dyn End,
     new: &dyn End,
     problems: &mut Vec<Problem>,
-) -> Option<(Mapping, Table, Table)> {
+) -> Option<(Mapping, Table, Table, Option<usize>)> {
     let place = Some(declared.place);
     let mut inspect =
         |end: &dyn End, side: Side, key: &[String]| match end.inspect(declared.table(side), key) {
@@ -350,6 +377,26 @@ fn bind_pair(
         let unfit = log::unfit((&declared.old, old), (&declared.new, new));
         problems.extend(unfit.into_iter().map(|problem| problem.place(place)));
     }
+    if let (Some(room), None) = (&ours.log, &theirs)
+        && let Some(command) = new.creation(&declared.new, room)
+    {
+        let message = format!("there is no {thing} `{}`", declared.new);
+        let problem = Problem::error(Code::TABLE_MISSING, message).at(Side::New);
+        problems.push(problem.place(place).hint(command));
+        return None;
+    }
+    if let Some(found) = &theirs
+        && let (Some(room), 0) = (&found.log, found.rows_estimated)
+    {
+        match old.oldest_age_ms(&declared.old) {
+            Ok(Some(age_ms)) => {
+                let found = log::too_old(age_ms, (&declared.new, room));
+                problems.extend(found.into_iter().map(|it| it.at(Side::New).place(place)));
+            }
+            Ok(None) => {}
+            Err(error) => problems.push(of(&error).at(Side::Old).place(place)),
+        }
+    }
     let new_shape = theirs.as_ref().map(|found| &found.shape);
     let key_new = key_new.map(Vec::as_slice);
     // The key of a record is its envelope, which nobody declares.
@@ -361,11 +408,13 @@ fn bind_pair(
         Ok((mapping, warnings)) => {
             problems.extend(warnings);
             if let Some(theirs) = &theirs {
-                let made = mapping.shape(Side::New);
-                problems.extend(payloads::unheld(declared, made, &theirs.shape));
+                let (made, there) = (&mapping.shape(Side::New).fields, &theirs.shape.fields);
+                let format = declared.format.as_ref();
+                problems.extend(payloads::unheld(declared, format, made, there));
             }
             let tables = tables(declared, &mapping, &ours, theirs.as_ref(), old, new);
-            Some((mapping, tables.0, tables.1))
+            let partitions = ours.log.as_ref().map(|log| log.partitions);
+            Some((mapping, tables.0, tables.1, partitions))
         }
         Err(found) => {
             problems.extend(found);

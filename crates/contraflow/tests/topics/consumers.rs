@@ -216,8 +216,8 @@ fn write_in_transactions(stage: &Stage, topic: &str, numbers: std::ops::Range<i6
 #[test]
 fn every_offset_is_translated_before_and_behind_the_flip() {
     let stage = Stage::new(Kind::Raw);
-    stage.write(&stage.old, &stage.records(1..40, "old"));
-    write_in_transactions(&stage, &stage.old, 40..110, "old");
+    stage.write(&stage.old, &stage.records(1..20, "old"));
+    write_in_transactions(&stage, &stage.old, 20..60, "old");
     let mut run = stage.start(&["run"], &[]);
     stage.reaches("follow");
     stage.verified();
@@ -225,7 +225,7 @@ fn every_offset_is_translated_before_and_behind_the_flip() {
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover"], 0, &["reverse"]);
     every_offset_is_exact(&stage);
-    write_in_transactions(&stage, &stage.new, 110..180, "new");
+    write_in_transactions(&stage, &stage.new, 60..100, "new");
     stage.verified();
     every_offset_is_exact(&stage);
     assert_eq!(run.terminate(), Some(0), "{}", run.err());

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::broker;
 use super::registry;
-use crate::live::process::Process;
+use crate::live::process::{Process, reached_in_time};
 
 /// Kafka's tools by the names of its package, and their classes.
 const TOOLS: [(&str, &str); 3] = [
@@ -50,8 +50,9 @@ fn folder(name: &str) -> TempDir {
 fn programs(folder: &Path) -> String {
     let bin = folder.join("bin");
     fs::create_dir(&bin).expect("a folder");
-    let jars = Command::new(root().join("scripts/setup")).arg("--kafka");
-    let jars = { jars }.output().expect("the script runs").stdout;
+    let mut setup = Command::new(root().join("scripts/setup"));
+    let jars = setup.arg("--kafka").output().expect("the script runs");
+    let jars = jars.stdout;
     let jars = String::from_utf8(jars).expect("a path");
     let write = |name: &str, command: String| {
         let path = bin.join(name);
@@ -65,6 +66,13 @@ fn programs(folder: &Path) -> String {
     write("contraflow", env!("CARGO_BIN_EXE_contraflow").to_owned());
     let path = std::env::var("PATH").expect("it is set");
     format!("{}:{path}", bin.display())
+}
+
+/// Waits for the end of what takes several times as long as any single thing.
+fn ended(process: &mut Process) -> Option<i32> {
+    let has_ended = (0..4).any(|_| reached_in_time(|| !process.runs()));
+    assert!(has_ended, "{}{}", process.out(), process.err());
+    process.wait()
 }
 
 /// The commands of a page, block by block.
@@ -86,7 +94,7 @@ fn the_commands_of_the_example_do_what_it_says() {
         .current_dir(folder.path())
         .env("PATH", programs(folder.path()));
     let mut shell = Process::start(&mut shell, &folder.path().join("shell"));
-    let ended = shell.wait();
+    let ended = ended(&mut shell);
     let (out, err) = (shell.out(), shell.err());
     assert_eq!(ended, Some(0), "{out}\n{err}");
     let lines: Vec<&str> = out.lines().collect();
@@ -139,7 +147,7 @@ fn the_demo_of_topics_shows_no_divergence() {
         .args(["--kafka", &broker.servers()])
         .args(["--registry", &registry::shared().url()]);
     let mut demo = Process::start(&mut demo, &own.path().join("demo"));
-    assert_eq!(demo.wait(), Some(0), "{}{}", demo.out(), demo.err());
+    assert_eq!(ended(&mut demo), Some(0), "{}{}", demo.out(), demo.err());
     let proof: Json = serde_json::from_str(&demo.out()).expect("JSON");
     for (what, count) in [
         ("divergence", 0),

@@ -204,23 +204,6 @@ fn records_that_retention_took_hold_the_change() {
     ended(run);
 }
 
-/// Keys go to other partitions since.
-#[test]
-fn a_topic_that_got_more_partitions_holds_the_change() {
-    let stage = Stage::new(Kind::Raw);
-    stage.write(&stage.old, &stage.records(1..100, "old"));
-    let run = followed(&stage);
-    stage.verified();
-    ended(run);
-    broker::widen(&stage.servers, &stage.old, PARTITIONS + 1);
-    stage.says(&["run"], 2, &["CF0113", "has 3 partitions"]);
-    broker::widen(&stage.servers, &stage.new, PARTITIONS + 1);
-    let run = stage.start(&["run"], &[]);
-    stage.holds(201);
-    stage.says(&["status"], 1, &["has 4 partitions, it had 3"]);
-    ended(run);
-}
-
 /// Retention comes while the run stands still: what is gone when it wakes is not passed over.
 #[test]
 fn records_that_retention_took_from_a_run_hold_the_change() {
@@ -235,26 +218,6 @@ fn records_that_retention_took_from_a_run_hold_the_change() {
     run.signal("-CONT");
     stage.holds(202);
     ended(run);
-}
-
-/// A record with a time that the client cannot write, and one that is not what was declared.
-#[test]
-fn a_record_that_cannot_be_carried_holds_the_change() {
-    let plain = |value: &str, timestamp: i64| Written {
-        partition: 0,
-        timestamp,
-        key: None,
-        value: Some(value.as_bytes().to_vec()),
-        headers: Vec::new(),
-    };
-    let stage = Stage::new(Kind::Json);
-    stage.write(&stage.old, &[plain("{\"id\": \"poison\"}", 5)]);
-    let run = stage.start(&["run"], &[]);
-    let held = crate::live::process::reached_in_time(|| !stage.status()["state"]["held"].is_null());
-    assert!(held, "{:#}", stage.status());
-    stage.says(&["status"], 1, &["record 0 of partition 0"]);
-    let told = ended(run);
-    assert!(!told.contains("poison"), "a value: {told}");
 }
 
 /// A copy as the program wrote it, headers and all.

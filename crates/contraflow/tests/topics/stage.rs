@@ -11,7 +11,7 @@ use super::broker::{self, Written};
 use crate::live::process::{Process, reached_in_time};
 
 pub(super) const PARTITIONS: usize = 3;
-const JSON: &str = "    payload:
+pub(super) const JSON: &str = "    payload:
       json:
         old: {id: int64, name: text, age: text}
         new: {id: int64, full_name: text, age: text}
@@ -31,7 +31,10 @@ pub(super) enum Kind {
 
 pub(super) struct Stage {
     pub(super) dir: TempDir,
+    /// Where the clients of the tests come, which may do everything.
     pub(super) servers: String,
+    /// What an end of the change says of its cluster.
+    pub(super) reach: String,
     pub(super) old: String,
     pub(super) new: String,
     pub(super) change: String,
@@ -43,10 +46,16 @@ impl Stage {
     /// Two topics that are there, and a change that was not started.
     pub(super) fn new(kind: Kind) -> Stage {
         let stage = Stage::bare(kind);
-        let partitions = i32::try_from(PARTITIONS).expect("few");
-        broker::make(&stage.servers, &stage.old, partitions, &[]);
-        broker::make(&stage.servers, &stage.new, partitions, &[]);
+        stage.make_topics();
         stage
+    }
+
+    /// Makes both topics.
+    pub(super) fn make_topics(&self) {
+        let partitions = i32::try_from(PARTITIONS).expect("few");
+        for topic in [&self.old, &self.new] {
+            broker::make(&self.servers, topic, partitions, &[]);
+        }
     }
 
     /// A change whose topics are not there.
@@ -70,6 +79,7 @@ impl Stage {
         Stage {
             dir: tempfile::tempdir().expect("a folder"),
             servers: servers.to_owned(),
+            reach: format!("kafka: \"{servers}\""),
             old: format!("people{number}-v1"),
             new: format!("people{number}-v2"),
             change: format!("people{number}"),
@@ -99,7 +109,7 @@ impl Stage {
     /// Writes the change file, with what a pair says beside its topics, and more keys of the file.
     pub(super) fn declare(&self, pair: &str, more: &str) {
         let Stage {
-            servers,
+            reach,
             old,
             new,
             change,
@@ -108,8 +118,8 @@ impl Stage {
         let text = format!(
             "version: 1
 change: {change}
-old: {{kafka: \"{servers}\"}}
-new: {{kafka: \"{servers}\"}}
+old: {{{reach}}}
+new: {{{reach}}}
 pairs:
   - old: {old}
     new: {new}
@@ -173,6 +183,16 @@ pairs:
     pub(super) fn holds(&self, code: u64) {
         let held = reached_in_time(|| self.status()["state"]["held"]["code"] == code);
         assert!(held, "not held by {code}: {:#}", self.status());
+    }
+
+    /// Waits until a partition of a topic has stopped for this reason, and nothing else.
+    pub(super) fn stops(&self, code: u64) {
+        let stopped = reached_in_time(|| {
+            let status = self.status();
+            let stopped = &status["progress"]["stopped"];
+            status["state"]["held"].is_null() && stopped[0]["code"] == code
+        });
+        assert!(stopped, "not stopped by {code}: {:#}", self.status());
     }
 
     /// Waits until everything that was written has been carried, and has both sides compared.

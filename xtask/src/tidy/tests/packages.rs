@@ -107,6 +107,22 @@ fn licences_and_bans_are_checked_for_every_package() {
     assert_eq!(found.len(), 3, "{found:?}");
 }
 
+/// Kafka's client may have OpenSSL; nobody else may, beside it or instead.
+#[test]
+fn a_ban_is_lifted_for_those_who_are_named() {
+    let rule = licences::licences_are_allowed;
+    let openssl = theirs("openssl-sys", "MIT", "registry+r");
+    let taker = |name: &str| {
+        let mut taker = theirs(name, "MIT", "registry+r");
+        taker.built_in = vec![openssl.id.clone()];
+        taker
+    };
+    let packages = vec![openssl.clone(), taker("rdkafka-sys")];
+    assert!(found_in(rule, packages).is_empty());
+    let packages = vec![openssl.clone(), taker("rdkafka-sys"), taker("other")];
+    assert_eq!(found_in(rule, packages).len(), 1);
+}
+
 #[test]
 fn packages_come_from_one_registry() {
     let packages = vec![

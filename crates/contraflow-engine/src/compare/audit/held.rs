@@ -43,7 +43,7 @@ pub(super) fn held(
                 continue;
             };
             let lines = [false, true].map(|late| (event.pair, at.partition, late));
-            let Some(key) = entry(context, side, at, event).key else {
+            let Some(key) = entry(context, side, at, event)?.key else {
                 continue;
             };
             for line in lines {
