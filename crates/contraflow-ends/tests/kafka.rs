@@ -5,6 +5,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 
 mod broker;
+mod lanes;
 
 /// Makes a topic.
 fn topic(name: &str, partitions: i32) {

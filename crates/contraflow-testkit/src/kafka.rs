@@ -51,6 +51,12 @@ impl Kafka {
         Kafka { port, script }
     }
 
+    /// The port at which it listens itself, whatever it tells its clients.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Ends the broker at once, as a loss of power does.
     ///
     /// # Panics

@@ -8,6 +8,7 @@
 //! * [`memory`]: an end in memory, with separate durable and visible instants.
 //! * [`server`]: a PostgreSQL of the tests' own.
 //! * [`proxy`]: a network before it that fails when a test says so.
+//! * [`wire`]: a network before a Kafka that knows its questions.
 //! * [`mapping`]: mappings from a few lines of text.
 //! * [`conformance`]: the promises of [`contraflow_core::end`], one named check each.
 //! * [`mutant`]: ends that break one rule each; a test that does not notice is no test.
@@ -23,6 +24,7 @@ pub mod proxy;
 pub mod registry;
 mod script;
 pub mod server;
+pub mod wire;
 
 pub mod mapping;
 pub mod memory;

@@ -21,7 +21,7 @@ use super::decide;
 use super::letters::{self, Parked};
 use super::park::{self, At, Turn};
 use super::place;
-use super::producer::Producer;
+use super::producer::{self, Producer};
 use super::resume;
 use super::{Context, client};
 
@@ -179,9 +179,11 @@ impl Apply for Writer {
             return Err(fenced("this end has no such lane"));
         }
         let names = &self.context.names;
+        let batch_bytes = producer::batch_bytes(&self.context)?;
         // First the id, then the control topic: an earlier owner can commit nothing any more, and
         // whoever moved authority before this moment is seen.
-        let producer = Producer::take(&self.context.cluster, &names.lane(direction, lane))?;
+        let id = names.lane(direction, lane);
+        let producer = Producer::take_for(&self.context.cluster, &id, batch_bytes)?;
         let control = Control::read(&self.context)?.unwrap_or_default();
         let epoch = decide::carry(&control, self.context.role.side, direction)?;
         let found = control::checkpoint(&self.context, direction, lane)?;

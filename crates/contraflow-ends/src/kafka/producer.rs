@@ -13,6 +13,8 @@ use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::util::Timeout;
 
+use super::Context;
+use super::broker::Broker;
 use super::client::{self, ANSWER_MAX, failure, unsupported};
 
 /// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
@@ -21,6 +23,8 @@ pub(super) const TRANSACTION_MAX_MS: &str = "30000";
 /// How long taking a transactional id may take: an open transaction of its last owner is ended
 /// meanwhile, and what it wrote becomes visible or void.
 const TAKE_MAX: Duration = Duration::from_secs(45);
+/// Bytes of a batch at most: enough to amortise a request.
+const BATCH_BYTES: u64 = 1_000_000;
 /// Kilobytes of records that wait to be sent at most, and so of one record.
 const QUEUE_KB: usize = 64 << 10;
 /// How long a step of a trial may take: nothing is open that it could wait for.
@@ -40,6 +44,18 @@ pub(super) struct Outgoing<'a> {
     pub(super) headers: Option<OwnedHeaders>,
 }
 
+/// Bytes of a batch that every topic of a role takes.
+pub(super) fn batch_bytes(context: &Context) -> Result<u64> {
+    let broker = Broker::new(&context.cluster)?;
+    let mut bytes = BATCH_BYTES;
+    for (_, table) in context.role.pairs() {
+        if let Some(topic) = broker.topic(&table.name)? {
+            bytes = bytes.min(broker.room(&topic)?.record_bytes_max.max(1));
+        }
+    }
+    Ok(bytes)
+}
+
 pub(super) struct Producer {
     inner: BaseProducer,
 }
@@ -47,6 +63,12 @@ pub(super) struct Producer {
 impl Producer {
     /// Takes a transactional id: every earlier owner is fenced, and its last transaction decided.
     pub(super) fn take(cluster: &Cluster, id: &str) -> Result<Producer> {
+        Producer::take_for(cluster, id, BATCH_BYTES)
+    }
+
+    /// As [`Producer::take`], for topics that take batches of so many bytes: a batch counts as one
+    /// record where their size is limited.
+    pub(super) fn take_for(cluster: &Cluster, id: &str, batch_bytes: u64) -> Result<Producer> {
         let mut settings = client::settings(cluster);
         settings
             .set("transactional.id", id)
@@ -54,7 +76,7 @@ impl Producer {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "5")
-            .set("batch.size", "1000000")
+            .set("batch.size", batch_bytes.to_string())
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.kbytes", QUEUE_KB.to_string())
             .set("compression.type", "lz4")

@@ -15,7 +15,7 @@ use contraflow_engine::windows::Window;
 use contraflow_testkit::mapping::mapping;
 
 use super::carried::{Carried, MOST, PAIR};
-use super::server::Real;
+use crate::clock::Real;
 
 pub(super) struct Between {
     pub(super) old: Carried,

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use contraflow_core::clock::Clock;
 use contraflow_core::end::End;
 use contraflow_core::probe::Silent;
 use contraflow_core::record::Row;
@@ -17,6 +16,8 @@ use contraflow_testkit::proxy::Proxy;
 use contraflow_testkit::server;
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
+
+use crate::clock::Real;
 
 /// The server of this binary. Its folder goes with the next cleaning of the system's own.
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -82,31 +83,6 @@ impl Server {
 /// A fresh database of the server of all tests.
 pub(super) fn database(script: &str) -> Database {
     SERVER.get_or_init(Server::start).database(script)
-}
-
-/// Time as it is.
-pub(super) struct Real(Instant);
-
-impl Real {
-    #[expect(clippy::disallowed_methods, reason = "a server is tried in real time")]
-    pub(super) fn start() -> Real {
-        Real(Instant::now())
-    }
-}
-
-impl Clock for Real {
-    fn unix_ms(&self) -> u64 {
-        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-        u64::try_from(since.as_millis()).unwrap()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn sleep(&self, time: Duration) {
-        std::thread::park_timeout(time);
-    }
 }
 
 /// A database and its application.

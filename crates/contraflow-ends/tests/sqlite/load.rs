@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use contraflow_core::change::history::Reach;
 use contraflow_core::clock::Clock;
@@ -23,6 +23,7 @@ use contraflow_testkit::mapping::{mapping, shape};
 use rusqlite::Connection;
 
 use super::files::File;
+use crate::clock::Real;
 
 pub(super) const OPERATIONS: &str = "- rename: {from: name, to: label}
 - remove: {field: n, default: 0}
@@ -31,28 +32,8 @@ pub(super) const OPERATIONS: &str = "- rename: {from: name, to: label}
 /// Turns that may fail under load before one must succeed.
 const TRIES: u32 = 60;
 
-struct Real(Instant);
-
-impl Clock for Real {
-    fn unix_ms(&self) -> u64 {
-        1_767_225_600_000 + u64::try_from(self.0.elapsed().as_millis()).unwrap()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn sleep(&self, time: Duration) {
-        std::thread::park_timeout(time);
-    }
-}
-
 pub(super) fn clock() -> Arc<dyn Clock> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the threads of this test are real"
-    )]
-    Arc::new(Real(Instant::now()))
+    Arc::new(Real::start())
 }
 
 fn bound(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contraflow_core::probe::Point;
 use rdkafka::producer::Producer;
 
 use super::audit::holds;
@@ -200,6 +201,22 @@ fn records_that_retention_took_hold_the_change() {
     let run = stage.start(&["run"], &[]);
     stage.holds(202);
     stage.says(&["status"], 1, &["of partition 0 are gone"]);
+    ended(run);
+}
+
+/// Retention comes while the run stands still: what is gone when it wakes is not passed over.
+#[test]
+fn records_that_retention_took_from_a_run_hold_the_change() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let at = format!("{}:1", Point::FEED_RECEIVED.0);
+    let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
+    run.until_stopped();
+    stage.write(&stage.old, &stage.records(100..400, "old"));
+    let before = super::audit::by_partition(PARTITIONS, &stage.records(1..300, "old"));
+    broker::forget(&stage.servers, &stage.old, 0, before[0].len() as i64);
+    run.signal("-CONT");
+    stage.holds(202);
     ended(run);
 }
 

@@ -54,7 +54,8 @@ pub(super) fn produce(stage: &Stage, topic: &str, keys: impl Iterator<Item = Str
     );
 }
 
-fn run(stage: &Stage, main: &str, args: &[&str]) -> Process {
+/// Starts a tool with the stage's broker.
+pub(super) fn run(stage: &Stage, main: &str, args: &[&str]) -> Process {
     let mut java = java(stage, main);
     java.args(args);
     Process::start(&mut java, &stage.dir.path().join(stage.log_name("java")))

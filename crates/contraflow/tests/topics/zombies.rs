@@ -80,3 +80,56 @@ fn a_write_between_the_last_compare_and_the_flip_goes_back() {
     holds(&stage.servers, &stage.new, &on_new, PARTITIONS);
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
 }
+
+/// A producer of the old topic that goes on when everything was compared: the turn ends, and what it
+/// wrote is carried like everything before.
+#[test]
+fn a_write_to_the_old_topic_behind_the_last_compare_ends_the_turn() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..300, "old"));
+    let at = format!("{}:1", Point::COMPARED.0);
+    let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
+    stage.reaches("follow");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    let mut asked = stage.start(&["cutover"], &[]);
+    run.until_stopped();
+    stage.write(&stage.old, &stage.records(300..310, "old"));
+    run.signal("-CONT");
+    assert_eq!(asked.wait(), Some(1), "{}", asked.err());
+    stage.reaches("follow");
+    stage.verified();
+    let all = [(stage.records(1..310, "old"), true)];
+    holds(&stage.servers, &stage.new, &all, PARTITIONS);
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// A deploy pipeline that asks too early, and between the seal and the flip, is told to wait.
+#[test]
+fn the_new_producer_may_switch_when_the_change_has_flipped_and_not_before() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let asks = [
+        "wait",
+        "--for",
+        "gate=producer-may-switch",
+        "--timeout",
+        "1s",
+    ];
+    let may_not = || stage.says(&asks, 1, &["not reached"]);
+    may_not();
+    let at = format!("{}:1", Point::SEAL_AFTER.0);
+    let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
+    stage.reaches("follow");
+    may_not();
+    stage.says(&["producer", "stopped"], 0, &[]);
+    may_not();
+    let mut asked = stage.start(&["cutover"], &[]);
+    run.until_stopped();
+    may_not();
+    run.signal("-CONT");
+    assert_eq!(asked.wait(), Some(0), "{}", asked.err());
+    stage.says(&asks, 0, &["reached"]);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}

@@ -522,20 +522,17 @@ impl Flip {
         }
         let records = log.committed(next, until);
         if records.iter().any(|(_, what)| *what != What::Own) {
-            // The product holds. A copy may lie here only when it is of a late record, which a lane
-            // that was still allowed to carried between the seal and the sweep.
-            let ends = world
-                .control
-                .flip
-                .as_ref()
-                .map(|flip| offsets(&flip.old_ends));
-            let is_late = |what: &What| match (what, &ends) {
-                (What::Copy(at), Some(ends)) => *at >= ends[k],
-                (What::Copy(_), None) => false,
-                (What::Own, _) => true,
+            // The product stops. On the way back a copy may lie here only when it is of a late
+            // record, which a lane that was still allowed to carried between the seal and the sweep.
+            let ends = world.control.flip.as_ref();
+            let ends = ends.map_or_else(Vec::new, |flip| offsets(&flip.old_ends));
+            let is_late = |what: &What| match what {
+                What::Copy(at) => ends.get(k).is_some_and(|end| at >= end),
+                What::Own => true,
             };
-            if !records.iter().all(|(_, what)| is_late(what)) {
-                world.fault = Some("a copy was carried back");
+            let all_late = records.iter().all(|(_, what)| is_late(what));
+            if direction == Direction::Reverse && !all_late {
+                world.fault = Some("the way back began among copies");
             }
             return Some(None);
         }

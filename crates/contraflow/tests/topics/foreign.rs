@@ -1,0 +1,151 @@
+//! A change among clients that nobody here wrote: producers with and without idempotence, three
+//! groups of consumers, and an auditor.
+
+use super::stage::{Kind, PARTITIONS, Stage};
+use super::verifiable::{Told, Writes, audited, reads, told};
+use crate::live::process::{Process, until};
+
+/// By partition, in the order of offsets: what producers were told is written.
+fn written(producers: &[Process]) -> Vec<Vec<Told>> {
+    let mut all = vec![Vec::new(); PARTITIONS];
+    for told in producers.iter().flat_map(told) {
+        all[told.partition].push(told);
+    }
+    for partition in &mut all {
+        partition.sort_by_key(|told: &Told| told.offset);
+    }
+    all
+}
+
+/// By partition, in the order of reading: the values that a group has read.
+fn read(parts: &[&Process]) -> Vec<Vec<String>> {
+    let mut all = vec![Vec::new(); PARTITIONS];
+    for told in parts.iter().flat_map(|part| told(part)) {
+        all[told.partition].push(told.value);
+    }
+    all
+}
+
+fn ended(mut process: Process) -> Process {
+    process.terminate();
+    process
+}
+
+#[test]
+fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
+    let stage = Stage::new(Kind::Raw);
+    let writes = |number, topic, records, per_s, is_idempotent| {
+        let writes = Writes {
+            number,
+            topic,
+            records,
+            per_s,
+            is_idempotent,
+        };
+        writes.start(&stage)
+    };
+    let (old, new) = (stage.old.as_str(), stage.new.as_str());
+    let groups = ["early", "late", "last"].map(|name| format!("{name}-{}", stage.change));
+    let [early, late, last] = &groups;
+    let mut history = writes(1, old, "2000", "-1", true);
+    history.wait();
+    // While it is copied and followed: one fast, one slow, then the other way round.
+    let mut before = vec![history, writes(2, old, "-1", "300", true)];
+    before.push(writes(3, old, "-1", "30", false));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    let mut early_old = reads(&stage, early, old, "1500");
+    early_old.wait();
+    before[1].terminate();
+    before.push(writes(4, old, "-1", "20", true));
+    before.push(writes(5, old, "400", "400", false));
+    before[4].wait();
+    // The first group moves while both producers go on.
+    stage.says(&["consumers", "move", early], 0, &[new]);
+    let early_new = reads(&stage, early, new, "-1");
+    let mut before: Vec<Process> = before.into_iter().map(ended).collect();
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["wait", "--for", "lag"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+    let may_switch = ["wait", "--for", "gate=producer-may-switch"];
+    stage.says(&may_switch, 0, &["reached"]);
+    let mut after = vec![
+        writes(6, new, "-1", "250", true),
+        writes(7, new, "-1", "25", false),
+    ];
+    // The second group stops in what came back from the new topic, the third has read it whole.
+    let old_count: usize = written(&before).iter().map(Vec::len).sum();
+    let into = (old_count + 100).to_string();
+    let mut late_old = reads(&stage, late, old, &into);
+    late_old.wait();
+    stage.says(&["consumers", "move", late], 0, &[new]);
+    let late_new = reads(&stage, late, new, "-1");
+    after.push(writes(8, new, "300", "600", true));
+    after[2].wait();
+    let after: Vec<Process> = after.into_iter().map(ended).collect();
+    stage.verified();
+    let whole = old_count + written(&after).iter().map(Vec::len).sum::<usize>();
+    let mut last_old = reads(&stage, last, old, &whole.to_string());
+    last_old.wait();
+    stage.says(&["consumers", "move", last], 0, &[new]);
+    let last_new = reads(&stage, last, new, "-1");
+    until("the last group looks at the new topic", || {
+        last_new.out().contains("partitions_assigned")
+    });
+    let count = |parts: &[&Process]| read(parts).iter().map(Vec::len).sum::<usize>();
+    for parts in [[&early_old, &early_new], [&late_old, &late_new]] {
+        until("a group has read everything", || count(&parts) >= whole);
+    }
+    let topics = [(old, "auditor1"), (new, "auditor2")];
+    let [on_old, on_new] = topics.map(|(topic, name)| audited(&stage, topic, name));
+    let [early_new, late_new, last_new] = [early_new, late_new, last_new].map(ended);
+    stage.says(&["contract", "--yes"], 0, &[]);
+    assert_eq!(run.wait(), Some(0), "{}", run.err());
+    // What each producer was told is where it was told, and then what the other topic got.
+    before.retain(|producer| !told(producer).is_empty());
+    assert_eq!(
+        (before.len(), after.len()),
+        (5, 3),
+        "a producer wrote nothing"
+    );
+    let (first, second) = (written(&before), written(&after));
+    for partition in 0..PARTITIONS {
+        let records = |topic: &[Vec<(i64, [String; 3])>]| -> Vec<[String; 3]> {
+            topic[partition]
+                .iter()
+                .map(|(_, record)| record.clone())
+                .collect()
+        };
+        assert_eq!(records(&on_old), records(&on_new), "partition {partition}");
+        let own = [(&on_old, &first), (&on_new, &second)];
+        for (topic, written) in own {
+            let mut found = topic[partition].iter();
+            for told in &written[partition] {
+                let here = found.find(|(offset, _)| *offset == told.offset);
+                let [_, key, value] = &here.expect("what was written is there").1;
+                let wanted = (told.key.as_deref().unwrap_or("null"), told.value.as_str());
+                assert_eq!((key.as_str(), value.as_str()), wanted);
+            }
+        }
+        let own = first[partition].len() + second[partition].len();
+        assert_eq!(on_new[partition].len(), own, "partition {partition}");
+    }
+    let values = |partition: &Vec<(i64, [String; 3])>| -> Vec<String> {
+        partition
+            .iter()
+            .map(|(_, record)| record[2].clone())
+            .collect()
+    };
+    let wanted: Vec<Vec<String>> = on_new.iter().map(values).collect();
+    let groups = [
+        ("early", [&early_old, &early_new]),
+        ("late", [&late_old, &late_new]),
+        ("last", [&last_old, &last_new]),
+    ];
+    for (group, parts) in groups {
+        assert!(
+            read(&parts) == wanted,
+            "{group} did not read everything once, in order"
+        );
+    }
+}
