@@ -17,6 +17,7 @@ impl Feed for Slow {
     fn next(&mut self, _events_max: usize) -> Result<Batch> {
         Ok(Batch {
             events: Vec::new(),
+            unreadable: Vec::new(),
             through: self.received(),
             seen: self.received(),
         })
