@@ -96,7 +96,7 @@ impl Lines<'_> {
         });
         if let (Some(source), true) = (&source, checkpoint.is_some()) {
             apart.extend(letters::places(self.context, self.direction, self.pair)?);
-            self.is_not_ahead(source, &starts, &place, (&copies, &apart))?;
+            self.is_not_ahead(source, &starts, &place, (copies.as_slice(), &apart))?;
         }
         for (next, copy) in place.next.iter_mut().zip(&copies) {
             *next = copy.map_or(*next, |copy| copy + 1).max(*next);

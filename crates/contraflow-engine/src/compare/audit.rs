@@ -288,9 +288,8 @@ impl Audit {
                 self.result.unproven += 1;
                 continue;
             };
-            let left_out = |feed: &dyn Feed| feed.leaves_out(pair, at);
-            if at.is_late() && (left_out(self.authority.as_ref()) || left_out(self.mirror.as_ref()))
-            {
+            let given_up = |feed: &dyn Feed| at.is_late() && feed.leaves_out(pair, at);
+            if given_up(&*self.authority) || given_up(&*self.mirror) {
                 self.result.given_up += 1;
                 continue;
             }
