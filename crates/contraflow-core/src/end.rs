@@ -20,11 +20,10 @@ use crate::log::Room;
 use crate::position::Position;
 use crate::preflight::Looked;
 use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record, Row};
-use crate::shape::Shape;
 use crate::side::Direction;
 
 pub use readers::{Group, Next, Presence, Readers};
-pub use role::{Role, Table};
+pub use role::{Inspected, Role, Table};
 
 /// A place where data lives, and its driver.
 pub trait End: Send + Sync {
@@ -84,21 +83,6 @@ pub trait End: Send + Sync {
     }
     /// Authority.
     fn switch(&self, role: &Arc<Role>) -> Option<Box<dyn Switch>>;
-}
-
-/// What [`End::inspect`] found.
-#[derive(Clone, Debug)]
-pub struct Inspected {
-    /// The declared shape. Names in `key` that are not there are left out of its key.
-    pub shape: Shape,
-    /// Names of the primary key's fields, in order.
-    pub primary_key: Vec<String>,
-    /// An estimate of the number of rows, for progress.
-    pub rows_estimated: u64,
-    /// How the engine declares each field of the shape, without its name.
-    pub declared: Vec<String>,
-    /// What it holds as a log, if it is one.
-    pub log: Option<Room>,
 }
 
 /// Where a feed starts.

@@ -8,6 +8,7 @@ mod broker;
 mod compacted;
 mod consumers;
 mod guards;
+mod input;
 mod java;
 mod kills;
 mod readers;

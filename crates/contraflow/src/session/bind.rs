@@ -348,30 +348,7 @@ fn bind_pair(
         problems.push(problem.hint(format!("Looked in {}.", old.address())));
         return None;
     };
-    if let (Some(old), Some(new)) = (&ours.log, theirs.as_ref().and_then(|it| it.log.as_ref())) {
-        let unfit = log::unfit((&declared.old, old), (&declared.new, new));
-        problems.extend(unfit.into_iter().map(|problem| problem.place(place)));
-    }
-    if let (Some(room), None) = (&ours.log, &theirs)
-        && let Some(command) = new.creation(&declared.new, room)
-    {
-        let message = format!("there is no {thing} `{}`", declared.new);
-        let problem = Problem::error(Code::TABLE_MISSING, message).at(Side::New);
-        problems.push(problem.place(place).hint(command));
-        return None;
-    }
-    if let Some(found) = &theirs
-        && let (Some(room), 0) = (&found.log, found.rows_estimated)
-    {
-        match old.oldest_age_ms(&declared.old) {
-            Ok(Some(age_ms)) => {
-                let found = log::too_old(age_ms, (&declared.new, room));
-                problems.extend(found.into_iter().map(|it| it.at(Side::New).place(place)));
-            }
-            Ok(None) => {}
-            Err(error) => problems.push(of(&error).at(Side::Old).place(place)),
-        }
-    }
+    logs_fit(declared, (old, &ours), (new, theirs.as_ref()), problems)?;
     let new_shape = theirs.as_ref().map(|found| &found.shape);
     let key_new = key_new.map(Vec::as_slice);
     // The key of a record is its envelope, which nobody declares.
@@ -394,6 +371,36 @@ fn bind_pair(
             None
         }
     }
+}
+
+/// Whether a new log is there and can hold what the old one holds; `None` when there is none.
+fn logs_fit(
+    declared: &DeclaredPair,
+    (old, ours): (&dyn End, &Inspected),
+    (new, theirs): (&dyn End, Option<&Inspected>),
+    problems: &mut Vec<Problem>,
+) -> Option<()> {
+    let place = Some(declared.place);
+    let Some(room) = &ours.log else {
+        return Some(());
+    };
+    let Some((theirs, new_room)) = theirs.and_then(|it| Some((it, it.log.as_ref()?))) else {
+        let command = new.creation(&declared.new, room)?;
+        let message = format!("there is no {} `{}`", declared.thing(), declared.new);
+        let problem = Problem::error(Code::TABLE_MISSING, message).at(Side::New);
+        problems.push(problem.place(place).hint(command));
+        return None;
+    };
+    let mut unfit = log::unfit((&declared.old, room), (&declared.new, new_room));
+    if theirs.rows_estimated == 0 {
+        match old.oldest_age_ms(&declared.old) {
+            Ok(Some(age_ms)) => unfit.extend(log::too_old(age_ms, (&declared.new, new_room))),
+            Ok(None) => {}
+            Err(error) => unfit.push(of(&error)),
+        }
+    }
+    problems.extend(unfit.into_iter().map(|problem| problem.place(place)));
+    Some(())
 }
 
 /// The tables of a pair as their ends will carry them.
