@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 mod bench;
+mod servers;
 mod shell;
 mod soak;
 mod suite;
@@ -16,6 +17,7 @@ usage: cargo xtask VERB
   tidy                      check the habits of CONTRIBUTING.md that clippy cannot see
   test [ARGS]               fmt, tidy, clippy and all tests; ARGS go to `cargo test`
   soak [FILTER]             the long tests: more seeds, every kill point
+  servers up|down NAME..    kafka, registry or postgres, for trying things by hand
   bench NAME.. [--json]     measure against a peer; without a name, list the benchmarks
 ";
 
@@ -43,6 +45,7 @@ fn answer(verb: &str, rest: &[String]) -> Result<Option<bool>> {
         "tidy" => tidy::run().map(Some),
         "test" => suite::run(rest).map(Some),
         "soak" => soak::run(rest).map(Some),
+        "servers" => servers::run(rest).map(Some),
         "bench" => bench::run(rest).map(Some),
         "bench-part" => bench::part(rest).map(Some),
         _ => Ok(None),

@@ -67,11 +67,10 @@ pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result
 }
 
 /// Lets other processes work for a while.
-#[cfg(feature = "bench")]
 #[expect(clippy::disallowed_methods, reason = "the one clock of the chores")]
 pub(crate) fn pause(time: Duration) {
-    // A benchmark measures programs from outside: it paces writers as an application does, lets a
-    // window of time pass, and looks again at processes that have no way to call back.
+    // The chores see programs from outside: they pace writers as an application does, let a window
+    // of time pass, and look again at processes that have no way to call back.
     std::thread::sleep(time);
 }
 

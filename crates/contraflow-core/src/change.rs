@@ -29,10 +29,10 @@ use std::path::{Path, PathBuf};
 
 use self::cluster::Cluster;
 use self::consumers::Consumer;
-use self::format::{Format, RegistrySpec};
+use self::format::{Format, KeySpec, RegistrySpec};
 use self::node::Node;
 use self::secret::Secret;
-use self::settings::{Gates, Limits};
+use self::settings::{Gates, Limits, Poison};
 use self::spec::History;
 use crate::error::Place;
 use crate::phase::Mode;
@@ -50,6 +50,7 @@ pub struct Change {
     new: Connection,
     registry: Option<RegistrySpec>,
     pairs: Vec<Pair>,
+    poison: Poison,
     consumers: Vec<Consumer>,
     gates: Gates,
     limits: Limits,
@@ -88,6 +89,12 @@ impl Change {
     #[must_use]
     pub fn pairs(&self) -> &[Pair] {
         &self.pairs
+    }
+
+    /// What becomes of records of topics that cannot be carried.
+    #[must_use]
+    pub fn poison(&self) -> Poison {
+        self.poison
     }
 
     /// Who is known to read the old topics.
@@ -201,6 +208,8 @@ pub struct Pair {
     pub key_new: Option<Vec<String>>,
     /// What the payloads are, of topics.
     pub format: Option<Format>,
+    /// What the keys of records are, of topics; `None` when nobody looks into them.
+    pub record_key: Option<KeySpec>,
     /// Which rows from before the change are carried.
     pub history: History,
     /// The operations, unread: `mapping::spec::parse` reads them. `None` is the identity.

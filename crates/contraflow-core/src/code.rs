@@ -100,10 +100,12 @@ codes! {
     SAME_TABLE = 112;
     /// The new log cannot hold what the old one holds, as it holds it.
     LOGS_UNEQUAL = 113;
-    /// The server does not let this client in, or is not who it should be.
-    END_REFUSED = 114;
+    /// Keys would go to another partition in the new log.
+    KEYS_MOVED = 114;
     /// The server does not allow this client what the change needs.
     RIGHTS_MISSING = 115;
+    /// The server does not let this client in, or is not who it should be.
+    END_REFUSED = 116;
 
     /// The shape of a table changed while the change runs.
     SHAPE_CHANGED = 201;
@@ -127,6 +129,10 @@ codes! {
     COMPARE_UNPROVEN = 210;
     /// A table was truncated while the change runs.
     TABLE_TRUNCATED = 211;
+    /// The checkpoint says that more was carried than is there.
+    CHECKPOINT_AHEAD = 212;
+    /// A record waits behind a letter of its key.
+    KEY_BLOCKED = 213;
 
     /// This process was overtaken by another.
     FENCED = 301;

@@ -5,6 +5,7 @@
 //! Calls block. An end whose driver needs a runtime keeps one inside: see
 //! `docs/decisions/blocking-traits.md`.
 
+mod late;
 mod readers;
 mod role;
 
@@ -16,12 +17,13 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::lease::{Epoch, LaneId, Lease, Standing};
-use crate::log::Room;
+use crate::log::{Place, Room};
 use crate::position::Position;
 use crate::preflight::Looked;
 use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record, Row};
 use crate::side::Direction;
 
+pub use late::{Late, LeftOut};
 pub use readers::{Group, Next, Presence, Readers};
 pub use role::{Inspected, Role, Table};
 
@@ -67,6 +69,12 @@ pub trait End: Send + Sync {
     /// Whether a feed at `at` has passed `goal`.
     fn reached(&self, at: &Position, goal: &Position) -> bool;
 
+    /// Everything up to a position, but of a log's partition nothing from this place on. Only logs
+    /// have places.
+    fn short_of(&self, at: &Position, _pair: PairId, _place: Place) -> Position {
+        at.clone()
+    }
+
     /// Ordered changes.
     fn feed(&self, role: &Arc<Role>) -> Option<Box<dyn Feed>>;
     /// Bulk reading.
@@ -77,6 +85,10 @@ pub trait End: Send + Sync {
     fn lookup(&self, role: &Arc<Role>) -> Option<Box<dyn Lookup>>;
     /// Tables.
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>>;
+    /// What came to the other end after it had lost authority, where it cannot refuse writers.
+    fn late(&self, _role: &Arc<Role>) -> Option<Box<dyn Late>> {
+        None
+    }
     /// Who reads, where that is known.
     fn readers(&self, _role: &Arc<Role>) -> Option<Box<dyn Readers>> {
         None
@@ -92,9 +104,9 @@ pub enum Start {
     After(Position),
     /// At the oldest change that the end still has.
     Earliest,
-    /// Behind this position, or where an earlier look that confirmed more has ended: for whoever
-    /// only looks on, and has nothing to carry.
-    NotBefore(Position),
+    /// Behind this position or at the oldest change, or where an earlier look that confirmed more
+    /// has ended: for whoever only looks on, and has nothing to carry.
+    NotBefore(Option<Position>),
 }
 
 /// Events that a feed hands to whoever only looks on, at most.
@@ -107,6 +119,8 @@ pub struct Watched {
     pub events: u64,
     /// Those that are no echo of the flow in question.
     pub foreign: u64,
+    /// The first of them by name, where the end has names for them that show no value.
+    pub named: Vec<String>,
     /// Everything up to here was looked at.
     pub through: Position,
 }
@@ -137,6 +151,7 @@ pub trait Feed: Send {
         Ok(Watched {
             events: batch.events.len() as u64,
             foreign: batch.events.iter().filter(foreign).count() as u64,
+            named: Vec::new(),
             through: batch.through,
         })
     }
@@ -144,6 +159,15 @@ pub trait Feed: Send {
     /// Whether the oldest events of a partition were gone when the feed was opened. Feeds without
     /// partitions, or without an end of their memory, have nothing to say.
     fn has_forgotten(&self, _pair: PairId, _partition: i32) -> bool {
+        false
+    }
+
+    /// Does not read what these late records hold either, beside those that were given up: their
+    /// events have no image. See [`Late`].
+    fn leave_out(&mut self, _left_out: &LeftOut) {}
+
+    /// Whether a record was given up or is left out.
+    fn leaves_out(&self, _pair: PairId, _place: Place) -> bool {
         false
     }
 
@@ -192,6 +216,8 @@ pub struct Chunk {
     pub cut: Option<Key>,
     /// Keys and rows in the end's order.
     pub rows: Vec<(Key, Image)>,
+    /// Rows that are there and cannot be read.
+    pub unreadable: Vec<Letter>,
     /// Every event up to here is visible in the rows.
     pub since: Position,
     /// No event after here is visible in the rows.
@@ -548,7 +574,8 @@ pub trait Switch: Send {
     /// When the end is not closed in the epoch before.
     fn flip(&mut self, epoch: Epoch, sequences: &[Sequence]) -> Result<()>;
 
-    /// Ends a fence early: open in the same epoch. Does nothing when it has ended.
+    /// Ends a fence early: open in the same epoch. Does nothing when it has ended. What was said of
+    /// writers by [`writers_stopped`](Switch::writers_stopped) is void: they may go on.
     ///
     /// # Errors
     /// When the end was sealed.

@@ -15,12 +15,14 @@ const NAMED_MAX: usize = 5;
 pub enum Rule {
     /// A full compare found no divergence.
     Compare,
-    /// No letter stands.
+    /// No letter stands, and no partition of a log has stopped.
     Letters,
     /// The flow is close behind.
     Lag,
     /// The mapping's laws hold on real rows.
     Laws,
+    /// No key goes to another partition in the new log.
+    Keys,
     /// No row of the mirror points at nothing.
     ForeignKeys,
     /// Nobody was seen using the old end.
@@ -38,6 +40,7 @@ impl Rule {
             Rule::Letters => "letters",
             Rule::Lag => "lag",
             Rule::Laws => "laws",
+            Rule::Keys => "keys",
             Rule::ForeignKeys => "foreign_keys",
             Rule::Users => "users",
             Rule::Writers => "writers",
@@ -52,10 +55,12 @@ impl Rule {
                 "`contraflow verify` shows what differs, `contraflow repair` carries it"
             }
             Rule::Letters => {
-                "`contraflow letters list`, correct the rows, `contraflow letters replay`"
+                "`contraflow letters list`, correct the rows, `contraflow letters replay`; \
+                 `contraflow status` names partitions that have stopped"
             }
             Rule::Lag => "wait until the flow has caught up: `contraflow wait --for lag`",
             Rule::Laws => "`contraflow check --laws` shows a row that does not survive the mapping",
+            Rule::Keys => "`contraflow check` says how many go elsewhere, and what to do",
             Rule::ForeignKeys => "rows of the mirror point at nothing: carry the tables together",
             Rule::Users => "stop or move what still uses the old end; `contraflow status` names it",
             Rule::Writers => "stop the producers, then say so: `contraflow producer stopped`",

@@ -4,6 +4,12 @@
 //! the same when it is carried, so both logs of a pair are one sequence: see
 //! `docs/decisions/topics-in-the-house.md`.
 
+mod keys;
+mod partitioner;
+
+pub use keys::Keys;
+pub use partitioner::{Keyed, Partitioner, Probed, probe};
+
 use crate::code::Code;
 use crate::error::Problem;
 use crate::record::Key;
@@ -27,6 +33,26 @@ pub const FIELDS: [&str; 6] = [
 #[must_use]
 pub fn key_names() -> Vec<String> {
     FIELDS.map(str::to_owned).to_vec()
+}
+
+/// The place of the key in an envelope that stands at the beginning of a row, or is one.
+const KEY: usize = 4;
+
+/// A record's key, in its row or its envelope.
+#[must_use]
+pub fn key_of(values: &[Value]) -> Option<&[u8]> {
+    match values.get(KEY) {
+        Some(Value::Bytes(key)) => Some(key),
+        _ => None,
+    }
+}
+
+/// The same, to be changed.
+pub fn key_in(values: &mut [Value]) -> Option<&mut Vec<u8>> {
+    match values.get_mut(KEY) {
+        Some(Value::Bytes(key)) => Some(key),
+        _ => None,
+    }
 }
 
 /// The shape of a record with this payload.
@@ -167,18 +193,41 @@ pub struct Envelope {
     pub headers: Vec<u8>,
 }
 
-/// Where a record was written first. Ordered as the records of a log are, per partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a record was written first. Ordered as the records of a log are, per partition; those
+/// that were written late have an order of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// The partition, on both sides.
     pub partition: i32,
     /// The side's rank: what was written to the old log comes before what was written to the new.
+    /// [`LATE`] is no place in that order.
     origin: u8,
     /// The offset there.
     pub offset: i64,
 }
 
+/// The rank of what was written to the old log after it had lost authority.
+const LATE: u8 = 2;
+
 impl Place {
+    /// A place in the old log, behind the end that it had when it lost authority. Where its copy
+    /// lies in the new log depends on when it was carried, so it is in no order with others.
+    #[must_use]
+    pub fn late(partition: i32, offset: i64) -> Place {
+        let origin = LATE;
+        Place {
+            partition,
+            origin,
+            offset,
+        }
+    }
+
+    /// Whether it is such a place.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.origin == LATE
+    }
+
     /// A place on a side.
     #[must_use]
     pub fn new(partition: i32, origin: Side, offset: i64) -> Place {
@@ -206,7 +255,7 @@ impl Place {
     #[must_use]
     pub fn origin(&self) -> Side {
         match self.origin {
-            0 => Side::Old,
+            0 | LATE => Side::Old,
             _ => Side::New,
         }
     }

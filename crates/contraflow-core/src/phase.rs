@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 use crate::error::{Error, Kind, Result};
+use crate::gate::Rule;
 use crate::lease::{Epoch, Ownership};
 use crate::side::{Direction, Side};
 
@@ -217,6 +218,11 @@ pub enum Ask {
         /// The keys, as typed: one text per key field.
         keys: Vec<Vec<String>>,
     },
+    /// Carry what was written late to the end that lost authority.
+    Late {
+        /// What is given up instead: names of records, or `all`.
+        give_up: Vec<String>,
+    },
     /// Try letters again: all of them, or these.
     Replay {
         /// Letter ids; empty means all.
@@ -335,7 +341,7 @@ pub fn decide(mode: Mode, state: &State, input: &Input) -> Result<Decision> {
             | Phase::Done
             | Phase::Aborted => stay(state),
         }),
-        Input::Failed(hold) => Ok(failed(state, hold)),
+        Input::Failed(hold) => Ok(failed(mode, state, hold)),
         Input::Asked(ask) => asked::asked(mode, state, ask),
     }
 }
@@ -400,14 +406,17 @@ fn turned(state: &State, side: Side, step: Step) -> Decision {
     )
 }
 
-fn failed(state: &State, hold: &Hold) -> Decision {
+fn failed(mode: Mode, state: &State, hold: &Hold) -> Decision {
     let mut held = state.clone();
     held.held = Some(hold.clone());
     match state.phase {
         Phase::Turn { to: side, step } => match step {
             // No fence yet, or the flow broke before one: nothing to undo.
-            Step::Judge => to(state, home(side.other()), Vec::new()),
-            Step::Fence | Step::Drain | Step::Compare => {
+            Step::Judge if !mode.rules().turn.contains(&Rule::Writers) => {
+                to(state, home(side.other()), Vec::new())
+            }
+            // Writers that had stopped by themselves may go on: what was said of them is void.
+            Step::Judge | Step::Fence | Step::Drain | Step::Compare => {
                 let phase = Phase::Turn {
                     to: side,
                     step: Step::Lift,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::end::Letter;
 use crate::position::Position;
 use crate::side::Direction;
 use crate::value::Value;
@@ -69,6 +70,8 @@ pub enum Origin {
     Application,
     /// The flow of this change in that direction: an echo.
     Flow(Direction),
+    /// The same, out of its turn: a letter that was tried again.
+    Replay(Direction),
 }
 
 /// One change of one key at the authority.
@@ -94,6 +97,8 @@ pub struct Event {
 pub struct Batch {
     /// Events in feed order, each key at most once: writers delete before they write.
     pub events: Vec<Event>,
+    /// What lies among them and cannot be read, in feed order, with why.
+    pub unreadable: Vec<Letter>,
     /// Applying these events reaches this position.
     pub through: Position,
     /// Every image in the batch shows the source as of this position, which may lie ahead of

@@ -38,6 +38,9 @@ pub struct Sighting {
     pub members_ms: Option<u64>,
     /// The newest look that found another committed offset than the one before.
     pub committed_ms: Option<u64>,
+    /// When that was, whether or not somebody looked all the time since; `None` when it was so at
+    /// the first look already.
+    pub committed_at_ms: Option<u64>,
     /// The newest look that found it stopped before the end, with nothing said of the new log.
     pub behind_ms: Option<u64>,
     /// The newest look that found another offset committed in the new log.
@@ -202,6 +205,7 @@ impl Default for Sighting {
             active_ms: 0,
             members_ms: None,
             committed_ms: None,
+            committed_at_ms: None,
             behind_ms: None,
             moved_ms: None,
             now: Now::Idle,
@@ -216,6 +220,7 @@ impl Sighting {
         self.look_at_new(now_ms, on_new);
         if self.next != group.next {
             self.next.clone_from(&group.next);
+            self.committed_at_ms = (self.active_ms > 0).then_some(now_ms);
             self.committed_ms = Some(now_ms);
             self.active_ms = now_ms;
         }
@@ -300,8 +305,8 @@ impl Sighting {
         let last = self.last_ms();
         let ago = Duration::from_millis(now_ms.saturating_sub(last));
         (last > 0 && ago < gone && !self.has_moved()).then(|| {
-            let ago = show(ago);
-            format!("read {ago} ago, {} are agreed", show_duration(gone))
+            let (ago, gone) = (show(ago), show_duration(gone));
+            format!("gone for {ago} of {gone}")
         })
     }
 }

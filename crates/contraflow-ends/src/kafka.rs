@@ -9,17 +9,25 @@ mod apply;
 mod broker;
 mod client;
 mod control;
+mod copies;
 mod decide;
 mod envelope;
+mod excerpt;
 mod feed;
+mod fetched;
 mod heard;
+mod late;
+mod letters;
 mod look;
 mod names;
 mod native;
+mod notes;
+mod park;
 mod place;
 mod preflight;
 mod producer;
 mod readers;
+mod resume;
 mod rights;
 mod shares;
 mod structure;
@@ -32,19 +40,43 @@ use contraflow_core::change::cluster::Cluster;
 use contraflow_core::clock::Clock;
 use contraflow_core::codec::payload::Payload;
 use contraflow_core::end::{
-    Apply, End, Feed, Inspected, Lookup, Readers, Role, Scan, Structure, Switch,
+    Apply, End, Feed, Inspected, Late, Lookup, Readers, Role, Scan, Structure, Switch,
 };
 use contraflow_core::error::Result;
-use contraflow_core::log::{self, Room};
+use contraflow_core::log::{self, Place, Room};
 use contraflow_core::position::Position;
 use contraflow_core::preflight::Looked;
 use contraflow_core::probe::Probe;
-use contraflow_core::record::Row;
+use contraflow_core::record::{PairId, Row};
 
 use broker::Broker;
 
-/// The formats of payloads, by topic.
-pub type Payloads = HashMap<String, Arc<dyn Payload>>;
+/// The formats of topics.
+#[derive(Clone, Debug, Default)]
+pub struct Payloads {
+    values: HashMap<String, Arc<dyn Payload>>,
+    keys: HashMap<String, Arc<dyn Payload>>,
+}
+
+impl Payloads {
+    /// Notes what the payloads of a topic are, and its keys where somebody looks into them.
+    pub fn insert(&mut self, topic: &str, value: Arc<dyn Payload>, key: Option<Arc<dyn Payload>>) {
+        self.values.insert(topic.to_owned(), value);
+        self.keys.extend(key.map(|key| (topic.to_owned(), key)));
+    }
+
+    /// What the payloads of a topic are.
+    #[must_use]
+    pub fn get(&self, topic: &str) -> Option<&Arc<dyn Payload>> {
+        self.values.get(topic)
+    }
+
+    /// What the keys of a topic are.
+    #[must_use]
+    pub fn key(&self, topic: &str) -> Option<&Arc<dyn Payload>> {
+        self.keys.get(topic)
+    }
+}
 
 /// Topics of a Kafka cluster as an end.
 pub struct Kafka {
@@ -165,6 +197,10 @@ impl End for Kafka {
         place::reached(at, goal)
     }
 
+    fn short_of(&self, at: &Position, pair: PairId, place: Place) -> Position {
+        place::short_of(at, usize::from(pair.0), place.partition, place.offset)
+    }
+
     fn feed(&self, role: &Arc<Role>) -> Option<Box<dyn Feed>> {
         Some(Box::new(feed::TopicFeed::new(self.context(role))))
     }
@@ -177,12 +213,16 @@ impl End for Kafka {
         Some(Box::new(apply::Writer::new(self.context(role))))
     }
 
-    fn lookup(&self, _role: &Arc<Role>) -> Option<Box<dyn Lookup>> {
-        None
+    fn lookup(&self, role: &Arc<Role>) -> Option<Box<dyn Lookup>> {
+        Some(Box::new(letters::Kept::new(self.context(role))))
     }
 
     fn structure(&self, role: &Arc<Role>) -> Option<Box<dyn Structure>> {
         Some(Box::new(structure::Topics::new(self.context(role))))
+    }
+
+    fn late(&self, role: &Arc<Role>) -> Option<Box<dyn Late>> {
+        Some(Box::new(late::LateWrites::new(self.context(role))))
     }
 
     fn readers(&self, role: &Arc<Role>) -> Option<Box<dyn Readers>> {

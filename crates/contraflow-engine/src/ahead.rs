@@ -129,6 +129,7 @@ impl Feed for Ahead {
             return Ok(batch);
         }
         Ok(Batch {
+            unreadable: Vec::new(),
             events: Vec::new(),
             through: self.received.clone(),
             seen: self.received.clone(),

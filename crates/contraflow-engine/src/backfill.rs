@@ -175,7 +175,7 @@ pub fn read(
                 after: span.after,
                 through: next.clone(),
             };
-            let rows = Prepared::map(context, direction, chunk, Carried::Range(range));
+            let rows = Prepared::map(context, direction, chunk, Carried::Range(range))?;
             let gone = out.send(Ok(Read { window, rows })).is_err();
             if gone || work.pace(context, count, took, stop) {
                 return Ok(());

@@ -26,7 +26,7 @@ use crate::turn;
 pub use audit::{Audit, Stillness};
 pub use beside::Beside;
 pub use finding::{Comparison, Finding, Kind};
-pub use sample::sample;
+pub use sample::{Sample, sample};
 
 use walk::nowhere;
 

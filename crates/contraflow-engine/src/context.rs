@@ -7,11 +7,14 @@ use contraflow_core::change::consumers::Consumer;
 use contraflow_core::change::history::Reach;
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
-use contraflow_core::end::{Apply, End, Feed, Lookup, Readers, Role, Scan, Structure, Switch};
+use contraflow_core::end::{
+    Apply, End, Feed, Late, Lookup, Readers, Role, Scan, Structure, Switch,
+};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Rule;
+use contraflow_core::log::{Keys, Partitioner};
 use contraflow_core::mapping::Mapping;
-use contraflow_core::phase::Mode;
+use contraflow_core::phase::{Mode, Unmappable};
 use contraflow_core::probe::Probe;
 use contraflow_core::record::PairId;
 use contraflow_core::side::Side;
@@ -30,6 +33,8 @@ pub struct Context {
     pub old: Bound,
     /// The new end and its role.
     pub new: Bound,
+    /// What becomes of a row that cannot be mapped.
+    pub unmappable: Unmappable,
     /// Digest of all mappings.
     pub mapping: String,
     /// Bounds.
@@ -50,6 +55,18 @@ pub struct Pair {
     pub mapping: Mapping,
     /// Which rows from before the change are copied, and which the new table may lack.
     pub history: Reach,
+    /// What is known of the keys of records, in logs.
+    pub keying: Option<Keying>,
+}
+
+/// The keys of a pair of logs.
+pub struct Keying {
+    /// How they are carried; `None` as they are.
+    pub keys: Option<Keys>,
+    /// How producers choose a key's partition, if somebody said so.
+    pub partitioner: Option<Partitioner>,
+    /// How many there are.
+    pub partitions: usize,
 }
 
 /// An end with its role.
@@ -121,6 +138,7 @@ impl Context {
             Rule::Compare
             | Rule::Letters
             | Rule::Laws
+            | Rule::Keys
             | Rule::ForeignKeys
             | Rule::Users
             | Rule::Writers => 0,
@@ -173,6 +191,14 @@ impl Bound {
         self.end
             .structure(&self.role)
             .ok_or_else(|| self.lacks("structure"))
+    }
+
+    /// The face of late writes.
+    ///
+    /// # Errors
+    /// When the end has none.
+    pub fn late(&self) -> Result<Box<dyn Late>> {
+        self.end.late(&self.role).ok_or_else(|| self.lacks("late"))
     }
 
     /// The readers face.

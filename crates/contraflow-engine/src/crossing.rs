@@ -262,7 +262,7 @@ fn hint(doubt: Doubt) -> &'static str {
             "Ask again when the flow has caught up: `contraflow wait --for lag`; or let records \
              come twice: `--at-least-once`."
         }
-        Doubt::Unknown => "Let records come twice: `--at-least-once`.",
+        Doubt::Unknown | Doubt::Late => "Let records come twice: `--at-least-once`.",
         Doubt::Forgotten => "Let it read on where it is until it has passed them.",
         Doubt::Beyond => "Find out what became of the topic, and set the group's offsets by hand.",
     }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -24,14 +25,18 @@ use crate::context::Context;
 use crate::windows::{Window, Windows};
 
 mod prepared;
+mod stops;
 
-use prepared::Mapper;
-pub(crate) use prepared::expected;
 pub use prepared::{Carried, Prepared};
+pub(crate) use prepared::{Mapper, expected};
+pub use stops::Stopped;
+use stops::Stops;
 
 /// Events per batch at most: enough to amortise a commit. How many is found by measuring, so that
 /// huge rows neither fill the memory nor hold the target's lock for long.
 const EVENTS_MAX: usize = 4_000;
+/// The same of a log: it has no lock that anybody waits for, and a transaction has a price.
+const LOG_EVENTS_MAX: usize = 10_000;
 
 /// How long a checkpoint may be put off while ranges are carried: each is a commit that waits for
 /// the disk, and the source keeps its log for that long.
@@ -54,9 +59,13 @@ pub struct Flow {
     chunks: Vec<(PairId, Option<Range>)>,
     totals: Totals,
     held: Duration,
-    /// How many events the next batch should have.
+    /// How many events the next batch should have, and how many at most.
     batch: Size,
+    events_max: usize,
+    /// Whether the feed has brought its history, where it begins with that.
+    fed: Arc<AtomicBool>,
     letters: Letters,
+    stops: Stops,
     /// Rows that were carried: whoever made them frees them faster.
     spent: Vec<Record>,
 }
@@ -128,12 +137,29 @@ impl Flow {
         let applied = feed.received();
         let batch = Size::default();
         let windows = Arc::new(Windows::new(applied.clone()));
+        let begins = context.mode.rules().history == History::Feed;
+        let (fed, events_max) = (
+            Arc::new(AtomicBool::new(!begins)),
+            match begins {
+                true => LOG_EVENTS_MAX,
+                false => EVENTS_MAX,
+            },
+        );
         if pace == Pace::Ahead {
             let name = format!("feed-{direction}");
-            // Whoever copies at full speed waits for the feed; readers that rest have time.
+            // Whoever copies at full speed waits for the feed; readers that rest have time. Nor
+            // does history rest that the feed brings itself.
             let (read, full) = (Arc::clone(&windows), context.limits.copies_at_full_speed());
-            let waits = move || read.are_kept() || (full && read.are_open());
-            feed = Box::new(Ahead::start(&name, feed, events_max(&batch), waits)?);
+            let of_feed = Arc::clone(&fed);
+            let waits = move || {
+                read.are_kept() || (full && read.are_open()) || !of_feed.load(Ordering::Relaxed)
+            };
+            feed = Box::new(Ahead::start(
+                &name,
+                feed,
+                at_most(&batch, events_max),
+                waits,
+            )?);
         }
         Ok(Flow {
             context: Arc::clone(context),
@@ -150,11 +176,14 @@ impl Flow {
             totals: Totals::default(),
             held: Duration::ZERO,
             batch,
+            events_max,
+            fed,
             letters: Letters {
                 changed: true,
                 hope: true,
                 standing: 0,
             },
+            stops: Stops::default(),
             spent: Vec::new(),
         })
     }
@@ -189,7 +218,21 @@ impl Flow {
     /// # Errors
     /// When the source cannot be reached.
     pub fn lag(&mut self) -> Result<u64> {
-        self.feed.head().map(|(_, events)| events)
+        self.feed
+            .head()
+            .map(|(_, events)| events + self.stops.left())
+    }
+
+    /// Partitions that have stopped.
+    #[must_use]
+    pub fn stopped(&self) -> Vec<Stopped> {
+        self.stops.all()
+    }
+
+    /// Whether the feed has brought its history, where it begins with that. Whoever sees that it
+    /// has says so here.
+    pub(crate) fn fed(&self) -> &Arc<AtomicBool> {
+        &self.fed
     }
 
     /// How many rows wait for the feed.
@@ -216,7 +259,7 @@ impl Flow {
         let chunk = lookup.get(pair, &keys, &window.received)?;
         self.context.probe.at(Point::RECARRY_READ)?;
         let what = Carried::Keys(pair, keys);
-        let rows = Prepared::map(&self.context, self.direction, chunk, what);
+        let rows = Prepared::map(&self.context, self.direction, chunk, what)?;
         self.offer(window, rows);
         Ok(())
     }
@@ -242,9 +285,13 @@ impl Flow {
 
     /// Receives and applies one batch. Says whether there was one.
     fn follow(&mut self) -> Result<bool> {
-        let mut batch = self.feed.next(events_max(&self.batch))?;
+        let events_max = at_most(&self.batch, self.events_max);
+        let mut batch = self.feed.next(events_max)?;
+        let source = Arc::clone(&self.context.side(self.direction.source()).end);
+        let came = !(batch.events.is_empty() && batch.unreadable.is_empty());
         let put_off = self.checkpoint.0 != self.applied && self.checkpoint_is_due();
-        if batch.through == self.applied && !put_off {
+        if !came && !put_off && self.stops.short_of(&*source, batch.through.clone()) == self.applied
+        {
             return Ok(false);
         }
         self.context.probe.at(Point::FEED_RECEIVED)?;
@@ -253,33 +300,43 @@ impl Flow {
         let count = batch.events.len() as u64;
         let mut mapper = Mapper::new(&self.context, self.direction, batch.events.len());
         for event in batch.events {
-            mapper.event(event);
+            mapper.event(event)?;
         }
         let Mapper {
-            records, letters, ..
+            mut records,
+            mut letters,
+            ..
         } = mapper;
-        if let (Some(letter), Unmappable::Hold) =
-            (letters.first(), self.context.mode.rules().unmappable)
-        {
-            return Err(unmappable(letter));
+        letters.extend(batch.unreadable);
+        if self.context.unmappable == Unmappable::Stop {
+            let name = |pair: PairId| {
+                let role = &self.context.side(self.direction.source()).role;
+                role.table(pair).name.clone()
+            };
+            self.stops
+                .stop(std::mem::take(&mut letters), &mut records, name);
         }
+        let through = self.stops.short_of(&*source, batch.through);
         let nothing = records.is_empty() && letters.is_empty();
-        if nothing && self.is_due(&batch.through) && !self.checkpoint_is_due() {
-            self.applied = batch.through;
+        if nothing && through == self.applied && !put_off {
+            return Ok(true);
+        }
+        if nothing && self.is_due(&through) && !self.checkpoint_is_due() {
+            self.applied = through;
             return Ok(true);
         }
         let progress = Progress::Advance {
-            through: &batch.through,
+            through: &through,
             seen: &batch.seen,
         };
         let applied = self
             .apply
             .apply(&records, &letters, &progress, &mut self.lease)?;
         self.context.probe.at(Point::BATCH_APPLIED)?;
-        self.feed.confirm(&batch.through)?;
+        self.feed.confirm(&through)?;
         self.context.probe.at(Point::CONFIRMED)?;
-        self.checkpoint = (batch.through.clone(), self.context.clock.elapsed());
-        self.applied = batch.through;
+        self.checkpoint = (through.clone(), self.context.clock.elapsed());
+        self.applied = through;
         self.totals.events += count;
         self.batch.learn(count, applied.held);
         self.letters.hope |= applied.letters > 0;
@@ -290,12 +347,18 @@ impl Flow {
     }
 
     /// What the opposite flow wrote is not carried back. A log is read from behind it, so there it
-    /// would be somebody's record with our header: dropped, it would be lost.
+    /// is a copy of what was written late, or somebody's record with our header: dropped, that
+    /// would be lost.
     fn drop_echo(&self, events: &mut Vec<Event>) -> Result<()> {
-        let echo = Origin::Flow(self.direction.opposite());
-        let before = events.len();
-        events.retain(|event| event.origin != echo);
-        let dropped = before - events.len();
+        let opposite = self.direction.opposite();
+        let echo = [Origin::Flow(opposite), Origin::Replay(opposite)];
+        let mut dropped = 0;
+        events.retain(|event| {
+            let is_late = || Place::of(&event.key).is_some_and(|place| place.is_late());
+            let ours = echo.contains(&event.origin);
+            dropped += usize::from(ours && !is_late());
+            !ours
+        });
         if dropped > 0 && self.context.mode.rules().history == History::Feed {
             return Err(not_ours(self.direction, dropped));
         }
@@ -441,9 +504,9 @@ impl Flow {
     }
 }
 
-/// How many events a batch of this size has at most.
-fn events_max(batch: &Size) -> usize {
-    usize::try_from(batch.rows()).map_or(EVENTS_MAX, |rows| rows.min(EVENTS_MAX))
+/// How many events a batch of this size has, and no more than so many.
+fn at_most(batch: &Size, events_max: usize) -> usize {
+    usize::try_from(batch.rows()).map_or(events_max, |rows| rows.min(events_max))
 }
 
 /// Records that say they are ours and are not.
@@ -456,12 +519,12 @@ fn not_ours(direction: Direction, count: usize) -> Error {
         .hint("Have them leave `contraflow-src` out.")
 }
 
-/// The hold of a mode without letters. A place in a log is no value.
-fn unmappable(letter: &Letter) -> Error {
+/// The hold of whoever keeps no letters. A place in a log is no value.
+pub(crate) fn unmappable(letter: &Letter) -> Error {
     let place = Place::of(&letter.source_key).map_or_else(String::new, |place| {
         format!(" {} of partition {}", place.offset, place.partition)
     });
-    let message = format!("record{place} cannot be mapped: {}", letter.reason);
+    let message = format!("record{place} cannot be carried: {}", letter.reason);
     Error::new(Kind::Hold, letter.code, message)
         .detail("What follows it must not overtake it. Nothing of its batch was written.")
         .hint("Correct the mapping's `on_fail`, or what writes such records.")

@@ -7,9 +7,10 @@
 //! * [`worker`]: claims a lane and runs the flow in its own thread.
 //! * [`flow`]: *the* loop: feed, map, apply, confirm.
 //! * `ahead`: reads the flow's feed in a thread of its own; `standby`: looks at the mirror's.
-//!   `gather`: how long what trickles in is left to.
+//!   `gather`: how long what trickles in is left to. `late`: what came after authority had moved.
 //! * [`windows`]: which keys changed while a row was being read.
 //! * [`backfill`]: history, range by range.
+//! * [`keying`]: keys of records in logs, and where they lie.
 //! * [`compare`]: both ends through the mapping, digests narrowed to keys.
 //! * [`turn`]: the steps of a cutover and of a rollback.
 //! * `lookout`: who reads the old logs, and since when nobody does.
@@ -24,11 +25,13 @@ pub mod worker;
 mod ahead;
 pub mod flow;
 mod gather;
+mod late;
 mod standby;
 pub mod windows;
 
 pub mod backfill;
 pub mod compare;
+pub mod keying;
 pub mod turn;
 
 pub mod crossing;

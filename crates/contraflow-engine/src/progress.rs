@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::flow::Stopped;
+
 /// The window over which rates are measured: long enough to be steady, short enough to notice.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 
@@ -33,6 +35,12 @@ pub struct Progress {
     pub lag_events: Option<u64>,
     /// Seconds until history is copied, by the current rate; `None` when there is no rate yet.
     pub eta_s: Option<u64>,
+    /// Partitions of logs that have stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopped: Vec<Stopped>,
+    /// How the producers of new logs must choose the partition of a key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub producers: Vec<String>,
     /// A passing fault that is being tried again.
     pub trying_again: Option<String>,
 }

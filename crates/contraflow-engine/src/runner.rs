@@ -18,12 +18,11 @@ use crate::context::Context;
 use crate::lookout::Lookout;
 use crate::progress::{Meter, Progress};
 use crate::tasks::{Stop, TaskSet};
-use crate::turn::{self, Turn};
+use crate::turn::{self, Kept, Turn};
 use crate::worker::Worker;
 
 pub use answers::refused;
 
-use answers::closed;
 use claim::take_run;
 use words::{describe, say};
 
@@ -78,6 +77,8 @@ pub struct Runner<'w> {
     version: u64,
     worker: Option<Worker>,
     turn: Option<Turn>,
+    /// How far the logs were compared, for the next compare.
+    kept: Kept,
     /// Who looks at the readers of the old end, where it knows them.
     lookout: Option<Lookout>,
     effects: VecDeque<Effect>,
@@ -89,6 +90,8 @@ pub struct Runner<'w> {
     verdicts: Vec<Verdict>,
     meter: Meter,
     reported: Duration,
+    /// Whether the last report said how far the worker is behind.
+    reported_lag: bool,
     rows_estimated: u64,
     /// Rows of history that earlier runs carried.
     rows_before: u64,
@@ -121,6 +124,7 @@ impl<'w> Runner<'w> {
         let rows_estimated = rows_estimated(&context);
         let mut runner = Runner {
             reported: context.clock.elapsed(),
+            reported_lag: false,
             context,
             ledger,
             ledger_id,
@@ -130,6 +134,7 @@ impl<'w> Runner<'w> {
             version,
             worker: None,
             turn: None,
+            kept: Kept::default(),
             lookout: None,
             effects: VecDeque::new(),
             last_failure: None,
@@ -236,6 +241,7 @@ impl<'w> Runner<'w> {
             };
             self.worker = Some(Worker::start(&self.context, direction, history)?);
             self.meter = Meter::default();
+            self.reported_lag = false;
         }
         Ok(())
     }
@@ -391,7 +397,9 @@ impl<'w> Runner<'w> {
                 turn::flip(&context, side, epoch)
             }
             Effect::Lift { side } => {
-                self.turn = None;
+                if let (Some(turn), Some(worker)) = (self.turn.take(), &self.worker) {
+                    turn.give_up(worker, &mut self.kept);
+                }
                 context.side(side).switch()?.lift(epoch)
             }
             Effect::Observe => self.observe(),
@@ -424,23 +432,6 @@ impl<'w> Runner<'w> {
             };
             self.context.side(side).structure()?.expand(&standing)?;
         }
-        Ok(())
-    }
-
-    fn judge_turn(&mut self, to: Side) -> Result<()> {
-        let accept_loss = self.accepts_loss()?;
-        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
-        let mut turn = Turn::new(&self.context, to.other(), accept_loss, worker)?;
-        let (evidence, verdicts) =
-            turn.judge(&self.context, self.state.epoch, worker, &self.stop)?;
-        for evidence in &evidence {
-            lock(&self.ledger).prove(evidence)?;
-        }
-        self.verdicts.clone_from(&verdicts);
-        if let Some(closed) = closed(&verdicts) {
-            return Err(closed);
-        }
-        self.turn = Some(turn);
         Ok(())
     }
 
@@ -494,11 +485,17 @@ impl<'w> Runner<'w> {
 
     fn report(&mut self) -> Result<()> {
         let now = self.context.clock.elapsed();
-        if now.saturating_sub(self.reported) < REPORT_EVERY {
+        let lag = self
+            .worker
+            .as_ref()
+            .and_then(|worker| worker.status().lag_events);
+        let news = lag.is_some() && !self.reported_lag;
+        if !news && now.saturating_sub(self.reported) < REPORT_EVERY {
             return Ok(());
         }
         self.reported = now;
         let progress = self.progress(now);
+        self.reported_lag = progress.lag_events.is_some();
         let text = serde_json::to_string(&progress).unwrap_or_default();
         let reported = lock(&self.ledger).report(&text);
         if let Err(error) = reported
@@ -534,6 +531,8 @@ impl<'w> Runner<'w> {
             events_per_s,
             lag_events: status.lag_events,
             eta_s,
+            stopped: status.stopped.clone(),
+            producers: status.producers.clone(),
             trying_again: status.trying_again.clone(),
         }
     }

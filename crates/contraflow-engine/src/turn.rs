@@ -22,6 +22,7 @@ use contraflow_core::side::{Direction, Side};
 
 use crate::compare::{Audit, Beside, Comparer, Comparison, Stillness, sample};
 use crate::context::Context;
+use crate::keying;
 use crate::tasks::Stop;
 use crate::windows::{Touched, Windows};
 use crate::worker::Worker;
@@ -49,6 +50,38 @@ pub struct Turn {
     windows: Arc<Windows>,
     proof: Proof,
     fence: Option<(Position, Duration)>,
+}
+
+/// A compare of logs that goes on where the last one stopped: what was written cannot change. It
+/// belongs to the flow that it ran beside, and ends when it has found something.
+#[derive(Default)]
+pub struct Kept(Option<(Arc<Windows>, Audit)>);
+
+impl Kept {
+    /// Compares everything that was carried, and says what was found so far.
+    fn go_on(
+        &mut self,
+        context: &Context,
+        worker: &Worker,
+        stop: &Stop,
+    ) -> Result<(Audit, Comparison)> {
+        let goal = applied(worker)?;
+        if let Some((windows, mut audit)) = self.0.take()
+            && worker.carries_with(&windows)
+            && let Ok(found) = audit.go_on(context, &goal, Stillness::Moving, stop)
+        {
+            return Ok((audit, found));
+        }
+        // It is the first, or what the last one had not read yet is gone.
+        let mut audit = Audit::open(context, worker.direction)?;
+        let found = audit.go_on(context, &goal, Stillness::Moving, stop)?;
+        Ok((audit, found))
+    }
+
+    fn keep(&mut self, worker: &Worker, audit: Audit) {
+        let windows = worker.windows().filter(|_| audit.is_clean());
+        self.0 = windows.map(|windows| (windows, audit));
+    }
 }
 
 /// What is left to be compared behind the fence.
@@ -103,6 +136,7 @@ impl Turn {
         context: &Context,
         epoch: Epoch,
         worker: &Worker,
+        kept: &mut Kept,
         stop: &Stop,
     ) -> Result<(Vec<Evidence>, Vec<Verdict>)> {
         let direction = self.direction();
@@ -123,8 +157,7 @@ impl Turn {
                 (evidence, comparison)
             }
             Proof::Order(audit) => {
-                let audit = audit.insert(Audit::open(context, direction)?);
-                audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)?;
+                let audit = audit.insert(kept.go_on(context, worker, stop)?.0);
                 // Nobody writes any more when the gate of the writers opens: little is left then.
                 let evidence = gather(context, epoch, direction, worker)?;
                 let goal = applied(worker)?;
@@ -133,6 +166,7 @@ impl Turn {
             }
         };
         evidence.push(laws(context, epoch, direction)?);
+        evidence.push(keys(context, epoch, direction)?);
         self.same_flow(worker)?;
         evidence.push(evidence_of(context, epoch, direction, &comparison));
         let verdicts = judge(
@@ -150,6 +184,13 @@ impl Turn {
         );
         context.probe.at(Point::TURN_JUDGED)?;
         Ok((evidence, verdicts))
+    }
+
+    /// Ends a turn that did not come to its flip: the next one compares what is new.
+    pub fn give_up(self, worker: &Worker, kept: &mut Kept) {
+        if let Proof::Order(Some(audit)) = self.proof {
+            kept.keep(worker, audit);
+        }
     }
 
     /// Fails when the flow was started anew since the turn began: what it touched is not known.
@@ -315,7 +356,7 @@ pub fn gather(
     settle(context, direction, worker)?;
     let lag = worker.status().lag_events;
     let violations = foreign_key_violations(context, direction)?;
-    let letters = letters(context, direction)?;
+    let letters = letters(context, direction)? + worker.status().stopped.len() as u64;
     let quiet = context.limits.writers_quiet;
     let writers = context.side(direction.source()).switch()?.writers(quiet)?;
     Ok(vec![
@@ -326,11 +367,16 @@ pub fn gather(
     ])
 }
 
-/// A full compare beside a running worker.
+/// A full compare beside a running worker; of logs, what the kept one has not compared yet.
 ///
 /// # Errors
 /// When an end cannot be read, or the compare is no longer wanted.
-pub fn whole(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparison> {
+pub fn whole(
+    context: &Context,
+    worker: &Worker,
+    kept: &mut Kept,
+    stop: &Stop,
+) -> Result<Comparison> {
     match context.mode.rules().compared {
         Compared::ByKey => {
             let windows = worker
@@ -344,8 +390,9 @@ pub fn whole(context: &Context, worker: &Worker, stop: &Stop) -> Result<Comparis
             })
         }
         Compared::InOrder => {
-            let mut audit = Audit::open(context, worker.direction)?;
-            audit.go_on(context, &applied(worker)?, Stillness::Moving, stop)
+            let (audit, found) = kept.go_on(context, worker, stop)?;
+            kept.keep(worker, audit);
+            Ok(found)
         }
     }
 }
@@ -378,16 +425,20 @@ pub fn evidence_of(
 
 /// Tries the laws of all mappings on real rows of the authority.
 fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidence> {
-    let (mut broken, mut tried) = (0, 0);
+    let (mut broken, mut tried, mut proven) = (0, 0, true);
     for pair in context.pair_ids() {
-        let rows: Vec<Image> = sample(context, direction.source(), pair, LAW_ROWS)?;
+        let sample = sample(context, direction.source(), pair, LAW_ROWS)?;
+        proven &= sample.shows_something();
+        let rows = sample.rows;
         tried += rows.len() as u64;
         let samples: [&[Image]; 2] = match direction {
             Direction::Forward => [&rows, &[]],
             Direction::Reverse => [&[], &rows],
         };
         let report = check_laws(&context.pair(pair).mapping, samples, epoch.0);
-        broken += u64::from(!report.holds());
+        let (keys_broken, keys) = keying::laws(context, pair)?;
+        broken += u64::from(!report.holds()) + keys_broken;
+        tried += keys;
     }
     Ok(Evidence {
         rule: Rule::Laws,
@@ -396,6 +447,21 @@ fn laws(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidenc
         at_ms: context.clock.unix_ms(),
         count: broken,
         sample: tried,
+        proven,
+        who: Vec::new(),
+    })
+}
+
+/// Looks whether keys stay in their partition, where records have keys.
+fn keys(context: &Context, epoch: Epoch, direction: Direction) -> Result<Evidence> {
+    let (count, sample) = keying::moved(context)?;
+    Ok(Evidence {
+        rule: Rule::Keys,
+        epoch,
+        direction,
+        at_ms: context.clock.unix_ms(),
+        count,
+        sample,
         proven: true,
         who: Vec::new(),
     })

@@ -1,6 +1,7 @@
 //! Claims a lane and runs the flow in a thread of its own.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +16,8 @@ use contraflow_core::side::Direction;
 
 use crate::backfill::{self, Read, Size, Work};
 use crate::context::Context;
-use crate::flow::{Flow, Pace, Stepped, Totals};
+use crate::flow::{Flow, Pace, Stepped, Stopped, Totals};
+use crate::keying;
 use crate::standby::Standby;
 use crate::tasks::{Stop, TaskSet};
 use crate::windows::Windows;
@@ -28,6 +30,8 @@ const READ_AHEAD: usize = 2;
 const IDLE: Duration = Duration::from_millis(2);
 /// How often lag is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The same while the feed brings history: the flow waits for the answer.
+const LOOK_EVERY_FEEDING: Duration = Duration::from_millis(500);
 /// The first and the longest pause before a passing fault is tried again.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -43,6 +47,10 @@ pub struct Status {
     pub totals: Totals,
     /// Ranges of history are all applied.
     pub history_done: bool,
+    /// Partitions of logs that have stopped.
+    pub stopped: Vec<Stopped>,
+    /// How the producers of new logs must choose the partition of a key, once history is carried.
+    pub producers: Vec<String>,
     /// A passing fault that is being tried again.
     pub trying_again: Option<String>,
     /// Why the worker ended by itself.
@@ -211,7 +219,7 @@ fn carry(
     progressed: &mut bool,
 ) -> Result<()> {
     let mut flow = Flow::start(context, direction, Pace::Ahead)?;
-    let standby = Standby::start(context, direction)?;
+    let standby = Standby::start(context, direction, flow.fed())?;
     let size = Arc::new(Size::default());
     let mut copy = Copy::start(context, &flow, history, &size)?;
     shared.publish(|status| {
@@ -221,8 +229,6 @@ fn carry(
     });
     let mut asked: VecDeque<SyncSender<()>> = VecDeque::new();
     let mut looked = None;
-    // A feed that begins with history has brought it once it has caught up.
-    let mut fed = context.mode.rules().history != History::Feed;
     while !stop.asked() {
         // Not before the first step: until then the feed does not know what readers must wait for.
         if let Some(recarry) = looked.and_then(|_| shared.recarry()) {
@@ -250,15 +256,25 @@ fn carry(
         standby.is_silent()?;
         let now = context.clock.elapsed();
         let mut lag = None;
-        if looked.is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY) {
+        if looked.is_none_or(|at| now.saturating_sub(at) >= rest_of(&flow, &stepped)) {
             lag = Some(flow.lag()?);
             looked = Some(now);
-            fed |= lag.is_some_and(|lag| lag <= context.allowed(Rule::Lag));
+            let caught_up = lag.is_some_and(|lag| lag <= context.allowed(Rule::Lag));
+            let fed = flow.fed().load(Ordering::Relaxed);
+            if caught_up && !fed && direction == Direction::Forward {
+                let producers = keying::producers(context)?;
+                shared.publish(|status| status.producers = producers);
+            }
+            // A feed that begins with history has brought it once it has caught up.
+            if caught_up {
+                flow.fed().store(true, Ordering::Relaxed);
+            }
         }
         shared.publish(|status| {
             status.applied = Some(flow.applied().clone());
             status.totals = flow.totals();
-            status.history_done = copy.is_done() && fed;
+            status.stopped = flow.stopped();
+            status.history_done = copy.is_done() && flow.fed().load(Ordering::Relaxed);
             status.lag_events = lag.or(status.lag_events);
         });
         if stepped == Stepped::Idle && !copy.offer_to(&mut flow, IDLE)? {
@@ -266,6 +282,14 @@ fn carry(
         }
     }
     Ok(())
+}
+
+/// How long lag is not looked at again.
+fn rest_of(flow: &Flow, stepped: &Stepped) -> Duration {
+    match flow.fed().load(Ordering::Relaxed) || *stepped == Stepped::Idle {
+        true => LOOK_EVERY,
+        false => LOOK_EVERY_FEEDING,
+    }
 }
 
 /// The readers of history, while there are any.

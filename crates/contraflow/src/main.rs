@@ -48,7 +48,7 @@ enum Verb {
     Resume(ask::Plain),
     Verify(cmd::verify::Args),
     Diff(cmd::diff::Args),
-    /// Carry keys again, through the flow.
+    /// Carry keys again, through the flow, or what was written late.
     Repair(ask::Repair),
     Letters(cmd::letters::Args),
     Producer(cmd::producer::Args),

@@ -2,10 +2,12 @@
 
 mod bind;
 mod payloads;
+mod placed;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use contraflow_core::change::node::Node;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Problem, Severity};
 use contraflow_core::ledger::{Ledger, Saved};
@@ -140,7 +142,14 @@ impl Session {
     pub fn examine(file: &ChangeFile) -> Examined {
         let mut looked = Vec::new();
         let problems = match Session::bind_and(file, &mut looked) {
-            Ok(session) => session.warnings,
+            Ok(session) => {
+                let mut problems = session.warnings.clone();
+                match session.placed() {
+                    Ok(placed) => problems.extend(placed.problems),
+                    Err(error) => problems.push(bind::of(&error)),
+                }
+                problems
+            }
             Err(Refusal::Problems(problems)) => problems,
             Err(Refusal::Phase(error) | Refusal::Failed(error)) => vec![bind::of(&error)],
         };
@@ -158,15 +167,17 @@ impl Session {
     ) -> Result<Session, Refusal> {
         let spec = file.spec();
         let mut problems = Vec::new();
-        let parsed: Vec<Vec<OpSpec>> = spec
-            .pairs
-            .iter()
-            .map(|pair| {
-                pair.mapping
-                    .as_ref()
-                    .map_or_else(Vec::new, |n| parse(n, &mut problems))
-            })
-            .collect();
+        let mut ops = |node: Option<&Node>| -> Vec<OpSpec> {
+            node.map_or_else(Vec::new, |node| parse(node, &mut problems))
+        };
+        let parsed = spec.pairs.iter().map(|pair| bind::Ops {
+            row: ops(pair.mapping.as_ref()),
+            key: ops(pair
+                .record_key
+                .as_ref()
+                .and_then(|key| key.mapping.as_ref())),
+        });
+        let parsed: Vec<bind::Ops> = parsed.collect();
         let refuse = |problems| Err(Refusal::Problems(sorted(problems)));
         let (change, mut warnings) = match spec.check(&file.base()) {
             Ok(checked) => checked,

@@ -67,6 +67,7 @@ impl ChangeSpec {
                     new,
                     registry,
                     pairs,
+                    poison: self.poison,
                     consumers,
                     gates,
                     limits,
@@ -142,7 +143,11 @@ impl ChangeSpec {
 
     /// A registry is there for payloads that name their schema, and they cannot do without.
     fn check_registry(&self, problems: &mut Vec<Problem>) {
-        let named = |pair: &&PairSpec| matches!(pair.format, Some(Format::Avro { .. }));
+        let named = |pair: &&PairSpec| {
+            let key = pair.record_key.as_ref().map(|key| &key.format);
+            let mut formats = pair.format.iter().chain(key);
+            formats.any(|format| matches!(format, Format::Avro { .. }))
+        };
         match (&self.registry, self.pairs.iter().find(named)) {
             (None, Some(pair)) => {
                 let message = "`registry` is missing: payloads of Avro need one";
@@ -212,6 +217,7 @@ fn named(name: &Located<String>, problems: &mut Vec<Problem>) -> Option<ChangeNa
 fn pair((index, spec): (usize, &PairSpec), base: &Path) -> Option<Pair> {
     let names = |fields: &[Located<String>]| fields.iter().map(|f| f.value.clone()).collect();
     let format = spec.format.clone();
+    let record_key = spec.record_key.clone();
     Some(Pair {
         id: PairId(u16::try_from(index).ok()?),
         old: spec.old.as_ref()?.value.clone(),
@@ -219,6 +225,7 @@ fn pair((index, spec): (usize, &PairSpec), base: &Path) -> Option<Pair> {
         key_old: names(&spec.key_old),
         key_new: spec.key_new.as_deref().map(names),
         format: format.map(|format| format.map(|file| resolve(base, &file))),
+        record_key: record_key.map(|key| key.map(|file| resolve(base, &file))),
         history: spec.history.clone(),
         mapping: spec.mapping.clone(),
         place: spec.place,

@@ -2,25 +2,26 @@
 
 use std::path::PathBuf;
 
-use super::node::{Content, Fields, Node};
+use super::node::{Content, Fields, Node, nearest};
 use super::reading::Reading;
 use super::secret::Secret;
 use super::spec::Located;
 use crate::code::Code;
 use crate::error::Problem;
-use crate::shape::Field;
+use crate::log::Partitioner;
+use crate::shape::{Field, Type};
 
 /// What the payloads of a pair of topics are.
 #[derive(Clone, Debug)]
 pub enum Format<P = PathBuf> {
     /// Bytes that nobody looks into, for a mapping that changes nothing.
     Raw,
-    /// JSON objects with these members, and others that nobody declared.
+    /// JSON of a shape for each topic.
     Json {
-        /// Those of the old topic.
-        old: Vec<Field>,
-        /// Those of the new topic.
-        new: Vec<Field>,
+        /// That of the old topic.
+        old: Members,
+        /// That of the new topic.
+        new: Members,
     },
     /// Avro of a registry's schemas, for each topic the newest one or that of a file.
     Avro {
@@ -30,6 +31,37 @@ pub enum Format<P = PathBuf> {
         /// it the schema must be there.
         new: Option<Secret<P>>,
     },
+}
+
+/// What JSON is.
+#[derive(Clone, Debug)]
+pub enum Members {
+    /// An object with these members, and others that nobody declared.
+    Object(Vec<Field>),
+    /// One value.
+    Value(Type),
+}
+
+/// What the keys of a pair of topics are, and how one topic's become the other's.
+#[derive(Clone, Debug)]
+pub struct KeySpec<P = PathBuf> {
+    /// `payload`: what they are.
+    pub format: Format<P>,
+    /// `mapping`: the operations, unread.
+    pub mapping: Option<Node>,
+    /// `partitioner`: how the producers of both topics choose the partition of a key; `None` when
+    /// nobody said so.
+    pub partitioner: Option<Partitioner>,
+}
+
+impl<P> KeySpec<P> {
+    pub(super) fn map<Q>(self, convert: impl Fn(P) -> Q) -> KeySpec<Q> {
+        KeySpec {
+            format: self.format.map(convert),
+            mapping: self.mapping,
+            partitioner: self.partitioner,
+        }
+    }
 }
 
 /// The registry of a change, as it is declared.
@@ -67,8 +99,46 @@ impl<P> Format<P> {
 }
 
 impl Reading<'_> {
+    /// `key` of a pair of topics: `{payload: .., mapping: .., partitioner: ..}`.
+    pub(super) fn record_key(&mut self, node: &Node) -> Option<KeySpec<String>> {
+        let mut fields = Fields::of(node, "`key` of topics", &mut self.problems)?;
+        let format = fields.optional("payload");
+        let mapping = fields.optional("mapping").cloned();
+        let partitioner = fields.optional("partitioner");
+        fields.finish(&mut self.problems);
+        let format = match format {
+            Some(node) => self.format(node)?,
+            None => Format::Raw,
+        };
+        let partitioner = match partitioner {
+            Some(node) => Some(self.partitioner(node)?),
+            None => None,
+        };
+        Some(KeySpec {
+            format,
+            mapping,
+            partitioner,
+        })
+    }
+
+    fn partitioner(&mut self, node: &Node) -> Option<Partitioner> {
+        let word = self.text("`partitioner`", node)?;
+        if let Some(known) = Partitioner::of(word) {
+            return Some(known);
+        }
+        let names = Partitioner::ALL.map(Partitioner::name);
+        let message = format!("`partitioner` cannot be `{word}`");
+        let problem = Problem::error(Code::VALUE_INVALID, message).place(Some(node.place));
+        self.problems
+            .push(problem.hint(match nearest(word, &names) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None => format!("Write one of `{}`.", names.join("`, `")),
+            }));
+        None
+    }
+
     /// `raw`, `avro`, `{avro: {old: file, new: file}}` or
-    /// `{json: {old: {name: type}, new: {name: type}}}`.
+    /// `{json: {old: {name: type}, new: {name: type}}}`, with a type alone for one value.
     pub(super) fn format(&mut self, node: &Node) -> Option<Format<String>> {
         if let Some(word) = node.text() {
             match word {
@@ -142,8 +212,15 @@ impl Reading<'_> {
         })
     }
 
-    /// A map of names to types.
-    fn members(&mut self, what: &str, node: &Node) -> Option<Vec<Field>> {
+    /// A map of names to types, or one type.
+    fn members(&mut self, what: &str, node: &Node) -> Option<Members> {
+        if let Some(word) = node.text() {
+            let field = Field::parse("value", word).filter(|field| !field.nullable);
+            if field.is_none() {
+                self.invalid(node.place, format!("`{word}` is not a type, for {what}"));
+            }
+            return field.map(|field| Members::Value(field.ty));
+        }
         Fields::of(node, what, &mut self.problems)?;
         let Content::Map(entries) = &node.content else {
             return None;
@@ -161,6 +238,6 @@ impl Reading<'_> {
                 }
             }
         }
-        Some(members)
+        Some(Members::Object(members))
     }
 }

@@ -64,6 +64,16 @@ impl Default for Gates {
     }
 }
 
+/// What becomes of a record of a topic that cannot be carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Poison {
+    /// `stop`: its partition stops there.
+    #[default]
+    Stop,
+    /// `park`: it becomes a letter, and only its key waits.
+    Park,
+}
+
 /// What the change may use at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -2,12 +2,12 @@
 
 use super::cluster::Cluster;
 use super::consumers::Consumer;
-use super::format::{Format, RegistrySpec};
+use super::format::{Format, KeySpec, RegistrySpec};
 use super::interpolate::Secrets;
 use super::node::{Content, Fields, Node, nearest};
 use super::reading::Reading;
 use super::secret::Secret;
-use super::settings::{self, Gates, Limits};
+use super::settings::{self, Gates, Limits, Poison};
 use super::yaml;
 use crate::code::Code;
 use crate::error::{Place, Problem};
@@ -61,6 +61,8 @@ pub struct ChangeSpec {
     pub registry: Option<Located<RegistrySpec<String>>>,
     /// `pairs`, in order.
     pub pairs: Vec<PairSpec>,
+    /// `letters`: what becomes of records of topics that cannot be carried.
+    pub poison: Poison,
     /// `consumers`, in order.
     pub consumers: Vec<Consumer>,
     /// `gates`, with defaults filled in.
@@ -102,6 +104,8 @@ pub struct PairSpec {
     pub key_new: Option<Vec<Located<String>>>,
     /// `payload`: what the payloads of topics are.
     pub format: Option<Format<String>>,
+    /// `key` of topics: what the keys of their records are.
+    pub record_key: Option<KeySpec<String>>,
     /// `history` of this pair, or of the file.
     pub history: History,
     /// `mapping`, unread and never interpolated: it is the same wherever the change runs.
@@ -178,6 +182,8 @@ impl Reading<'_> {
         let pairs = fields.required("pairs", &mut self.problems);
         let topics = matches!(&old, Some(found) if matches!(found.value, ConnectionSpec::Kafka(_)));
         let pairs = pairs.map(|node| self.pairs(node, &history, topics));
+        let letters = fields.optional("letters");
+        let poison = letters.and_then(|node| self.poison(node, topics));
         let consumers = fields.optional("consumers");
         let consumers = consumers.map(|node| {
             if !topics {
@@ -199,6 +205,7 @@ impl Reading<'_> {
             new,
             registry,
             pairs: pairs.unwrap_or_default(),
+            poison: poison.unwrap_or_default(),
             consumers: consumers.unwrap_or_default(),
             gates,
             limits,
@@ -282,18 +289,20 @@ impl Reading<'_> {
         let old = old.and_then(|node| self.name("the old table", node));
         let new = fields.required("new", &mut self.problems);
         let new = new.and_then(|node| self.name("the new table", node));
-        let (needs, lacks, why) = match topics {
-            true => ("payload", "key", "records of topics keep theirs"),
-            false => ("key", "payload", "only topics have payloads"),
-        };
-        let found = fields.required(needs, &mut self.problems);
-        if let Some(node) = fields.optional(lacks) {
-            self.invalid(node.place, format!("`{lacks}` says nothing here: {why}"));
+        let (mut key, mut format, mut record_key) = (None, None, None);
+        if topics {
+            let found = fields.required("payload", &mut self.problems);
+            format = found.and_then(|node| self.format(node));
+            let found = fields.optional("key");
+            record_key = found.and_then(|node| self.record_key(node));
+        } else {
+            let found = fields.required("key", &mut self.problems);
+            key = found.map(|node| self.key(node));
+            if let Some(node) = fields.optional("payload") {
+                let message = "`payload` says nothing here: only topics have payloads";
+                self.invalid(node.place, message);
+            }
         }
-        let (key, format) = match topics {
-            true => (None, found.and_then(|node| self.format(node))),
-            false => (found.map(|node| self.key(node)), None),
-        };
         let (key_old, key_new) = key.unwrap_or_default();
         let own = fields
             .optional("history")
@@ -308,6 +317,7 @@ impl Reading<'_> {
             key_old,
             key_new,
             format,
+            record_key,
             history: own.unwrap_or_else(|| history.clone()),
             mapping: mapping.cloned(),
             place: node.place,
@@ -371,6 +381,26 @@ impl Reading<'_> {
                 Bound::Quoted(name)
             }
         })
+    }
+
+    fn poison(&mut self, node: &Node, topics: bool) -> Option<Poison> {
+        let word = self.text("`letters`", node)?;
+        if !topics {
+            let message = "`letters` says nothing here: rows of tables that cannot be carried are";
+            self.invalid(node.place, format!("{message} always letters"));
+            return None;
+        }
+        match word {
+            "stop" => Some(Poison::Stop),
+            "park" => Some(Poison::Park),
+            _ => {
+                self.invalid(
+                    node.place,
+                    format!("`letters` is `stop` or `park`, not `{word}`"),
+                );
+                None
+            }
+        }
     }
 
     fn gates(&mut self, node: Option<&Node>) -> Gates {

@@ -48,6 +48,11 @@ pub trait Payload: fmt::Debug + Send + Sync {
     /// Puts into values what a payload of them says where they say nothing.
     fn complete(&self, _values: &mut [Value]) {}
 
+    /// Whether payloads can be written without [`Payload::prepare`].
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     /// What [`Payload::prepare`] does elsewhere, in words.
     fn preparation(&self) -> Option<String> {
         None

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::log::Keyed;
 use crate::log::translate::{Flip, Look};
 use crate::record::PairId;
 
@@ -72,6 +73,13 @@ pub trait Readers: Send {
     /// # Errors
     /// When the end cannot be read.
     fn flip(&mut self, pair: PairId, partition: i32) -> Result<Option<Flip>>;
+
+    /// The keys of the newest records that an application wrote, about so many of all partitions
+    /// together. Records without a key are left out.
+    ///
+    /// # Errors
+    /// When the end cannot be read.
+    fn keys(&mut self, pair: PairId, most: usize) -> Result<Vec<Keyed>>;
 
     /// Says for a group where it goes on.
     ///

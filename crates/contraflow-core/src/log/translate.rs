@@ -19,7 +19,8 @@ pub trait Look {
     /// When the end cannot be read.
     fn bounds(&mut self) -> Result<Bounds>;
 
-    /// The first record at or after an offset.
+    /// The first record at or after an offset. What was written late is no part of the sequence:
+    /// it is passed over.
     ///
     /// # Errors
     /// When the end cannot be read.
@@ -30,6 +31,12 @@ pub trait Look {
     /// # Errors
     /// When the end cannot be read.
     fn first_since(&mut self, timestamp: i64) -> Result<Option<i64>>;
+
+    /// What was written late, or is a copy of it, in the order of this log.
+    ///
+    /// # Errors
+    /// When the end cannot be read.
+    fn late(&mut self) -> Result<Vec<Seen>>;
 
     /// Hands out every record, in order.
     ///
@@ -87,6 +94,8 @@ pub enum Doubt {
     Forgotten,
     /// The reader goes on behind the end of its log, which was cut or made anew.
     Beyond,
+    /// Records that were written late lie elsewhere among the others there.
+    Late,
 }
 
 impl Doubt {
@@ -94,7 +103,7 @@ impl Doubt {
     #[must_use]
     pub fn only_doubles(self) -> bool {
         match self {
-            Doubt::NotCarried | Doubt::Unknown => true,
+            Doubt::NotCarried | Doubt::Unknown | Doubt::Late => true,
             Doubt::Forgotten | Doubt::Beyond => false,
         }
     }
@@ -107,6 +116,7 @@ impl Doubt {
             Doubt::Unknown => "the records that say where it stands are gone",
             Doubt::Forgotten => "records that it has not read yet are gone over there",
             Doubt::Beyond => "its offset lies behind the end of the topic",
+            Doubt::Late => "what was written late lies between what it has read and what not",
         }
     }
 }
@@ -173,14 +183,45 @@ impl Crossing<'_> {
         let unread = self.here.first_from(next.max(bounds.start))?;
         let stand = self.stand(next, bounds, unread)?;
         let Some(place) = stand.place else {
-            let offset = self.there.bounds()?.start;
-            let doubt = stand.doubt;
+            let bounds = self.there.bounds()?;
+            let doubt = self.forgotten(bounds, unread)?.or(stand.doubt);
+            let offset = bounds.start;
             return Ok(Spot { offset, doubt });
         };
         let spot = self.at(place, unread)?;
+        let doubt = spot.doubt.or(stand.doubt);
+        self.around_late(next, Spot { doubt, ..spot })
+    }
+
+    /// Moves a place so that no late record is lost, and none comes twice where that can be: late
+    /// records and their copies lie where they came, not where the sequence would have them.
+    fn around_late(&mut self, next: i64, spot: Spot) -> Result<Spot> {
+        let there = self.there.late()?;
+        if there.is_empty() {
+            return Ok(spot);
+        }
+        let mut unread = self.here.late()?;
+        unread.retain(|seen| seen.offset >= next);
+        let is_unread = |late: &Seen| unread.iter().any(|unread| unread.place == late.place);
+        let mut offset = spot.offset;
+        for late in there.iter().filter(|late| late.offset >= spot.offset) {
+            let other = self.there.first_from(offset)?;
+            if is_unread(late) || other.is_some_and(|other| other.offset < late.offset) {
+                break;
+            }
+            offset = late.offset + 1;
+        }
+        let passed = there
+            .iter()
+            .filter(|late| is_unread(late) && late.offset < offset);
+        let passed = passed.map(|late| late.offset).min();
+        let goes_on = passed.unwrap_or(offset);
+        let first = self.there.first_from(goes_on)?;
+        let again = |late: &Seen| late.offset >= goes_on && !is_unread(late);
+        let twice = first.is_some_and(|first| first.offset < offset) || there.iter().any(again);
         Ok(Spot {
-            doubt: spot.doubt.or(stand.doubt),
-            ..spot
+            offset: goes_on,
+            doubt: spot.doubt.or(twice.then_some(Doubt::Late)),
         })
     }
 
@@ -313,7 +354,7 @@ impl Crossing<'_> {
         if let Some(offset) = self.search(place, bounds.start, bounds.visible)? {
             let first = self.there.first_from(bounds.start)?;
             let is_first = first.is_some_and(|first| first.offset == offset);
-            let doubt = match bounds.start > 0 && is_first {
+            let doubt = match is_first {
                 true => self.forgotten(bounds, unread)?,
                 false => None,
             };
@@ -359,6 +400,9 @@ impl Crossing<'_> {
 
     /// Whether something that is still to be read here is gone there.
     fn forgotten(&mut self, bounds: Bounds, unread: Option<Seen>) -> Result<Option<Doubt>> {
+        if bounds.start == 0 {
+            return Ok(None);
+        }
         let first = self.there.first_from(bounds.start)?;
         let lost = match (unread, first) {
             (None, _) => false,

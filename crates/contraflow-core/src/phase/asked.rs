@@ -20,6 +20,7 @@ pub(super) fn asked(mode: Mode, state: &State, ask: &Ask) -> Result<Decision> {
         Ask::Rollback { .. } => rolled_back(mode, state),
         Ask::Contract => contracted(state),
         Ask::Stopped => stopped(mode, state),
+        Ask::Late { .. } => late(mode, state),
         Ask::Verify { .. } | Ask::Repair { .. } | Ask::Replay { .. } => match state.carries() {
             Some(_) if !state.phase.is_turn() => Ok(stay(state)),
             _ => refused(state, "no flow is running that could carry or compare"),
@@ -128,6 +129,33 @@ fn stopped(mode: Mode, state: &State) -> Result<Decision> {
         | Phase::Abort
         | Phase::Done
         | Phase::Aborted => refused(state, "the old side has no writers to be waited for"),
+    }
+}
+
+/// Whatever held the change because of late writes holds it no more.
+fn late(mode: Mode, state: &State) -> Result<Decision> {
+    if !mode.rules().turn.contains(&Rule::Writers) {
+        return refused(state, "the old side of this mode refuses late writes");
+    }
+    match state.phase {
+        Phase::Reverse => {
+            let held = state.held.as_ref().and_then(|hold| hold.code);
+            let by_them = held == Some(Code::ROGUE_WRITE.0);
+            Ok(if by_them {
+                run(&resumed(state))
+            } else {
+                stay(state)
+            })
+        }
+        Phase::Declared
+        | Phase::Expand
+        | Phase::Backfill
+        | Phase::Follow
+        | Phase::Turn { .. }
+        | Phase::Contract
+        | Phase::Abort
+        | Phase::Done
+        | Phase::Aborted => refused(state, "a write is late when authority has moved"),
     }
 }
 

@@ -58,8 +58,8 @@ pub enum Compared {
 pub enum Unmappable {
     /// It becomes a letter, and the flow goes on.
     Letter,
-    /// The change is held: what follows must not overtake it.
-    Hold,
+    /// Its partition stops: what follows must not overtake it.
+    Stop,
 }
 
 impl Mode {
@@ -91,9 +91,16 @@ impl Mode {
                 history: History::Feed,
                 rolls_back: false,
                 compared: Compared::InOrder,
-                unmappable: Unmappable::Hold,
-                turn: &[Rule::Lag, Rule::Laws, Rule::Compare, Rule::Writers],
-                contract: &[Rule::Lag, Rule::Compare, Rule::Users],
+                unmappable: Unmappable::Stop,
+                turn: &[
+                    Rule::Letters,
+                    Rule::Lag,
+                    Rule::Laws,
+                    Rule::Keys,
+                    Rule::Compare,
+                    Rule::Writers,
+                ],
+                contract: &[Rule::Letters, Rule::Lag, Rule::Compare, Rule::Users],
             },
             Mode::Services => Rules {
                 history: History::None,

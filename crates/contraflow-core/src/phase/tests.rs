@@ -1,4 +1,5 @@
 use super::{Ask, Effect, Hold, Input, Mode, Phase, State, Step, decide};
+use crate::code::Code;
 use crate::lease::{Epoch, Ownership};
 use crate::side::{Direction, Side};
 
@@ -134,6 +135,41 @@ fn a_turn_that_fails_before_the_seal_ends_where_it_began() {
             assert_eq!((rest.phase, rest.epoch), (home, Epoch::FIRST));
         }
     }
+}
+
+/// Writers that stopped by themselves may go on after a turn that failed, fenced or not.
+#[test]
+fn what_was_said_of_writers_is_void_after_a_turn_that_failed() {
+    let now = state(Phase::Turn {
+        to: Side::New,
+        step: Step::Judge,
+    });
+    let next = decide(Mode::Topics, &now, &Input::Failed(hold())).unwrap();
+    assert!(next.effects.contains(&Effect::Lift { side: Side::Old }));
+    let rest = settle(Mode::Topics, next.state, next.effects);
+    assert_eq!((rest.phase, rest.epoch), (Phase::Follow, Epoch::FIRST));
+}
+
+#[test]
+fn late_writes_are_carried_after_the_flip_and_hold_it_no_more() {
+    let late = Input::Asked(Ask::Late {
+        give_up: Vec::new(),
+    });
+    let held = |code| State {
+        held: Some(Hold {
+            code: Some(code),
+            ..hold()
+        }),
+        ..state(Phase::Reverse)
+    };
+    let after = |held: &State| decide(Mode::Topics, held, &late).unwrap().state.held;
+    assert_eq!(after(&held(Code::ROGUE_WRITE.0)), None);
+    assert_eq!(
+        after(&held(Code::FEED_LOST.0)).and_then(|hold| hold.code),
+        Some(Code::FEED_LOST.0)
+    );
+    assert!(decide(Mode::Topics, &state(Phase::Follow), &late).is_err());
+    assert!(decide(Mode::Tables, &state(Phase::Reverse), &late).is_err());
 }
 
 #[test]

@@ -53,15 +53,18 @@ fn a_reader_stands_in_the_way_until_it_has_been_gone_for_the_agreed_time() {
     assert_eq!(who(&sightings, said(&none, 1)), ["2 members now"]);
     // It stops at the end of the log.
     watch(&mut sightings, 3 * H + H / 2, &[group("a", 0, 7, 0)], &[]);
-    assert_eq!(
-        who(&sightings, said(&none, 1)),
-        ["read 30m ago, 1h are agreed"]
-    );
+    assert_eq!(who(&sightings, said(&none, 1)), ["gone for 30m of 1h"]);
     // It commits once more, without members.
     watch(&mut sightings, 4 * H, &[group("a", 0, 9, 0)], &[]);
     assert_eq!(who(&sightings, said(&none, 1)).len(), 1);
     watch(&mut sightings, 5 * H, &[group("a", 0, 9, 0)], &[]);
     assert_eq!(who(&sightings, said(&none, 1)), [""; 0]);
+    // Five hours, all of them watched; when it committed first nobody saw.
+    let committed_at = sightings.groups["a"].committed_at_ms;
+    assert!(
+        committed_at.is_some_and(|at| at > 3 * H && at < 4 * H),
+        "{committed_at:?}"
+    );
     // Its offsets expire, and it is not forgotten that it was there.
     watch(&mut sightings, 5 * H + S, &[], &[]);
     assert_eq!(who(&sightings, said(&none, 4)).len(), 1);
@@ -149,7 +152,7 @@ fn time_in_which_nobody_looked_does_not_count() {
     let watched = "watched for 1h of 2h";
     assert_eq!(
         who(&sightings, said(&none, 2)),
-        ["read 1h ago, 2h are agreed", watched]
+        ["gone for 1h of 2h", watched]
     );
     // A clock that goes back changes nothing.
     sightings.look(4 * H, &[group("a", 0, 7, 0)], &[]);

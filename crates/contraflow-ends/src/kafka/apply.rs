@@ -1,29 +1,29 @@
 //! The writer of topics: records, checkpoint and a copy of it in the consumer group, in one
 //! transaction of the target.
 
+use std::collections::BTreeMap;
+
 use contraflow_core::code::Code;
-use contraflow_core::codec::payload::Payload;
 use contraflow_core::end::{
     Applied, Apply, Guarantee, Letter, Progress, Resume, StoredLetter, fenced,
 };
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Lease};
-use contraflow_core::log::{Envelope, FIELDS, Place};
+use contraflow_core::log::Place;
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
-use contraflow_core::record::{Change, Complement, Record};
+use contraflow_core::record::{Key, Record};
 use contraflow_core::side::Direction;
-use rdkafka::consumer::BaseConsumer;
 
 use super::control::{self, Checkpoint, Control, LANES, Note};
+use super::copies::{Copies, broken, without_envelope};
 use super::decide;
-use super::envelope::{self, Source};
-use super::place::{self, TopicPlace};
-use super::producer::{Outgoing, Producer};
+use super::letters::{self, Parked};
+use super::park::{self, At, Turn};
+use super::place;
+use super::producer::Producer;
+use super::resume;
 use super::{Context, client};
-
-/// The timestamp that the client takes for "now".
-const TAKEN_FOR_NOW: i64 = 0;
 
 pub(super) struct Writer {
     context: Context,
@@ -34,9 +34,27 @@ pub(super) struct Writer {
 struct Lane {
     producer: Producer,
     /// Names the group that keeps a copy of the checkpoint.
-    group: BaseConsumer,
+    group: client::Brief,
     direction: Direction,
     token: u64,
+    /// Letters of this direction that stand.
+    parked: BTreeMap<At, Parked>,
+    /// The number of the last letter.
+    last_id: u64,
+}
+
+impl Lane {
+    /// The keys of the letters that stand.
+    fn standing(&self) -> BTreeMap<At, Key> {
+        let key = |parked: &Parked| parked.stored.letter.source_key.clone();
+        let all = self.parked.iter();
+        all.map(|(at, parked)| (*at, key(parked))).collect()
+    }
+
+    fn keep(&mut self, letters: Vec<Parked>) {
+        let at = |letter: Parked| letter.at().map(|at| (at, letter));
+        self.parked.extend(letters.into_iter().filter_map(at));
+    }
 }
 
 impl Writer {
@@ -47,83 +65,49 @@ impl Writer {
         }
     }
 
-    fn send(&self, lane: &Lane, records: &[Record], from: &[TopicPlace]) -> Result<()> {
-        let mut payload = Vec::new();
-        for (number, record) in records.iter().enumerate() {
-            if number == records.len() / 2 {
-                self.context.probe.at(Point::BATCH_APPLY_MID)?;
+    /// A broker that ends a transaction because it took too long fences its owner too. Nobody has
+    /// taken the lane over then, so it is claimed again.
+    fn overtaken(&self, error: Error, lease: &Lease) -> Error {
+        if error.kind != Kind::Fenced {
+            return error;
+        }
+        match control::checkpoint(&self.context, lease.direction, lease.lane) {
+            Ok(Some(found)) if found.token == lease.token => {
+                let message = "the broker has ended a transaction of ours";
+                Error::new(Kind::Transient, Code::END_FAILED, message).because(error)
             }
-            self.send_one(lane, record, from, &mut payload)?;
+            Ok(_) | Err(_) => error,
         }
-        Ok(())
     }
 
-    fn send_one(
-        &self,
-        lane: &Lane,
-        record: &Record,
-        from: &[TopicPlace],
-        payload: &mut Vec<u8>,
-    ) -> Result<()> {
-        let topic = &self.context.role.table(record.pair).name;
-        let source = from.get(usize::from(record.pair.0));
-        let (Some(envelope), Some(source)) = (Envelope::of(&record.key), source) else {
-            return Err(broken("a record without an envelope"));
-        };
-        let place = envelope.place;
-        if place.origin() != lane.direction.source() {
-            return Err(broken("a record that was carried already is carried again"));
-        }
-        if envelope.timestamp == TAKEN_FOR_NOW {
-            return Err(without_time(place));
-        }
-        payload.clear();
-        let none = Complement::default();
-        let (value, complement) = match &record.change {
-            Change::Put(image) | Change::Replace(image) => {
-                let fields = image.row.0.get(FIELDS.len()..).unwrap_or_default();
-                let format = self.payload(topic)?;
-                let written = format.write(fields, payload);
-                written.map_err(|error| unwritable(place, &error))?;
-                (Some(payload.as_slice()), &image.complement)
-            }
-            Change::Delete => (None, &none),
-        };
-        let source = Source {
-            direction: lane.direction,
-            topic: source.id,
-            partition: place.partition,
-            offset: place.offset,
-        };
-        let hash = self.context.names.hash;
-        let headers = envelope::write(&envelope.headers, &source, complement, hash)
-            .ok_or_else(|| broken("headers that cannot be written"))?;
-        lane.producer.send(Outgoing {
-            topic,
-            partition: place.partition,
-            timestamp: Some(envelope.timestamp),
-            key: envelope.key.as_deref(),
-            payload: value,
-            headers: Some(headers),
-        })
-    }
-
-    fn payload(&self, topic: &str) -> Result<&dyn Payload> {
-        let found = self.context.payloads.get(topic);
-        let found = found.map(|payload| &**payload);
-        found.ok_or_else(|| broken("a topic without a format"))
-    }
-
+    /// Writes what can be written, parks the rest, and moves the checkpoint.
     fn commit(
         &self,
-        lane: &Lane,
-        records: &[Record],
+        lane: &mut Lane,
+        (records, letters): (&[Record], &[Letter]),
         through: &Position,
         lease: &Lease,
-    ) -> Result<()> {
+    ) -> Result<Applied> {
         let next = place::decode(through).ok_or_else(|| broken("a position of something else"))?;
+        let sorted = park::sort(records, letters, &lane.standing(), Turn::Theirs);
+        let mut parked = Vec::new();
+        if !sorted.parked.is_empty() {
+            letters::make(&self.context)?;
+            let first = lane.last_id + 1;
+            let (direction, new) = (lane.direction, sorted.parked);
+            parked = letters::park(&self.context, direction, new, &next, first)?;
+        }
         lane.producer.begin()?;
-        self.send(lane, records, &next)?;
+        let copies = Copies {
+            context: &self.context,
+            direction: lane.direction,
+            late: false,
+            from: &next,
+        };
+        copies.send(&lane.producer, &sorted.sent)?;
+        for letter in &parked {
+            letter.send(&lane.producer, &self.context)?;
+        }
         let offsets = client::offsets(&next)?;
         let at = Checkpoint {
             token: lease.token,
@@ -134,7 +118,58 @@ impl Writer {
         lane.producer.offsets(&lane.group, &offsets)?;
         self.context.probe.at(Point::COMMIT_BEFORE)?;
         lane.producer.commit()?;
-        self.context.probe.at(Point::COMMIT_AFTER)
+        self.context.probe.at(Point::COMMIT_AFTER)?;
+        lane.last_id += parked.len() as u64;
+        let applied = Applied {
+            records: sorted.sent.len() as u64,
+            letters: parked.len() as u64,
+            ..Applied::default()
+        };
+        lane.keep(parked);
+        Ok(applied)
+    }
+
+    /// Writes letters that can be written now, marked, and keeps the others.
+    fn again(&self, lane: &mut Lane, records: &[Record], letters: &[Letter]) -> Result<Applied> {
+        let sorted = park::sort(records, letters, &lane.standing(), Turn::Again);
+        let tried = |letter: &Letter| {
+            let at = (letter.pair, Place::of(&letter.source_key)?);
+            lane.parked.get(&at).map(|parked| parked.tried(letter))
+        };
+        let kept: Vec<Parked> = sorted.parked.iter().filter_map(tried).collect();
+        if sorted.sent.is_empty() && kept.is_empty() {
+            return Ok(Applied::default());
+        }
+        let copies = Copies {
+            context: &self.context,
+            direction: lane.direction,
+            late: false,
+            from: &[],
+        };
+        lane.producer.begin()?;
+        let (mut payload, mut carried) = (Vec::new(), Vec::new());
+        for record in &sorted.sent {
+            let place = Place::of(&record.source_key).ok_or_else(without_envelope)?;
+            let Some(parked) = lane.parked.get(&(record.pair, place)) else {
+                continue;
+            };
+            let from = (parked.topic, Turn::Again);
+            copies.send_one(&lane.producer, record, from, &mut payload)?;
+            parked.take_away(&lane.producer, &self.context)?;
+            carried.push((record.pair, place));
+        }
+        for letter in &kept {
+            letter.send(&lane.producer, &self.context)?;
+        }
+        self.context.probe.at(Point::COMMIT_BEFORE)?;
+        lane.producer.commit()?;
+        self.context.probe.at(Point::COMMIT_AFTER)?;
+        lane.parked.retain(|at, _| !carried.contains(at));
+        lane.keep(kept);
+        Ok(Applied {
+            records: carried.len() as u64,
+            ..Applied::default()
+        })
     }
 }
 
@@ -152,13 +187,32 @@ impl Apply for Writer {
         let found = control::checkpoint(&self.context, direction, lane)?;
         let group = client::consumer(&self.context.cluster, &names.group(direction)).create();
         let group = group.map_err(|error| client::failure("making a client", error))?;
+        let group = client::Brief(group);
         let token = found.as_ref().map_or(0, |found| found.token) + 1;
-        self.lane = Some(Lane {
+        let noted = decide::resume(&control, direction, found)?;
+        let places = resume::places(&self.context, &control, direction, noted)?;
+        // Whoever is fenced can tell by it whether somebody took over.
+        let claimed = Checkpoint {
+            token,
+            sequence: 0,
+            next: places.clone().unwrap_or_default(),
+        };
+        producer.begin()?;
+        Note::checkpoint(direction, lane, &claimed).send(&producer, &self.context)?;
+        producer.commit()?;
+        let mut standing = letters::all(&self.context)?;
+        let last_id = standing.iter().map(|parked| parked.stored.id).max();
+        standing.retain(|parked| parked.stored.direction == direction);
+        let mut taken = Lane {
             producer,
             group,
             direction,
             token,
-        });
+            parked: BTreeMap::new(),
+            last_id: last_id.unwrap_or(0),
+        };
+        taken.keep(standing);
+        self.lane = Some(taken);
         let lease = Lease {
             lane,
             direction,
@@ -167,7 +221,7 @@ impl Apply for Writer {
             sequence: 0,
         };
         self.context.probe.at(Point::LEASE_CLAIMED)?;
-        let position = decide::resume(direction, found.as_ref())?;
+        let position = places.as_deref().map(place::encode);
         let chunks = Vec::new();
         Ok((lease, Resume { position, chunks }))
     }
@@ -179,13 +233,7 @@ impl Apply for Writer {
         progress: &Progress<'_>,
         lease: &mut Lease,
     ) -> Result<Applied> {
-        let Progress::Advance { through, .. } = progress else {
-            return Err(broken("single keys of a log are carried again"));
-        };
-        if !letters.is_empty() {
-            return Err(broken("letters of a log"));
-        }
-        let Some(lane) = self.lane.take() else {
+        let Some(mut lane) = self.lane.take() else {
             return Err(fenced("the lane was not claimed"));
         };
         if lane.token != lease.token || lane.direction != lease.direction {
@@ -193,48 +241,48 @@ impl Apply for Writer {
         }
         // After any error the producer is gone: what became of the transaction is found out by
         // the next claim.
-        self.commit(&lane, records, through, lease)?;
-        lease.sequence += 1;
+        let done = match progress {
+            Progress::Advance { through, .. } => {
+                self.commit(&mut lane, (records, letters), through, lease)
+            }
+            Progress::Keys { .. } => self.again(&mut lane, records, letters),
+            Progress::Chunk { .. } => Err(broken("a range of a log")),
+        };
+        let applied = done.map_err(|error| self.overtaken(error, lease))?;
+        if let Progress::Advance { .. } = progress {
+            lease.sequence += 1;
+        }
         self.lane = Some(lane);
-        Ok(Applied {
-            records: records.len() as u64,
-            ..Applied::default()
-        })
+        Ok(applied)
     }
 
     fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>> {
         let found = control::checkpoint(&self.context, direction, lane)?;
-        Ok(found.map(|found| found.position()))
+        let places = found.and_then(Checkpoint::places);
+        if direction == Direction::Forward
+            && let Some(control) = Control::read(&self.context)?
+            && let Some(settled) = control.settled()
+        {
+            // Where it has ended, only late writes go on.
+            let carried = places.unwrap_or_default();
+            return Ok(Some(place::encode(&place::later(settled, &carried))));
+        }
+        Ok(places.as_deref().map(place::encode))
     }
 
     fn letters(&mut self) -> Result<Vec<StoredLetter>> {
-        Ok(Vec::new())
+        if let Some(lane) = &self.lane {
+            // Nobody else writes them while the lane is ours.
+            let parked = lane.parked.values();
+            return Ok(parked.map(|parked| parked.stored.clone()).collect());
+        }
+        let all = letters::all(&self.context)?.into_iter();
+        let side = self.context.role.side;
+        let here = all.filter(|parked| parked.stored.direction.target() == side);
+        Ok(here.map(|parked| parked.stored).collect())
     }
 
     fn guarantee(&self) -> Guarantee {
         Guarantee::Atomic
     }
-}
-
-fn broken(what: &str) -> Error {
-    Error::new(Kind::Internal, Code::INTERNAL, what)
-}
-
-fn without_time(place: Place) -> Error {
-    let Place {
-        partition, offset, ..
-    } = place;
-    let message = format!("record {offset} of partition {partition} has the timestamp 0");
-    Error::new(Kind::Hold, Code::VALUE_UNMAPPABLE, message)
-        .detail("The client writes the time of now in its place, so it is not written.")
-        .hint("Wait until retention has taken it, or delete records up to it.")
-}
-
-fn unwritable(place: Place, error: &Error) -> Error {
-    let Place {
-        partition, offset, ..
-    } = place;
-    let message = format!("record {offset} of partition {partition} cannot be written: {error}");
-    Error::new(Kind::Hold, error.code, message)
-        .detail("What follows it must not overtake it. Nothing of its batch was written.")
 }

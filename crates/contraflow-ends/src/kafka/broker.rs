@@ -37,6 +37,27 @@ pub(super) struct Topic {
     pub(super) in_sync: usize,
 }
 
+/// The setting that says how many replicas must have a record before its writer is answered.
+pub(super) const IN_SYNC: &str = "min.insync.replicas";
+
+/// How many brokers keep a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Safety {
+    pub(super) replicas: usize,
+    /// How many must have a record before its writer is answered.
+    pub(super) in_sync: usize,
+}
+
+impl Safety {
+    /// The higher one of each number.
+    pub(super) fn max(self, other: Safety) -> Safety {
+        Safety {
+            replicas: self.replicas.max(other.replicas),
+            in_sync: self.in_sync.max(other.in_sync),
+        }
+    }
+}
+
 /// Which end of a partition is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Visible {
@@ -197,6 +218,16 @@ impl Broker {
     /// Whether a topic keeps no more than the newest record of each key.
     pub(super) fn compacts(&self, topic: &str) -> Result<bool> {
         Ok(cleanup(&self.settings(topic)?).contains("compact"))
+    }
+
+    /// How many brokers keep a topic.
+    pub(super) fn safety(&self, topic: &Topic) -> Result<Safety> {
+        let settings = self.settings(&topic.name)?;
+        let in_sync = settings.get(IN_SYNC).and_then(|value| value.parse().ok());
+        Ok(Safety {
+            replicas: topic.replicas,
+            in_sync: in_sync.unwrap_or(1),
+        })
     }
 
     /// When the oldest record of each partition was written, as its timestamp says.

@@ -1,6 +1,7 @@
 //! Clients of a cluster: their settings, and what their failures mean.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use contraflow_core::code::Code;
 use contraflow_core::end::fenced;
 use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -20,6 +22,8 @@ use super::place::TopicPlace;
 
 /// How long one question to a broker may take.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// How long a consumer that closes is waited for before it is looked at again.
+const CLOSED_WAIT: Duration = Duration::from_millis(1);
 
 /// What every client is told: data, control and questions reach the cluster in one way.
 pub(super) fn settings(cluster: &Cluster) -> ClientConfig {
@@ -29,7 +33,9 @@ pub(super) fn settings(cluster: &Cluster) -> ClientConfig {
         .set("security.protocol", cluster.protocol)
         .set("client.id", "contraflow")
         .set("allow.auto.create.topics", "false")
-        // A broker that is gone for a moment is found again at once.
+        // A broker that is gone for a moment is found again at once. Half of the first pause is how
+        // long a new client waits before it connects to the broker that it needs.
+        .set("reconnect.backoff.ms", "20")
         .set("reconnect.backoff.max.ms", "1000");
     if let Some(login) = &cluster.login {
         settings
@@ -65,8 +71,34 @@ pub(super) fn consumer(cluster: &Cluster, group: &str) -> ClientConfig {
         .set("check.crcs", "true")
         .set("fetch.wait.max.ms", "50")
         .set("fetch.queue.backoff.ms", "20")
-        .set("queued.max.messages.kbytes", "32768");
+        // Every record that waits here takes the client as much again for itself.
+        .set("queued.max.messages.kbytes", "8192");
     settings
+}
+
+/// A consumer that is gone at once when this is dropped: the binding itself looks for the end of
+/// closing ten times a second only.
+pub(super) struct Brief<C: ConsumerContext + 'static = DefaultConsumerContext>(
+    pub(super) BaseConsumer<C>,
+);
+
+impl<C: ConsumerContext + 'static> Deref for Brief<C> {
+    type Target = BaseConsumer<C>;
+
+    fn deref(&self) -> &BaseConsumer<C> {
+        &self.0
+    }
+}
+
+impl<C: ConsumerContext + 'static> Drop for Brief<C> {
+    fn drop(&mut self) {
+        // One that cannot be closed is closed by the binding, which says why.
+        if self.0.close_queue().is_ok() {
+            while !self.0.closed() {
+                self.0.poll(CLOSED_WAIT);
+            }
+        }
+    }
 }
 
 /// What a failure of a client means.

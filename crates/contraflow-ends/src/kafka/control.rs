@@ -3,39 +3,42 @@
 //! It is compacted, so it is read whole. Whoever writes takes the transactional id first and then
 //! reads: nobody who was overtaken can commit what they believe.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Ownership, Standing, ownership};
-use contraflow_core::position::Position;
+use contraflow_core::log::Place;
+use contraflow_core::record::PairId;
 use contraflow_core::side::{Direction, Side};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::client::{self, failure, unreachable};
+use super::broker::{Broker, Visible};
+use super::client::unreachable;
+use super::excerpt::{Excerpt, Span};
 use super::names::Names;
-use super::place::{self, TopicPlace};
+use super::native::TopicId;
+use super::place::TopicPlace;
 use super::producer::{Outgoing, Producer};
 
 /// Lanes of a direction.
 pub(super) const LANES: u16 = 1;
 /// The partition of authority. Lanes come after it.
 const AUTHORITY: i32 = 0;
-/// How long reading the topic, or seeing what was just written to it, may take.
-const READ_MAX: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(100);
+/// How long seeing what was just written may take.
+const SEEN_MAX: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);
 
 const STOPPED: &str = "stopped";
 const SEALED: &str = "sealed";
 const FLIP: &str = "flip";
+const LATE: &str = "late";
+const GIVEN_UP: &str = "given-up/";
 
 /// What stands in the partition of authority.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,6 +48,45 @@ pub(super) struct Control {
     pub(super) stopped: Option<Stopped>,
     pub(super) sealed: Option<Sealed>,
     pub(super) flip: Option<Flip>,
+    /// The topics of both sides, as they were when the change began.
+    pub(super) topics: [Option<Vec<Known>>; 2],
+    /// Up to here late writes are settled.
+    pub(super) late: Option<Vec<TopicPlace>>,
+    /// Late writes that are not carried.
+    pub(super) given_up: Vec<GivenUp>,
+}
+
+/// A topic as it was when the change began.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Known {
+    pub(super) topic: String,
+    pub(super) id: TopicId,
+    pub(super) partitions: usize,
+}
+
+/// Late writes that are not carried, as somebody has said.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct GivenUp {
+    at_ms: u64,
+    /// By pair, partition and offset.
+    records: Vec<(u16, i32, i64)>,
+}
+
+impl GivenUp {
+    pub(super) fn new(at_ms: u64, places: &[(PairId, Place)]) -> GivenUp {
+        let name = |(pair, place): &(PairId, Place)| (pair.0, place.partition, place.offset);
+        GivenUp {
+            at_ms,
+            records: places.iter().map(name).collect(),
+        }
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = (PairId, Place)> {
+        let place = |&(pair, partition, offset): &(u16, i32, i64)| {
+            (PairId(pair), Place::late(partition, offset))
+        };
+        self.records.iter().map(place)
+    }
 }
 
 /// Somebody said that the producers have stopped.
@@ -86,8 +128,9 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(super) fn position(&self) -> Position {
-        place::encode(&self.next)
+    /// The places, once there are any.
+    pub(super) fn places(self) -> Option<Vec<TopicPlace>> {
+        Some(self.next).filter(|next| !next.is_empty())
     }
 }
 
@@ -97,12 +140,22 @@ impl Control {
         let Some(found) = read(context, AUTHORITY)? else {
             return Ok(None);
         };
+        let mut given_up = Vec::new();
+        for key in found.keys().filter(|key| key.starts_with(GIVEN_UP)) {
+            given_up.extend(value(&found, key)?);
+        }
         Ok(Some(Control {
             old: value(&found, &Names::standing(Side::Old))?,
             new: value(&found, &Names::standing(Side::New))?,
             stopped: value(&found, STOPPED)?,
             sealed: value(&found, SEALED)?,
             flip: value(&found, FLIP)?,
+            topics: [
+                value(&found, &Names::topics(Side::Old))?,
+                value(&found, &Names::topics(Side::New))?,
+            ],
+            late: value(&found, LATE)?,
+            given_up,
         }))
     }
 
@@ -111,6 +164,21 @@ impl Control {
             Side::Old => self.old.as_ref(),
             Side::New => self.new.as_ref(),
         }
+    }
+
+    /// The topics of a side, once it was expanded.
+    pub(super) fn topics(&self, side: Side) -> Option<&[Known]> {
+        let [old, new] = &self.topics;
+        match side {
+            Side::Old => old.as_deref(),
+            Side::New => new.as_deref(),
+        }
+    }
+
+    /// Up to where late writes are settled; `None` before the flip.
+    pub(super) fn settled(&self) -> Option<&[TopicPlace]> {
+        let flip = self.flip.as_ref()?;
+        Some(self.late.as_ref().unwrap_or(&flip.old_ends))
     }
 
     pub(super) fn ownership(&self) -> Ownership {
@@ -161,12 +229,34 @@ impl Note {
         Note::authority(STOPPED, bytes(stopped))
     }
 
+    /// Nobody says so any more.
+    pub(super) fn not_stopped() -> Note {
+        Note {
+            partition: AUTHORITY,
+            key: STOPPED.to_owned(),
+            value: None,
+        }
+    }
+
     pub(super) fn sealed(sealed: &Sealed) -> Note {
         Note::authority(SEALED, bytes(sealed))
     }
 
     pub(super) fn flip(flip: &Flip) -> Note {
         Note::authority(FLIP, bytes(flip))
+    }
+
+    pub(super) fn topics(side: Side, topics: &[Known]) -> Note {
+        Note::authority(&Names::topics(side), bytes(&topics))
+    }
+
+    pub(super) fn late(settled: &[TopicPlace]) -> Note {
+        Note::authority(LATE, bytes(&settled))
+    }
+
+    /// The `number`th time that something was given up.
+    pub(super) fn given_up(number: usize, given_up: &GivenUp) -> Note {
+        Note::authority(&format!("{GIVEN_UP}{number}"), bytes(given_up))
     }
 
     pub(super) fn checkpoint(direction: Direction, lane: LaneId, at: &Checkpoint) -> Note {
@@ -199,19 +289,19 @@ impl Note {
 }
 
 /// Whoever moves authority, alone.
-pub(super) struct Coordinator<'c> {
-    context: &'c Context,
-    pub(super) producer: Producer,
+pub(super) struct Coordinator {
+    context: Context,
+    producer: Producer,
     pub(super) control: Control,
 }
 
-impl<'c> Coordinator<'c> {
+impl Coordinator {
     /// Takes the right to move authority, and reads how it stands.
-    pub(super) fn take(context: &'c Context) -> Result<Coordinator<'c>> {
+    pub(super) fn take(context: &Context) -> Result<Coordinator> {
         let producer = Producer::take(&context.cluster, &context.names.coordinator())?;
         let control = Control::read(context)?.unwrap_or_default();
         Ok(Coordinator {
-            context,
+            context: context.clone(),
             producer,
             control,
         })
@@ -226,18 +316,24 @@ impl<'c> Coordinator<'c> {
     ) -> Result<()> {
         self.producer.begin()?;
         for note in notes {
-            note.send(&self.producer, self.context)?;
+            note.send(&self.producer, &self.context)?;
         }
         more(&self.producer)?;
         self.producer.commit()?;
-        let deadline = self.context.clock.elapsed() + READ_MAX;
+        let deadline = self.context.clock.elapsed() + SEEN_MAX;
         while self.context.clock.elapsed() < deadline {
-            let mut visible = true;
+            let mut found = BTreeMap::new();
             for note in notes {
-                let found = read(self.context, note.partition)?.unwrap_or_default();
-                visible &= found.get(&note.key) == note.value.as_ref();
+                if let Entry::Vacant(of_partition) = found.entry(note.partition) {
+                    let all = read(&self.context, note.partition)?;
+                    of_partition.insert(all.unwrap_or_default());
+                }
             }
-            if visible {
+            let is_visible = |note: &Note| {
+                let found = found.get(&note.partition);
+                found.is_some_and(|found| found.get(&note.key) == note.value.as_ref())
+            };
+            if notes.iter().all(is_visible) {
                 return Ok(());
             }
             self.context.clock.sleep(LOOK);
@@ -248,43 +344,33 @@ impl<'c> Coordinator<'c> {
 
 /// Everything that stands in a partition, by key.
 fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<u8>>>> {
-    let topic = &context.names.control;
-    let fail = |error| failure(&format!("reading `{topic}`"), error);
-    let mut settings = client::consumer(&context.cluster, "contraflow");
-    settings
-        .set("enable.partition.eof", "true")
-        .set("fetch.wait.max.ms", "5");
-    let consumer: BaseConsumer = settings.create().map_err(fail)?;
-    let metadata = consumer.fetch_metadata(Some(topic), client::ANSWER_MAX);
-    let metadata = metadata.map_err(fail)?;
-    let mut topics = metadata.topics().iter();
-    let found = topics.find(|found| found.name() == topic);
-    match found.map(|found| found.error().map(RDKafkaErrorCode::from)) {
-        None | Some(Some(RDKafkaErrorCode::UnknownTopicOrPartition)) => return Ok(None),
-        Some(Some(code)) => return Err(fail(KafkaError::MetadataFetch(code))),
-        Some(None) => {}
-    }
-    let mut from = TopicPartitionList::new();
-    let added = from.add_partition_offset(topic, partition, Offset::Beginning);
-    added.map_err(fail)?;
-    consumer.assign(&from).map_err(fail)?;
+    let name = &context.names.control;
+    let broker = Broker::new(&context.cluster)?;
+    let Some(topic) = broker.topic(name)? else {
+        return Ok(None);
+    };
+    let place = usize::try_from(partition).unwrap_or(usize::MAX);
+    let of = |offsets: Vec<i64>| offsets.get(place).copied().unwrap_or(0);
+    let end = of(broker.ends(&topic, Visible::Committed)?);
     let mut found = HashMap::new();
-    let deadline = context.clock.elapsed() + READ_MAX;
-    while context.clock.elapsed() < deadline {
-        match consumer.poll(POLL) {
-            None => {}
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Some(found)),
-            Some(Err(error)) => return Err(fail(error)),
-            Some(Ok(message)) => {
-                let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-                match message.payload() {
-                    Some(value) => found.insert(key, value.to_vec()),
-                    None => found.remove(&key),
-                };
-            }
-        }
+    let from = of(broker.starts(&topic)?);
+    if from >= end {
+        return Ok(Some(found));
     }
-    Err(unreachable(&format!("`{topic}` cannot be read to its end")))
+    let span = Span {
+        partition: place,
+        from,
+        to: end,
+    };
+    Excerpt::new(context, name)?.at(&[span], |_, message| {
+        let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
+        match message.payload() {
+            Some(value) => found.insert(key, value.to_vec()),
+            None => found.remove(&key),
+        };
+        true
+    })?;
+    Ok(Some(found))
 }
 
 fn value<T: DeserializeOwned>(found: &HashMap<String, Vec<u8>>, key: &str) -> Result<Option<T>> {

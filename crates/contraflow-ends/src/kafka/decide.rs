@@ -18,7 +18,7 @@ use super::control::{Checkpoint, Control, Flip, Sealed, Stopped};
 use super::place::{self, TopicPlace};
 
 /// For how long it counts that somebody said the producers have stopped: whoever said so may have
-/// started them again since.
+/// started them again since. A turn that failed makes it void at once.
 const STOPPED_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Both ends of the topics of a side: what is visible, and what is there.
@@ -53,21 +53,25 @@ pub(super) fn carry(control: &Control, side: Side, direction: Direction) -> Resu
     }
 }
 
-/// Where a lane goes on; `None` is the oldest record.
+/// Where a lane goes on by what is noted; `None` is the oldest record.
 ///
 /// # Errors
 /// When the way back has no start: the flip writes it to another partition than authority, which
 /// may become visible a moment earlier.
 pub(super) fn resume(
+    control: &Control,
     direction: Direction,
-    checkpoint: Option<&Checkpoint>,
-) -> Result<Option<Position>> {
-    match (direction, checkpoint) {
-        (_, Some(checkpoint)) => Ok(Some(checkpoint.position())),
+    checkpoint: Option<Checkpoint>,
+) -> Result<Option<Vec<TopicPlace>>> {
+    let flip = control.flip.as_ref();
+    match (direction, checkpoint.and_then(Checkpoint::places)) {
+        (_, Some(places)) => Ok(Some(places)),
         (Direction::Forward, None) => Ok(None),
-        (Direction::Reverse, None) => {
-            Err(unreachable("where the way back begins is not visible yet"))
-        }
+        (Direction::Reverse, None) => match flip {
+            // The checkpoint was lost since.
+            Some(flip) => Ok(Some(flip.new_starts.clone())),
+            None => Err(unreachable("where the way back begins is not visible yet")),
+        },
     }
 }
 
@@ -186,7 +190,8 @@ pub(super) fn flip(control: &Control, side: Side, epoch: Epoch, now_ms: u64) -> 
     })
 }
 
-/// The side open again after a turn that failed; `None` when it is already.
+/// The side open again after a turn that failed; `None` when it is already. What was said of its
+/// producers is void.
 ///
 /// # Errors
 /// When it was sealed, or the epoch is over.

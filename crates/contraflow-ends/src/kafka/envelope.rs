@@ -1,18 +1,29 @@
 //! A record of Kafka as a row of a log, and back: headers, our own among them.
 //!
-//! Every record that we write says in one header where it comes from. Headers of others keep their
-//! order and their duplicates, those of other changes too.
+//! Every record that we write says in its last header but a complement where it comes from: the id of
+//! the topic, the partition and the offset. Headers of others keep their order and their
+//! duplicates, those of other changes too, which may have had the same name.
 
-use contraflow_core::record::Complement;
-use contraflow_core::side::Direction;
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
+use contraflow_core::log::Place;
+use contraflow_core::record::{Complement, PairId};
+use contraflow_core::side::{Direction, Side};
+use rdkafka::message::{
+    BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message, OwnedHeaders,
+};
 
+use super::Context;
+use super::control::Control;
 use super::native::TopicId;
 
 /// The header that says where a record comes from.
 const SOURCE: &str = "contraflow-src";
 /// The header of what the payload alone does not show.
 const COMPLEMENT: &str = "contraflow-complement";
+/// The header right before [`SOURCE`] of a record that was a letter and is not in its turn, for
+/// readers.
+const REPLAYED: &str = "contraflow-replayed";
+/// The header right before [`SOURCE`] of a letter: why it is one, and what a record has besides.
+const LETTER: &str = "contraflow-letter";
 /// The first byte of [`SOURCE`]: its layout.
 const VERSION: u8 = 1;
 
@@ -20,6 +31,10 @@ const VERSION: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Source {
     pub(super) direction: Direction,
+    /// It was written after that direction had ended.
+    pub(super) late: bool,
+    /// It was a letter, and was tried again.
+    pub(super) replayed: bool,
     pub(super) topic: TopicId,
     pub(super) partition: i32,
     pub(super) offset: i64,
@@ -29,9 +44,12 @@ impl Source {
     fn encode(&self, change: [u8; 8]) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         bytes.extend(change);
-        bytes.push(match self.direction {
-            Direction::Forward => 0,
-            Direction::Reverse => 1,
+        bytes.push(match (self.direction, self.late, self.replayed) {
+            (Direction::Forward, false, false) => 0,
+            (Direction::Reverse, _, false) => 1,
+            (Direction::Forward, true, _) => 2,
+            (Direction::Forward, false, true) => 3,
+            (Direction::Reverse, _, true) => 4,
         });
         bytes.extend(self.topic.0);
         bytes.extend(self.partition.to_be_bytes());
@@ -43,20 +61,34 @@ impl Source {
     fn decode(bytes: &[u8], change: [u8; 8]) -> Option<Source> {
         let rest = bytes.strip_prefix(&[VERSION])?;
         let rest = rest.strip_prefix(change.as_slice())?;
-        let (direction, rest) = rest.split_first()?;
+        let (way, rest) = rest.split_first()?;
         let (topic, rest) = rest.split_first_chunk()?;
         let (partition, rest) = rest.split_first_chunk()?;
         let offset = rest.try_into().ok()?;
+        let (direction, late, replayed) = match way {
+            0 => (Direction::Forward, false, false),
+            1 => (Direction::Reverse, false, false),
+            2 => (Direction::Forward, true, false),
+            3 => (Direction::Forward, false, true),
+            4 => (Direction::Reverse, false, true),
+            _ => return None,
+        };
         Some(Source {
-            direction: match direction {
-                0 => Direction::Forward,
-                1 => Direction::Reverse,
-                _ => return None,
-            },
+            direction,
+            late,
+            replayed,
             topic: TopicId(*topic),
             partition: i32::from_be_bytes(*partition),
             offset: i64::from_be_bytes(offset),
         })
+    }
+
+    /// The place of the record that it comes from.
+    fn place(&self) -> Place {
+        if self.late {
+            return Place::late(self.partition, self.offset);
+        }
+        Place::new(self.partition, self.direction.source(), self.offset)
     }
 }
 
@@ -71,34 +103,144 @@ pub(super) struct Headers {
     pub(super) others: Vec<u8>,
 }
 
-/// Reads the headers of a record.
-pub(super) fn read(message: &BorrowedMessage<'_>, change: [u8; 8]) -> Headers {
-    let mut found = Headers::default();
-    let Some(headers) = message.headers() else {
-        return found;
-    };
-    for header in headers.iter() {
-        let ours = match header.key {
-            SOURCE => header.value.and_then(|value| Source::decode(value, change)),
-            _ => None,
-        };
-        if let Some(source) = ours {
-            found.source = Some(source);
-        } else if header.key == COMPLEMENT && found.source.is_some() {
-            // Ours stands right behind where we say that the record is from.
-            found.complement = Complement(header.value.unwrap_or_default().to_vec());
-        } else {
-            push(&mut found.others, header.key.as_bytes());
-            match header.value {
-                Some(value) => {
-                    found.others.push(1);
-                    push(&mut found.others, value);
-                }
-                None => found.others.push(0),
-            }
+/// How the records of one topic are told apart: copies, what producers wrote, and what they wrote
+/// too late.
+#[derive(Clone, Debug)]
+pub(super) struct Telling {
+    change: [u8; 8],
+    side: Side,
+    /// The topic at the other side, once the change has begun. An earlier change of the same name
+    /// had another one.
+    other: Option<TopicId>,
+    /// The ends of the old topic when it lost authority: what was written there behind them is late.
+    ended: Vec<i64>,
+}
+
+impl Telling {
+    /// By what the control topic says, if there is one.
+    pub(super) fn new(context: &Context, pair: PairId, control: Option<&Control>) -> Telling {
+        Telling::of(context.role.side, context, pair, control)
+    }
+
+    /// Of the topics of another side than that of the role.
+    pub(super) fn of(
+        side: Side,
+        context: &Context,
+        pair: PairId,
+        control: Option<&Control>,
+    ) -> Telling {
+        let place = usize::from(pair.0);
+        let other = control.and_then(|control| control.topics(side.other())?.get(place));
+        let flip = control.and_then(|control| control.flip.as_ref());
+        let ended = flip.and_then(|flip| flip.old_ends.get(place));
+        Telling {
+            change: context.names.hash,
+            side,
+            other: other.map(|other| other.id),
+            ended: ended.map_or_else(Vec::new, |place| place.next.clone()),
         }
     }
-    found
+
+    /// Where a record was written first.
+    pub(super) fn place(&self, partition: i32, offset: i64, source: Option<&Source>) -> Place {
+        if let Some(source) = source {
+            return source.place();
+        }
+        if self.side == Side::Old && self.has_ended(partition, offset) {
+            return Place::late(partition, offset);
+        }
+        Place::new(partition, self.side, offset)
+    }
+
+    /// Whether an offset of the old topic lies behind the end that it had.
+    fn has_ended(&self, partition: i32, offset: i64) -> bool {
+        let number = usize::try_from(partition).unwrap_or(usize::MAX);
+        self.ended.get(number).is_some_and(|end| offset >= *end)
+    }
+
+    /// Reads the headers of a record.
+    pub(super) fn read(&self, message: &BorrowedMessage<'_>) -> Headers {
+        let mut found = Headers::default();
+        let Some(headers) = message.headers() else {
+            return found;
+        };
+        // Ours come last. One that was there before is of whoever wrote what we have copied.
+        let complement = headers.count().checked_sub(1).map(|last| headers.get(last));
+        let complement = complement.filter(|header| header.key == COMPLEMENT);
+        let ours = headers.count() - usize::from(complement.is_some());
+        let source = ours.checked_sub(1).map(|last| headers.get(last));
+        found.source = source.and_then(|header| self.source(&header));
+        let others = match found.source {
+            Some(_) => {
+                let complement = complement.and_then(|header| header.value);
+                found.complement = Complement(complement.unwrap_or_default().to_vec());
+                let replayed = found.source.is_some_and(|source| source.replayed);
+                ours - 1 - usize::from(replayed)
+            }
+            None => headers.count(),
+        };
+        found.others = encoded(headers, others);
+        found
+    }
+
+    /// A copy says that it comes from the topic at the other side.
+    fn source(&self, header: &Header<'_, &[u8]>) -> Option<Source> {
+        let value = header.value.filter(|_| header.key == SOURCE)?;
+        let mut source = Source::decode(value, self.change)?;
+        // A lane that was not fenced yet may have carried what came behind the end: it is late.
+        source.late |= source.direction == Direction::Forward
+            && self.has_ended(source.partition, source.offset);
+        let is_copy = Some(source.topic) == self.other && source.direction.target() == self.side;
+        is_copy.then_some(source)
+    }
+}
+
+/// The first headers of a record, encoded.
+fn encoded(headers: &BorrowedHeaders, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for header in headers.iter().take(count) {
+        push(&mut bytes, header.key.as_bytes());
+        match header.value {
+            Some(value) => {
+                bytes.push(1);
+                push(&mut bytes, value);
+            }
+            None => bytes.push(0),
+        }
+    }
+    bytes
+}
+
+/// Reads what [`write_letter`] has written: where the record is from, what is said of it, and its
+/// own headers.
+pub(super) fn letter(
+    message: &BorrowedMessage<'_>,
+    change: [u8; 8],
+) -> Option<(Source, Vec<u8>, Vec<u8>)> {
+    let headers = message.headers()?;
+    let others = headers.count().checked_sub(2)?;
+    let (said, source) = (headers.get(others), headers.get(others + 1));
+    let source = source.value.filter(|_| source.key == SOURCE)?;
+    let said = said.value.filter(|_| said.key == LETTER)?;
+    let source = Source::decode(source, change)?;
+    Some((source, said.to_vec(), encoded(headers, others)))
+}
+
+/// The headers of a letter.
+pub(super) fn write_letter(
+    others: &[u8],
+    source: &Source,
+    said: &[u8],
+    change: [u8; 8],
+) -> Option<OwnedHeaders> {
+    let headers = headers(others)?.insert(Header {
+        key: LETTER,
+        value: Some(said),
+    });
+    Some(headers.insert(Header {
+        key: SOURCE,
+        value: Some(&source.encode(change)),
+    }))
 }
 
 /// The headers that a record is written with.
@@ -108,6 +250,30 @@ pub(super) fn write(
     complement: &Complement,
     change: [u8; 8],
 ) -> Option<OwnedHeaders> {
+    let mut headers = headers(others)?;
+    if source.replayed {
+        let value: Option<&[u8]> = None;
+        headers = headers.insert(Header {
+            key: REPLAYED,
+            value,
+        });
+    }
+    let encoded = source.encode(change);
+    headers = headers.insert(Header {
+        key: SOURCE,
+        value: Some(&encoded),
+    });
+    if !complement.is_empty() {
+        headers = headers.insert(Header {
+            key: COMPLEMENT,
+            value: Some(&complement.0),
+        });
+    }
+    Some(headers)
+}
+
+/// Headers that were read before.
+fn headers(others: &[u8]) -> Option<OwnedHeaders> {
     let mut headers = OwnedHeaders::new();
     let mut rest = others;
     while !rest.is_empty() {
@@ -123,17 +289,6 @@ pub(super) fn write(
         rest = after;
         let key = std::str::from_utf8(key).ok()?;
         headers = headers.insert(Header { key, value });
-    }
-    let encoded = source.encode(change);
-    headers = headers.insert(Header {
-        key: SOURCE,
-        value: Some(&encoded),
-    });
-    if !complement.is_empty() {
-        headers = headers.insert(Header {
-            key: COMPLEMENT,
-            value: Some(&complement.0),
-        });
     }
     Some(headers)
 }

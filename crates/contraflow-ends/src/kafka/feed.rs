@@ -1,39 +1,46 @@
 //! The feed: consumers with explicit partitions, from a place that is checked against the topic.
 //!
-//! A position lies behind transaction markers, which no consumer is handed. When nothing comes and
-//! the end of a partition lies further on, the partition is read again from where it stands: the
-//! client then says that it has reached the end, and everything up to an end that was asked for
-//! before has been handed out.
+//! A position lies behind transaction markers, which no consumer is handed: see `fetched`. Now and
+//! then it is looked whether the topic is still the one that it was.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Feed, Start, Watched};
+use contraflow_core::end::{Feed, LeftOut, Letter, Start, Watched};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::log::{Envelope, Place};
 use contraflow_core::position::Position;
-use contraflow_core::record::{Batch, Event, Image, Op, Origin, PairId, Row};
+use contraflow_core::record::{Batch, Event, Image, Key, Op, Origin, PairId, Row};
 use contraflow_core::side::Direction;
 use contraflow_core::value::Value;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::Consumer;
 use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{self, failure};
-use super::envelope::{self, Headers};
+use super::control::{Control, GivenUp, Known};
+use super::envelope::{Headers, Source, Telling};
+use super::fetched::{self, Fetched, Reader};
+use super::native::TopicId;
+use super::notes::Notes;
 use super::place::{self, TopicPlace};
 
 /// How long the first record of a batch is waited for.
 const POLL: Duration = Duration::from_millis(5);
-/// How long going back to a place may take.
-const SEEK_MAX: Duration = Duration::from_secs(1);
+/// How often the client says how far it has fetched: it is known so much later that nothing but
+/// markers lies before the end.
+const SAID_EVERY_MS: &str = "50";
+/// How often is looked whether the topics are still those that they were.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of keys and payloads in a batch, about: huge records must not fill the memory.
 const BATCH_BYTES: usize = 8 << 20;
 /// Records of one look at a mirror.
 const WATCHED_MAX: usize = 4_000;
+/// Records that a look names.
+const NAMED_MAX: usize = 20;
 
 pub(super) struct TopicFeed {
     context: Context,
@@ -42,22 +49,26 @@ pub(super) struct TopicFeed {
 
 struct Reading {
     broker: Broker,
+    /// Those whose turn it is come first.
     topics: Vec<Open>,
+    /// When they were looked at last.
+    looked: Duration,
+    /// Late records that nobody reads.
+    left_out: LeftOut,
+    /// Where is noted how far a mirror was looked at, for whoever only looks on.
+    notes: Option<Notes>,
 }
 
 /// One topic that is read.
 struct Open {
     pair: PairId,
     topic: Topic,
-    consumer: BaseConsumer,
+    telling: Telling,
+    consumer: Reader,
     /// The oldest offset of each partition when it was opened.
     starts: Vec<i64>,
     /// The next offset of each partition.
     next: Vec<i64>,
-    /// The ends that were asked for last.
-    ends: Vec<i64>,
-    /// The end that a partition is known to have reached once the client says so.
-    sought: Vec<Option<i64>>,
 }
 
 impl TopicFeed {
@@ -74,30 +85,30 @@ impl TopicFeed {
             .ok_or_else(|| Error::new(Kind::Internal, Code::INTERNAL, "a feed that was not opened"))
     }
 
-    /// Hands what comes to `take`, at most so many records of all topics.
+    /// Hands what comes to `take`, at most so many records of all topics. A topic that has many
+    /// leaves the next call to the others.
     fn poll(
         &mut self,
         records_max: usize,
-        mut take: impl FnMut(&Context, PairId, &BorrowedMessage<'_>) -> Result<()>,
+        mut take: impl FnMut(&Context, Told, &BorrowedMessage<'_>) -> Result<()>,
     ) -> Result<()> {
         let context = self.context.clone();
         let reading = self.reading()?;
+        reading.look(&context)?;
         let (mut taken, mut bytes) = (0, 0);
+        reading.topics.rotate_left(1);
         for open in &mut reading.topics {
-            let before = taken;
             while taken < records_max && bytes < BATCH_BYTES {
                 let wait = if taken == 0 { POLL } else { Duration::ZERO };
-                match open.consumer.poll(wait) {
+                match fetched::poll(&open.consumer, wait) {
                     None => break,
                     Some(Ok(message)) => {
-                        take(&context, open.pair, &message)?;
+                        let told = Told::by(open, &reading.left_out, &message);
+                        take(&context, told, &message)?;
                         taken += 1;
                         bytes += message.key_len() + message.payload_len();
                         let partition = index(message.partition());
                         open.next[partition] = message.offset() + 1;
-                    }
-                    Some(Err(KafkaError::PartitionEOF(partition))) => {
-                        open.reached(index(partition));
                     }
                     Some(Err(error)) => {
                         let what = format!("reading topic `{}`", open.topic.name);
@@ -105,37 +116,44 @@ impl TopicFeed {
                     }
                 }
             }
-            if taken == before {
-                open.seek_end();
-            }
+            open.pass_markers();
+        }
+        Ok(())
+    }
+}
+
+impl Reading {
+    /// The topics in the order of the pairs.
+    fn in_order(&self) -> Vec<&Open> {
+        let mut topics: Vec<&Open> = self.topics.iter().collect();
+        topics.sort_by_key(|open| open.pair);
+        topics
+    }
+
+    /// Now and then looks whether the topics are still those that they were.
+    fn look(&mut self, context: &Context) -> Result<()> {
+        let now = context.clock.elapsed();
+        if now.saturating_sub(self.looked) < LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked = now;
+        for open in &self.topics {
+            let (name, before) = (&open.topic.name, &open.topic);
+            let found = self.broker.topic(name)?;
+            let found = found.ok_or_else(|| lost(name, "it is not there any more"));
+            let same = found.and_then(|found| same_topic(&found, before.id, before.partitions));
+            same.map_err(|error| error.at(context.role.side))?;
         }
         Ok(())
     }
 }
 
 impl Open {
-    /// The client has handed out everything up to an end that is not before the one asked for.
-    fn reached(&mut self, partition: usize) {
-        if let Some(end) = self.sought[partition].take() {
-            self.next[partition] = self.next[partition].max(end);
-        }
-    }
-
-    /// Where markers lie before the end, reads the partition again from where it stands. What the
-    /// client had said before is void then, so what it says next is about an end of now.
-    fn seek_end(&mut self) {
-        for partition in 0..self.next.len() {
-            let (next, end) = (self.next[partition], self.ends[partition]);
-            if next >= end || self.sought[partition] == Some(end) {
-                continue;
-            }
-            let offset = Offset::Offset(next);
-            let number = i32::try_from(partition).unwrap_or(i32::MAX);
-            // A partition that is not fetched yet cannot be sought; it is tried again.
-            let sought = self
-                .consumer
-                .seek(&self.topic.name, number, offset, SEEK_MAX);
-            self.sought[partition] = sought.is_ok().then_some(end);
+    /// Goes on to where the client has fetched and handed out everything: behind markers.
+    fn pass_markers(&mut self) {
+        let fetched = self.consumer.context();
+        for (number, next) in (0..).zip(&mut self.next) {
+            *next = fetched.handed_out(&self.topic.name, number).max(*next);
         }
     }
 
@@ -152,10 +170,16 @@ impl Feed for TopicFeed {
     fn open(&mut self, start: &Start) -> Result<()> {
         let broker = Broker::new(&self.context.cluster)?;
         let from = match start {
-            Start::Earliest => None,
-            Start::After(position) | Start::NotBefore(position) => Some(place::decode(position)),
+            Start::Earliest | Start::NotBefore(None) => None,
+            Start::After(position) | Start::NotBefore(Some(position)) => {
+                Some(place::decode(position))
+            }
         };
-        let watches = matches!(start, Start::NotBefore(_));
+        let notes = match start {
+            Start::NotBefore(_) => Some(Notes::open(&self.context)?),
+            Start::Earliest | Start::After(_) => None,
+        };
+        let control = Control::read(&self.context)?;
         let mut topics = Vec::new();
         for (pair, table) in self.context.role.pairs() {
             let from =
@@ -169,38 +193,61 @@ impl Feed for TopicFeed {
                         })?)
                     }
                 };
-            let opened = open(&self.context, &broker, pair, &table.name, from, watches);
+            let telling = Telling::new(&self.context, pair, control.as_ref());
+            let known = control.as_ref();
+            let known = known.and_then(|control| control.topics(self.context.role.side));
+            let known = known.and_then(|topics| topics.get(usize::from(pair.0)));
+            let which = (pair, telling, known);
+            let opened = open(&self.context, &broker, which, from, notes.as_ref());
             topics.push(opened.map_err(|error| error.at(self.context.role.side))?);
         }
-        self.reading = Some(Reading { broker, topics });
+        let given_up = control.map_or_else(Vec::new, |control| control.given_up);
+        self.reading = Some(Reading {
+            broker,
+            topics,
+            looked: self.context.clock.elapsed(),
+            left_out: LeftOut::These(given_up.iter().flat_map(GivenUp::places).collect()),
+            notes,
+        });
         Ok(())
     }
 
     fn next(&mut self, events_max: usize) -> Result<Batch> {
-        let mut events = Vec::new();
-        self.poll(events_max, |context, pair, message| {
-            events.push(event(context, pair, message)?);
+        let (mut events, mut unreadable) = (Vec::new(), Vec::new());
+        self.poll(events_max, |context, told, message| {
+            match event(context, told, message)? {
+                Ok(event) => events.push(event),
+                Err(letter) => unreadable.push(letter),
+            }
             Ok(())
         })?;
         let through = self.received();
         Ok(Batch {
             events,
+            unreadable,
             seen: through.clone(),
             through,
         })
     }
 
     fn watch(&mut self, echo: Direction) -> Result<Watched> {
-        let (mut events, mut foreign) = (0, 0);
-        self.poll(WATCHED_MAX, |context, _, message| {
+        let (mut events, mut foreign, mut named) = (0, 0, Vec::new());
+        self.poll(WATCHED_MAX, |_, told, message| {
             events += 1;
-            let source = envelope::read(message, context.names.hash).source;
-            foreign += u64::from(source.is_none_or(|source| source.direction != echo));
+            let source = told.headers.source;
+            if source.is_some_and(|source| source.direction == echo) {
+                return Ok(());
+            }
+            foreign += 1;
+            if named.len() < NAMED_MAX {
+                named.push(name(message));
+            }
             Ok(())
         })?;
         Ok(Watched {
             events,
             foreign,
+            named,
             through: self.received(),
         })
     }
@@ -218,26 +265,46 @@ impl Feed for TopicFeed {
     }
 
     fn received(&self) -> Position {
-        let topics = self.reading.iter().flat_map(|reading| &reading.topics);
+        let topics = self.reading.iter().flat_map(Reading::in_order);
         let places: Vec<TopicPlace> = topics.map(Open::place).collect();
         place::encode(&places)
     }
 
-    fn confirm(&mut self, _through: &Position) -> Result<()> {
-        // Retention does not wait for readers; the group's offsets go with the records.
-        Ok(())
+    fn leave_out(&mut self, more: &LeftOut) {
+        let Some(reading) = &mut self.reading else {
+            return;
+        };
+        match (&mut reading.left_out, more) {
+            (LeftOut::These(these), LeftOut::These(more)) => these.extend(more),
+            (left_out, _) => *left_out = LeftOut::All,
+        }
+    }
+
+    fn leaves_out(&self, pair: PairId, place: Place) -> bool {
+        let mut reading = self.reading.iter();
+        reading.any(|reading| reading.left_out.names(pair, place))
+    }
+
+    fn confirm(&mut self, through: &Position) -> Result<()> {
+        // Retention does not wait for readers, and the place of whoever carries goes with the
+        // records.
+        let clock = Arc::clone(&self.context.clock);
+        match &mut self.reading()?.notes {
+            Some(notes) => notes.note(through, clock.elapsed()),
+            None => Ok(()),
+        }
     }
 
     fn head(&mut self) -> Result<(Position, u64)> {
         let reading = self.reading()?;
         let (mut places, mut behind) = (Vec::new(), 0);
-        for open in &mut reading.topics {
-            open.ends = reading.broker.ends(&open.topic, Visible::Committed)?;
-            for (end, next) in open.ends.iter().zip(&open.next) {
+        for open in reading.in_order() {
+            let ends = reading.broker.ends(&open.topic, Visible::Committed)?;
+            for (end, next) in ends.iter().zip(&open.next) {
                 behind += u64::try_from(end - next).unwrap_or(0);
             }
             places.push(TopicPlace {
-                next: open.ends.clone(),
+                next: ends,
                 ..open.place()
             });
         }
@@ -249,21 +316,24 @@ impl Feed for TopicFeed {
 fn open(
     context: &Context,
     broker: &Broker,
-    pair: PairId,
-    name: &str,
+    (pair, telling, known): (PairId, Telling, Option<&Known>),
     from: Option<&TopicPlace>,
-    watches: bool,
+    notes: Option<&Notes>,
 ) -> Result<Open> {
+    let name = context.role.table(pair).name.as_str();
     let topic = broker.topic(name)?;
     let topic = topic.ok_or_else(|| lost(name, "it is not there any more"))?;
+    if let Some(known) = known {
+        same_topic(&topic, known.id, known.partitions)?;
+    }
     let starts = broker.starts(&topic)?;
     let mut next = starts.clone();
     if let Some(from) = from {
         let ends = broker.ends(&topic, Visible::Everything)?;
-        same_topic(&topic, from)?;
+        same_topic(&topic, from.id, from.next.len())?;
         for partition in 0..topic.partitions {
             let (at, start) = (from.next[partition], starts[partition]);
-            if at < start && !watches {
+            if at < start && notes.is_none() {
                 let why = format!(
                     "records {at} to {} of partition {partition} are gone, and were not carried",
                     start - 1
@@ -280,10 +350,19 @@ fn open(
             next[partition] = at.max(start);
         }
     }
+    if let Some(notes) = notes {
+        let ends = broker.ends(&topic, Visible::Committed)?;
+        for (partition, noted) in notes.of(&topic)? {
+            if noted <= ends[partition] {
+                next[partition] = next[partition].max(noted);
+            }
+        }
+    }
     let fail = |error| failure(&format!("opening topic `{name}`"), error);
     let mut settings = client::consumer(&context.cluster, "contraflow");
-    settings.set("enable.partition.eof", "true");
-    let consumer: BaseConsumer = settings.create().map_err(fail)?;
+    settings.set("statistics.interval.ms", SAID_EVERY_MS);
+    let consumer = settings.create_with_context(Fetched::default());
+    let consumer: Reader = consumer.map_err(fail)?;
     let mut assigned = TopicPartitionList::new();
     for (partition, offset) in (0..).zip(&next) {
         let added = assigned.add_partition_offset(name, partition, Offset::Offset(*offset));
@@ -292,8 +371,7 @@ fn open(
     consumer.assign(&assigned).map_err(fail)?;
     Ok(Open {
         pair,
-        ends: next.clone(),
-        sought: vec![None; topic.partitions],
+        telling,
         starts,
         topic,
         consumer,
@@ -302,40 +380,77 @@ fn open(
 }
 
 /// A name may belong to another topic than the one that was read before.
-fn same_topic(topic: &Topic, from: &TopicPlace) -> Result<()> {
-    if topic.id != from.id {
+fn same_topic(topic: &Topic, id: TopicId, partitions: usize) -> Result<()> {
+    if topic.id != id {
         return Err(lost(&topic.name, "it was deleted and made anew"));
     }
-    if topic.partitions == from.next.len() {
+    if topic.partitions == partitions {
         return Ok(());
     }
-    let message = format!(
-        "topic `{}` has {} partitions, it had {}",
-        topic.name,
-        topic.partitions,
-        from.next.len()
-    );
+    let (name, now) = (&topic.name, topic.partitions);
+    let message = format!("topic `{name}` has {now} partitions, it had {partitions}");
     Err(Error::new(Kind::Hold, Code::SHAPE_CHANGED, message)
         .detail("Keys went to other partitions since, so their order is lost.")
         .hint("`contraflow abort`, and plan anew with two topics of as many partitions."))
 }
 
-/// A record as an event.
-fn event(context: &Context, pair: PairId, message: &BorrowedMessage<'_>) -> Result<Event> {
+/// What is known of a record without its payload.
+struct Told {
+    pair: PairId,
+    place: Place,
+    headers: Headers,
+    /// Nobody reads its payload.
+    left_out: bool,
+}
+
+impl Told {
+    fn by(open: &Open, left_out: &LeftOut, message: &BorrowedMessage<'_>) -> Told {
+        let (pair, telling) = (open.pair, &open.telling);
+        let headers = telling.read(message);
+        let (partition, offset) = (message.partition(), message.offset());
+        let place = telling.place(partition, offset, headers.source.as_ref());
+        Told {
+            pair,
+            place,
+            headers,
+            left_out: left_out.names(pair, place),
+        }
+    }
+}
+
+fn timestamp(message: &BorrowedMessage<'_>) -> i64 {
+    match message.timestamp() {
+        Timestamp::NotAvailable => -1,
+        Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => ms,
+    }
+}
+
+/// A record by where it lies and when it was written, for people.
+fn name(message: &BorrowedMessage<'_>) -> String {
+    let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+    let timestamp = timestamp(message);
+    format!("{topic}:{partition}:{offset} (timestamp {timestamp})")
+}
+
+/// A record as an event, or why that alone cannot be read.
+fn event(
+    context: &Context,
+    told: Told,
+    message: &BorrowedMessage<'_>,
+) -> Result<std::result::Result<Event, Letter>> {
     let (partition, offset) = (message.partition(), message.offset());
+    let Told {
+        pair,
+        place,
+        headers,
+        left_out,
+    } = told;
     let Headers {
         source,
         complement,
         others,
-    } = envelope::read(message, context.names.hash);
-    let place = match &source {
-        Some(source) => Place::new(partition, source.direction.source(), source.offset),
-        None => Place::new(partition, context.role.side, offset),
-    };
-    let timestamp = match message.timestamp() {
-        Timestamp::NotAvailable => -1,
-        Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => ms,
-    };
+    } = headers;
+    let timestamp = timestamp(message);
     let key = Envelope {
         place,
         timestamp,
@@ -343,29 +458,44 @@ fn event(context: &Context, pair: PairId, message: &BorrowedMessage<'_>) -> Resu
         headers: others,
     };
     let key = key.into_key();
-    let image = match message.payload() {
+    let image = match message.payload().filter(|_| !left_out) {
         None => None,
         Some(payload) => {
-            let row = row(context, pair, &key.0, payload);
-            let row = row.map_err(|error| unreadable(context, partition, offset, &error))?;
+            let row = match row(context, pair, &key.0, payload) {
+                Ok(row) => row,
+                Err(error) if error.kind == Kind::Data => {
+                    return Ok(Err(unreadable(pair, key, error)));
+                }
+                Err(error) => return Err(unread(context, partition, offset, &error)),
+            };
             Some(Image {
                 row: Row(row),
                 complement,
             })
         }
     };
-    Ok(Event {
+    let ours = |source: Source| match source.replayed {
+        true => Origin::Replay(source.direction),
+        false => Origin::Flow(source.direction),
+    };
+    Ok(Ok(Event {
         pair,
         key,
         op: if image.is_some() { Op::Put } else { Op::Delete },
         image,
         // One record says nothing of the other partitions: nobody can go on from here alone.
         position: Position::new(offset.to_be_bytes()),
-        origin: source.map_or(Origin::Application, |source| Origin::Flow(source.direction)),
-    })
+        origin: source.map_or(Origin::Application, ours),
+    }))
 }
 
-fn row(context: &Context, pair: PairId, key: &[Value], payload: &[u8]) -> Result<Vec<Value>> {
+/// The fields of a record: its envelope, and its payload as its topic's format reads it.
+pub(super) fn row(
+    context: &Context,
+    pair: PairId,
+    key: &[Value],
+    payload: &[u8],
+) -> Result<Vec<Value>> {
     let table = context.role.table(pair);
     let mut row = Vec::with_capacity(table.shape.fields.len());
     row.extend_from_slice(key);
@@ -379,9 +509,21 @@ fn row(context: &Context, pair: PairId, key: &[Value], payload: &[u8]) -> Result
     }
 }
 
-fn unreadable(context: &Context, partition: i32, offset: i64, error: &Error) -> Error {
+/// A record that is at fault alone.
+pub(super) fn unreadable(pair: PairId, source_key: Key, error: Error) -> Letter {
+    Letter {
+        pair,
+        source_key,
+        code: error.code,
+        reason: error.message,
+        retry_after: None,
+    }
+}
+
+/// A record that cannot be read for now.
+fn unread(context: &Context, partition: i32, offset: i64, error: &Error) -> Error {
     let message = format!("record {offset} of partition {partition} cannot be read: {error}");
-    let hint = "Correct `payload` in the change file, or what writes such records.";
+    let hint = "Correct `payload` in the change file, or what it needs.";
     Error::new(Kind::Hold, error.code, message)
         .at(context.role.side)
         .detail("What follows it must not overtake it.")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contraflow_core::error::{Error, Result};
 use contraflow_core::lease::LaneId;
-use contraflow_core::log::Place;
+use contraflow_core::log::Keyed;
 use contraflow_core::log::translate::{Bounds, Look, Seen};
 use contraflow_core::record::PairId;
 use contraflow_core::side::Side;
@@ -18,7 +18,7 @@ use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{self, ANSWER_MAX, failure, unreachable};
 use super::control::{self, Control};
-use super::envelope;
+use super::envelope::Telling;
 
 /// How long transactions that are open are waited for: those of the flow last a part of a second.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
@@ -47,10 +47,48 @@ impl Glance {
         topic: &Topic,
         partition: i32,
         offset: i64,
-    ) -> Result<Option<Seen>> {
+    ) -> Result<Option<BorrowedMessage<'_>>> {
         self.read_from(topic, partition, offset)?;
-        let message = self.next(topic)?;
-        Ok(message.map(|message| self.seen(&message)))
+        self.next(topic)
+    }
+
+    /// The keys of the newest records that an application wrote.
+    pub(super) fn keys(
+        &self,
+        broker: &Broker,
+        (topic, telling): (&Topic, &Telling),
+        most: usize,
+    ) -> Result<Vec<Keyed>> {
+        let each = i64::try_from(most.div_ceil(topic.partitions.max(1))).unwrap_or(i64::MAX);
+        let starts = broker.starts(topic)?;
+        let ends = broker.ends(topic, Visible::Committed)?;
+        let mut from = TopicPartitionList::new();
+        let mut open = 0;
+        for (partition, (start, end)) in (0..).zip(starts.into_iter().zip(ends)) {
+            if start < end {
+                let offset = Offset::Offset(start.max(end - each));
+                let added = from.add_partition_offset(&topic.name, partition, offset);
+                added.map_err(|error| self.failed(topic, error))?;
+                open += 1;
+            }
+        }
+        let assigned = self.consumer.assign(&from);
+        assigned.map_err(|error| self.failed(topic, error))?;
+        let mut found = Vec::new();
+        // Writers may be faster than this: enough is enough.
+        while open > 0 && found.len() < most.saturating_mul(2) {
+            let Some(message) = self.next(topic)? else {
+                open -= 1;
+                continue;
+            };
+            let source = telling.read(&message).source;
+            let key = message.key().filter(|_| source.is_none());
+            found.extend(key.map(|key| Keyed {
+                partition: message.partition(),
+                key: key.to_vec(),
+            }));
+        }
+        Ok(found)
     }
 
     /// Begins to read at an offset.
@@ -72,19 +110,6 @@ impl Glance {
         }
     }
 
-    fn seen(&self, message: &BorrowedMessage<'_>) -> Seen {
-        let source = envelope::read(message, self.context.names.hash).source;
-        let (partition, offset) = (message.partition(), message.offset());
-        Seen {
-            offset,
-            place: match source {
-                Some(source) => Place::new(partition, source.direction.source(), source.offset),
-                None => Place::new(partition, self.context.role.side, offset),
-            },
-            timestamp: message.timestamp().to_millis().unwrap_or(-1),
-        }
-    }
-
     fn failed(&self, topic: &Topic, error: KafkaError) -> Error {
         let what = format!("reading topic `{}`", topic.name);
         failure(&what, error).at(self.context.role.side)
@@ -93,6 +118,9 @@ impl Glance {
 
 pub(super) struct Partition {
     glance: Glance,
+    telling: Telling,
+    /// Whether anything that was written late was settled.
+    has_late: bool,
     broker: Broker,
     topic: Topic,
     pair: PairId,
@@ -103,13 +131,32 @@ impl Partition {
     pub(super) fn new(context: Context, pair: PairId, partition: i32) -> Result<Partition> {
         let broker = Broker::new(&context.cluster)?;
         let topic = broker.named(&context.role.table(pair).name, context.role.side)?;
+        let control = Control::read(&context)?;
         Ok(Partition {
+            telling: Telling::new(&context, pair, control.as_ref()),
+            has_late: control.is_some_and(|control| control.late.is_some()),
             glance: Glance::new(context)?,
             broker,
             topic,
             pair,
             partition,
         })
+    }
+
+    fn seen(&self, message: &BorrowedMessage<'_>) -> Seen {
+        let source = self.telling.read(message).source;
+        let offset = message.offset();
+        Seen {
+            offset,
+            place: self.telling.place(self.partition, offset, source.as_ref()),
+            timestamp: message.timestamp().to_millis().unwrap_or(-1),
+        }
+    }
+
+    /// Whether a record was a letter, and stands out of its turn.
+    fn is_replayed(&self, message: &BorrowedMessage<'_>) -> bool {
+        let source = self.telling.read(message).source;
+        source.is_some_and(|source| source.replayed)
     }
 
     /// Waits until everything that is in a partition now is decided. Says whether it is.
@@ -147,7 +194,25 @@ impl Look for Partition {
     }
 
     fn first_from(&mut self, offset: i64) -> Result<Option<Seen>> {
-        self.glance.first_from(&self.topic, self.partition, offset)
+        let mut message = self
+            .glance
+            .first_from(&self.topic, self.partition, offset)?;
+        while let Some(found) = &message {
+            let seen = self.seen(found);
+            if !seen.place.is_late() && !self.is_replayed(found) {
+                return Ok(Some(seen));
+            }
+            message = self.glance.next(&self.topic)?;
+        }
+        Ok(None)
+    }
+
+    fn late(&mut self) -> Result<Vec<Seen>> {
+        let mut late = Vec::new();
+        if self.has_late {
+            self.each(&mut |seen| late.extend(Some(*seen).filter(|seen| seen.place.is_late())))?;
+        }
+        Ok(late)
     }
 
     fn first_since(&mut self, timestamp: i64) -> Result<Option<i64>> {
@@ -173,7 +238,9 @@ impl Look for Partition {
         let start = self.bounds()?.start;
         self.glance.read_from(&self.topic, self.partition, start)?;
         while let Some(message) = self.glance.next(&self.topic)? {
-            take(&self.glance.seen(&message));
+            if !self.is_replayed(&message) {
+                take(&self.seen(&message));
+            }
         }
         Ok(())
     }

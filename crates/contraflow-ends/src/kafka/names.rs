@@ -10,6 +10,8 @@ pub(super) struct Names {
     change: String,
     /// The control topic.
     pub(super) control: String,
+    /// The topic of its letters.
+    pub(super) letters: String,
     /// The change in the header of a record.
     pub(super) hash: [u8; 8],
 }
@@ -19,6 +21,7 @@ impl Names {
         Names {
             change: change.to_owned(),
             control: format!("__contraflow.{change}"),
+            letters: format!("__contraflow.{change}.letters"),
             hash: xxh3_64(change.as_bytes()).to_be_bytes(),
         }
     }
@@ -48,12 +51,25 @@ impl Names {
         format!("contraflow-{}-{direction}", self.change)
     }
 
+    /// The consumer group whose offsets say how far a mirror was looked at.
+    pub(super) fn standby(&self, side: Side) -> String {
+        format!("contraflow-{}-standby-{side}", self.change)
+    }
+
+    /// The consumer groups of this change.
+    pub(super) fn groups(&self) -> [String; 4] {
+        [
+            self.group(Direction::Forward),
+            self.group(Direction::Reverse),
+            self.standby(Side::Old),
+            self.standby(Side::New),
+        ]
+    }
+
     /// Whether a consumer group is one of this change. That of another change is a reader like any
     /// other.
     pub(super) fn is_ours(&self, group: &str) -> bool {
-        Direction::BOTH
-            .iter()
-            .any(|direction| self.group(*direction) == group)
+        self.groups().iter().any(|ours| ours == group)
     }
 
     /// The transactional id of whoever says for others where they go on.
@@ -64,6 +80,11 @@ impl Names {
     /// The key of a side's standing in the control topic.
     pub(super) fn standing(side: Side) -> String {
         format!("standing/{side}")
+    }
+
+    /// The key of a side's topics in the control topic.
+    pub(super) fn topics(side: Side) -> String {
+        format!("topics/{side}")
     }
 
     /// The key of a lane's checkpoint in the control topic.

@@ -58,6 +58,34 @@ pub(super) fn decode(position: &Position) -> Option<Vec<TopicPlace>> {
     Some(places)
 }
 
+/// Everything up to `at`, but nothing of a partition from an offset on.
+pub(super) fn short_of(at: &Position, topic: usize, partition: i32, offset: i64) -> Position {
+    let Some(mut places) = decode(at) else {
+        return at.clone();
+    };
+    let partition = usize::try_from(partition).unwrap_or(usize::MAX);
+    let next = places
+        .get_mut(topic)
+        .and_then(|place| place.next.get_mut(partition));
+    if let Some(next) = next {
+        *next = (*next).min(offset);
+    }
+    encode(&places)
+}
+
+/// The later place of each partition, of topics that are in both.
+pub(super) fn later(places: &[TopicPlace], others: &[TopicPlace]) -> Vec<TopicPlace> {
+    let mut places = places.to_vec();
+    for (place, other) in places.iter_mut().zip(others) {
+        if place.id == other.id {
+            for (next, other) in place.next.iter_mut().zip(&other.next) {
+                *next = (*next).max(*other);
+            }
+        }
+    }
+    places
+}
+
 /// Whether a feed at `at` has passed `goal`, in the same topics.
 pub(super) fn reached(at: &Position, goal: &Position) -> bool {
     let (Some(at), Some(goal)) = (decode(at), decode(goal)) else {

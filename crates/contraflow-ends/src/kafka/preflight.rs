@@ -10,7 +10,7 @@ use contraflow_core::log::Room;
 use contraflow_core::preflight::{Looked, Preflight};
 use contraflow_core::side::Side;
 
-use super::broker::{Broker, Topic, Visible};
+use super::broker::{Broker, IN_SYNC, Safety, Topic, Visible};
 use super::names::Names;
 use super::rights::Client;
 
@@ -40,12 +40,14 @@ pub(super) fn check(cluster: &Cluster, role: &Role) -> Result<Vec<Looked>> {
         None,
     );
     let names = Names::of(&role.change);
-    let begun = match broker.topic(&names.control) {
-        Ok(found) => found.is_some(),
+    let control = match broker.topic(&names.control) {
+        Ok(found) => found,
         // Whoever may not see it has not made it.
-        Err(error) if error.code == Code::RIGHTS_MISSING => false,
+        Err(error) if error.code == Code::RIGHTS_MISSING => None,
         Err(error) => return Err(error),
     };
+    let begun = control.is_some();
+    let control = control.map(|topic| broker.safety(&topic)).transpose()?;
     let (broker, names) = (&broker, &names);
     let client = Client {
         cluster,
@@ -65,6 +67,9 @@ pub(super) fn check(cluster: &Cluster, role: &Role) -> Result<Vec<Looked>> {
         all.note(format!("topic `{name}` with {partitions} partitions"), None);
         let settings = broker.settings(name)?;
         look_at(&mut all, &topic, &settings);
+        if let Some(control) = control {
+            kept(&mut all, (&names.control, control), &broker.safety(&topic)?);
+        }
         client.topic(&mut all, &topic, role.side)?;
         if role.side == Side::New && !begun {
             empty(&mut all, broker, &topic)?;
@@ -141,6 +146,21 @@ fn empty(all: &mut Preflight, broker: &Broker, topic: &Topic) -> Result<()> {
     });
     all.note(format!("new topic `{name}` is empty"), problem);
     Ok(())
+}
+
+/// Who loses the control topic does not know where to go on: it must be kept as well as the topics.
+fn kept(all: &mut Preflight, (name, control): (&str, Safety), topic: &Safety) {
+    let problem = (control.max(*topic) != control).then(|| {
+        let Safety { replicas, in_sync } = *topic;
+        let message = format!("topic `{name}` is kept by fewer brokers than the topics themselves");
+        let hint = format!(
+            "Give it {replicas} replicas by `kafka-reassign-partitions.sh`, and {}",
+            alter(name, IN_SYNC, &in_sync.to_string())
+        );
+        Problem::error(Code::END_SETTING, message).hint(hint)
+    });
+    let text = format!("`{name}` is kept by {} brokers", control.replicas);
+    all.note(text, problem);
 }
 
 fn alter(topic: &str, setting: &str, value: &str) -> String {

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use contraflow_core::change::cluster::Cluster;
-use contraflow_core::error::Result;
+use contraflow_core::code::Code;
+use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -20,6 +21,8 @@ pub(super) const TRANSACTION_MAX_MS: &str = "30000";
 /// How long taking a transactional id may take: an open transaction of its last owner is ended
 /// meanwhile, and what it wrote becomes visible or void.
 const TAKE_MAX: Duration = Duration::from_secs(45);
+/// Kilobytes of records that wait to be sent at most, and so of one record.
+const QUEUE_KB: usize = 64 << 10;
 /// How long a step of a trial may take: nothing is open that it could wait for.
 const TRIAL_MAX: Duration = Duration::from_secs(15);
 /// How long a full queue is waited for before it is tried again.
@@ -53,7 +56,7 @@ impl Producer {
             .set("linger.ms", "5")
             .set("batch.size", "1000000")
             .set("batch.num.messages", "10000")
-            .set("queue.buffering.max.kbytes", "65536")
+            .set("queue.buffering.max.kbytes", QUEUE_KB.to_string())
             .set("compression.type", "lz4")
             // The broker knows what it takes.
             .set("message.max.bytes", "1000000000")
@@ -110,6 +113,9 @@ impl Producer {
             match self.inner.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    if self.inner.in_flight_count() == 0 {
+                        return Err(too_large(&back));
+                    }
                     self.inner.poll(QUEUE_WAIT);
                     record = back;
                 }
@@ -144,4 +150,13 @@ impl Producer {
         let committed = self.inner.commit_transaction(Timeout::Never);
         committed.map_err(|error| failure("committing a transaction", error))
     }
+}
+
+fn too_large(record: &BaseRecord<'_, [u8], [u8]>) -> Error {
+    let of = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+    let bytes = of(record.key) + of(record.payload);
+    let message = format!("a record of {bytes} bytes is larger than {QUEUE_KB} kB");
+    Error::new(Kind::Hold, Code::CONSTRAINT_VIOLATED, message)
+        .detail("Records wait in memory to be sent, and there is no room for this one.")
+        .hint("Delete records up to it, or `contraflow abort`.")
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::end::{Group, Next, Presence, Readers};
 use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::log::Keyed;
 use contraflow_core::log::translate::{Flip, Look};
 use contraflow_core::record::PairId;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -17,6 +18,7 @@ use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{self, ANSWER_MAX, failure};
 use super::control::Control;
+use super::envelope::Telling;
 use super::look::{Glance, Partition};
 use super::native;
 use super::place::TopicPlace;
@@ -155,6 +157,15 @@ impl Readers for Groups {
         let broker = Broker::new(&self.context.cluster)?;
         let topic = self.topic(&broker, pair)?;
         Ok(i32::try_from(topic.partitions).unwrap_or(i32::MAX))
+    }
+
+    fn keys(&mut self, pair: PairId, most: usize) -> Result<Vec<Keyed>> {
+        let broker = Broker::new(&self.context.cluster)?;
+        let topic = self.topic(&broker, pair)?;
+        let control = Control::read(&self.context)?;
+        let telling = Telling::new(&self.context, pair, control.as_ref());
+        let glance = Glance::new(self.context.clone())?;
+        glance.keys(&broker, (&topic, &telling), most)
     }
 
     fn look(&mut self, pair: PairId, partition: i32) -> Result<Box<dyn Look>> {

@@ -9,12 +9,12 @@ use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::Standing;
 use contraflow_core::probe::Point;
 use contraflow_core::record::PairId;
-use contraflow_core::side::{Direction, Side};
+use contraflow_core::side::Side;
 
 use super::Context;
-use super::broker::{Broker, Visible};
+use super::broker::{Broker, IN_SYNC, Safety, Visible};
 use super::client::unreachable;
-use super::control::{self, Coordinator, Note};
+use super::control::{self, Coordinator, Known, Note};
 use super::names::Names;
 
 /// The control topic keeps the newest record of each key; small segments are compacted soon.
@@ -42,8 +42,10 @@ impl Topics {
     }
 
     fn payloads(&self) -> impl Iterator<Item = &dyn Payload> {
+        let all = &self.context.payloads;
         let names = self.names().into_iter();
-        names.filter_map(|name| Some(&**self.context.payloads.get(name)?))
+        let formats = names.flat_map(|name| [all.key(name), all.get(name)]);
+        formats.flatten().map(|format| &**format)
     }
 
     fn make_control(&self, broker: &Broker) -> Result<()> {
@@ -51,11 +53,16 @@ impl Topics {
         if broker.topic(name)?.is_some() {
             return Ok(());
         }
-        let mut replicas = 1;
+        // Who loses it loses no less than the topics themselves.
+        let mut safety = Safety::default();
         for table in self.names() {
-            replicas = replicas.max(broker.named(table, self.context.role.side)?.replicas);
+            let topic = broker.named(table, self.context.role.side)?;
+            safety = safety.max(broker.safety(&topic)?);
         }
-        broker.create(name, (control::partitions(), replicas), &CONTROL)?;
+        let in_sync = safety.in_sync.to_string();
+        let mut settings = CONTROL.to_vec();
+        settings.push((IN_SYNC, &in_sync));
+        broker.create(name, (control::partitions(), safety.replicas), &settings)?;
         let deadline = self.context.clock.elapsed() + KNOWN_MAX;
         while self.context.clock.elapsed() < deadline {
             if broker.topic(name)?.is_some() {
@@ -66,6 +73,18 @@ impl Topics {
         Err(unreachable(&format!(
             "topic `{name}` does not become known"
         )))
+    }
+
+    fn known(&self, broker: &Broker) -> Result<Vec<Known>> {
+        let known = |name: &str| {
+            let topic = broker.named(name, self.context.role.side)?;
+            Ok(Known {
+                id: topic.id,
+                partitions: topic.partitions,
+                topic: topic.name,
+            })
+        };
+        self.names().into_iter().map(known).collect()
     }
 
     /// A new topic that holds records was carried before, or is somebody else's: a control topic
@@ -144,7 +163,12 @@ impl Structure for Topics {
                 if side == Side::New {
                     self.is_empty(&broker)?;
                 }
-                coordinator.write(&[Note::standing(side, Some(standing))], |_| Ok(()))?;
+                let topics = self.known(&broker)?;
+                let notes = [
+                    Note::topics(side, &topics),
+                    Note::standing(side, Some(standing)),
+                ];
+                coordinator.write(&notes, |_| Ok(()))?;
             }
         }
         self.context.probe.at(Point::EXPAND_AFTER)
@@ -169,8 +193,11 @@ impl Structure for Topics {
         if coordinator.control.standing(side.other()).is_some() {
             return Ok(());
         }
-        let groups = Direction::BOTH.map(|direction| names.group(direction));
+        let groups = names.groups();
         broker.delete_groups(&groups.each_ref().map(String::as_str))?;
+        if broker.topic(&names.letters)?.is_some() {
+            broker.delete(&[&names.letters])?;
+        }
         broker.delete(&[&names.control])
     }
 

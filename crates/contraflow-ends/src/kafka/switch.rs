@@ -102,17 +102,25 @@ impl Switch for ControlRecord {
         let group = group
             .create()
             .map_err(|error| client::failure("making a client", error))?;
+        let group = client::Brief(group);
         let offsets = client::offsets(&flipped.checkpoint.next)?;
         coordinator.write(&notes, |producer| producer.offsets(&group, &offsets))
     }
 
     fn lift(&mut self, epoch: Epoch) -> Result<()> {
         let coordinator = Coordinator::take(&self.context)?;
-        let side = self.side();
-        let Some(standing) = decide::lift(&coordinator.control, side, epoch)? else {
+        let (control, side) = (&coordinator.control, self.side());
+        let mut notes = Vec::new();
+        if let Some(standing) = decide::lift(control, side, epoch)? {
+            notes.push(Note::standing(side, Some(&standing)));
+        }
+        if control.stopped.is_some() {
+            notes.push(Note::not_stopped());
+        }
+        if notes.is_empty() {
             return Ok(());
-        };
-        coordinator.write(&[Note::standing(side, Some(&standing))], |_| Ok(()))
+        }
+        coordinator.write(&notes, |_| Ok(()))
     }
 
     fn sequences(&mut self) -> Result<Vec<Sequence>> {

@@ -459,9 +459,9 @@ impl Feed for LogFeed {
         let newest = slot::wal_position(client)?;
         bookkeeping::kept(client, &context)?;
         let received = match start {
-            Start::Earliest => Some(Place::at(confirmed)),
+            Start::Earliest | Start::NotBefore(None) => Some(Place::at(confirmed)),
             Start::After(position) => Place::of(position).filter(|place| place.lsn >= confirmed),
-            Start::NotBefore(position) => {
+            Start::NotBefore(Some(position)) => {
                 Place::of(position).map(|place| place.max(Place::at(confirmed)))
             }
         };
@@ -490,6 +490,7 @@ impl Feed for LogFeed {
         let (events, seen) = self.events(folded, through)?;
         self.received = through;
         Ok(Batch {
+            unreadable: Vec::new(),
             events,
             through: through.position(),
             seen: seen.position(),
@@ -506,6 +507,7 @@ impl Feed for LogFeed {
         Ok(Watched {
             events: folded.changes as u64,
             foreign: folded.foreign,
+            named: Vec::new(),
             through: self.received.position(),
         })
     }

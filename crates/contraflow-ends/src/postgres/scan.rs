@@ -153,6 +153,7 @@ impl Scan for KeyScan {
             read(session, context, span, most)
         })?;
         Ok(Chunk {
+            unreadable: Vec::new(),
             cut,
             rows,
             since,
@@ -378,6 +379,7 @@ impl Lookup for KeyScan {
             get(&mut session.client, context, &layout, pair, keys)
         })?;
         Ok(Chunk {
+            unreadable: Vec::new(),
             cut: None,
             rows,
             since,

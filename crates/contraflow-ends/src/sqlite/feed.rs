@@ -153,12 +153,12 @@ impl Feed for JournalFeed {
         let oldest = row_at(&tx, &self.context, "order by seq limit 1", [])?;
         let before_oldest = oldest.map_or(0, |oldest| oldest.seq - 1);
         self.received = match start {
-            Start::Earliest => Place {
+            Start::Earliest | Start::NotBefore(None) => Place {
                 seq: before_oldest,
                 mark: 0,
             },
             // The journal has no echo: whoever only looks on confirms nothing.
-            Start::After(position) | Start::NotBefore(position) => {
+            Start::After(position) | Start::NotBefore(Some(position)) => {
                 let there = |wanted: &Place| match wanted.seq {
                     0 => Ok(before_oldest == 0),
                     seq => {
@@ -240,6 +240,7 @@ fn read(
         through = before.copied().unwrap_or(after);
     }
     Ok(Batch {
+        unreadable: Vec::new(),
         events,
         through: position(through),
         seen: position(head),

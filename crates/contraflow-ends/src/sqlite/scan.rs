@@ -55,6 +55,7 @@ impl Scan for KeyScan {
         let ((rows, bytes, cut), at) =
             self.snapshot(|tx, context| read(tx, context, span, most))?;
         Ok(Chunk {
+            unreadable: Vec::new(),
             cut,
             rows,
             since: at.clone(),
@@ -135,6 +136,7 @@ impl Lookup for KeyScan {
             Ok((images, bytes))
         })?;
         Ok(Chunk {
+            unreadable: Vec::new(),
             cut: None,
             rows,
             since: at.clone(),

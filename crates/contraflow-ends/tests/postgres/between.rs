@@ -44,6 +44,7 @@ impl Between {
         let context = Arc::new(Context {
             change: old.role.change.clone(),
             mode: Mode::Tables,
+            unmappable: Mode::Tables.rules().unmappable,
             mapping: mapping.digest(),
             consumers: Vec::new(),
             pairs: vec![Pair {
@@ -51,6 +52,7 @@ impl Between {
                 new: "t".to_owned(),
                 mapping,
                 history: Reach::All,
+                keying: None,
             }],
             old: bound(&old),
             new: bound(&new),
@@ -105,6 +107,7 @@ impl Between {
             through: through.clone(),
         };
         let rows = Prepared::map(&self.context, direction, chunk, What::Range(range));
+        let rows = rows.unwrap();
         Read {
             window,
             rows,

@@ -14,7 +14,7 @@ use contraflow_core::value::Value;
 use contraflow_engine::compare::{Beside, Comparer, Comparison};
 use contraflow_engine::context::{Bound, Context};
 use contraflow_engine::tasks::Stop;
-use contraflow_engine::turn::{self, Turn};
+use contraflow_engine::turn::{self, Kept, Turn};
 use contraflow_engine::worker::Worker;
 use contraflow_testkit::mutant::Watched;
 
@@ -106,7 +106,8 @@ fn a_flow_that_was_started_anew_fails_the_turn() {
     let mut worker = copied(&context);
     let mut turn = Turn::new(&context, Side::Old, false, &worker).unwrap();
     let stop = Stop::default();
-    turn.judge(&context, Epoch::FIRST, &worker, &stop).unwrap();
+    turn.judge(&context, Epoch::FIRST, &worker, &mut Kept::default(), &stop)
+        .unwrap();
     worker.stop();
     let worker = copied(&context);
     // Its windows know of this write, those of the turn do not.
@@ -181,7 +182,13 @@ fn an_accepted_loss_excuses_its_own_key_and_no_other() {
         )
         .unwrap();
     let mut turn = Turn::new(&context, Side::Old, true, &worker).unwrap();
-    let judged = turn.judge(&context, Epoch::FIRST, &worker, &Stop::default());
+    let judged = turn.judge(
+        &context,
+        Epoch::FIRST,
+        &worker,
+        &mut Kept::default(),
+        &Stop::default(),
+    );
     let (_, verdicts) = judged.unwrap();
     let compare = verdicts.iter().find(|v| v.rule == Rule::Compare).unwrap();
     assert_eq!((compare.open, compare.count), (false, Some(1)));
@@ -198,7 +205,13 @@ fn rows_given_up_at_a_cutover_do_not_close_the_gates_of_the_new_side() {
         turn::letters(&context, Direction::Forward).unwrap() == 1
     });
     let mut turn = Turn::new(&context, Side::Old, true, &worker).unwrap();
-    let judged = turn.judge(&context, Epoch::FIRST, &worker, &Stop::default());
+    let judged = turn.judge(
+        &context,
+        Epoch::FIRST,
+        &worker,
+        &mut Kept::default(),
+        &Stop::default(),
+    );
     let (_, verdicts) = judged.unwrap();
     assert!(verdicts.iter().all(|verdict| verdict.open), "{verdicts:?}");
     turn.fence(&context, Epoch::FIRST).unwrap();

@@ -16,7 +16,7 @@ use contraflow_ends::sqlite::Sqlite;
 use contraflow_engine::compare::{Beside, Comparer};
 use contraflow_engine::context::{Bound, Context, Limits, Pair};
 use contraflow_engine::tasks::Stop;
-use contraflow_engine::turn::{self, Turn};
+use contraflow_engine::turn::{self, Kept, Turn};
 use contraflow_engine::worker::Worker;
 use contraflow_testkit::chance::Chance;
 use contraflow_testkit::mapping::{mapping, shape};
@@ -110,6 +110,7 @@ pub(super) fn context_mapped(
     let context = Context {
         change: "load".to_owned(),
         mode: Mode::Tables,
+        unmappable: Mode::Tables.rules().unmappable,
         old: bound(old, Side::Old, "people", &mapping, &clock, &probe),
         new: bound(new, Side::New, "contacts", &mapping, &clock, &probe),
         mapping: mapping.digest(),
@@ -119,6 +120,7 @@ pub(super) fn context_mapped(
             new: "contacts".to_owned(),
             mapping,
             history: Reach::All,
+            keying: None,
         }],
         limits: Limits {
             fence_max: Duration::from_secs(5),
@@ -201,7 +203,13 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
     for _ in 0..TRIES {
         let mut turn = Turn::new(context, losing, false, &worker).unwrap();
         let (_, verdicts) = turn
-            .judge(context, epoch, &worker, &Stop::default())
+            .judge(
+                context,
+                epoch,
+                &worker,
+                &mut Kept::default(),
+                &Stop::default(),
+            )
             .unwrap();
         if verdicts.iter().any(|verdict| !verdict.open) {
             continue;

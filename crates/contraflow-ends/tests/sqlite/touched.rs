@@ -11,7 +11,7 @@ use contraflow_core::probe::Silent;
 use contraflow_core::side::Side;
 use contraflow_engine::context::Context;
 use contraflow_engine::tasks::Stop;
-use contraflow_engine::turn::Turn;
+use contraflow_engine::turn::{Kept, Turn};
 use contraflow_engine::worker::Worker;
 
 use super::compares::{copied, unguarded, watched};
@@ -89,7 +89,13 @@ impl Stage {
             Side::New => looked.new = watched(looked.new, act),
         }
         let mut turn = Turn::new(&self.context, Side::Old, false, &self.worker).unwrap();
-        let judged = turn.judge(&looked, Epoch::FIRST, &self.worker, &Stop::default());
+        let judged = turn.judge(
+            &looked,
+            Epoch::FIRST,
+            &self.worker,
+            &mut Kept::default(),
+            &Stop::default(),
+        );
         let (_, verdicts) = judged?;
         if verdicts.iter().all(|verdict| verdict.open) {
             turn.fence(&self.context, Epoch::FIRST).unwrap();

@@ -33,6 +33,7 @@ impl Feed for Short {
             origin: Origin::Application,
         };
         Ok(Batch {
+            unreadable: Vec::new(),
             events: vec![event],
             through: place(self.at),
             seen: place(self.at),

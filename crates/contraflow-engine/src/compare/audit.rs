@@ -4,6 +4,9 @@
 //! order or changed. What was written cannot change, so nothing is read twice: an audit goes on
 //! where it stopped, and behind a fence little is left. Only digests wait for their counterpart.
 //!
+//! A record that could not be carried is a letter, or was one and stands in the mirror out of its
+//! turn. Both are looked for when a record has no counterpart.
+//!
 //! A log that is compacted may lack a record whose key has a newer one there. Whether one that
 //! deletes its key was dropped or never came is seen by looking for the key once more.
 
@@ -11,30 +14,32 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use contraflow_core::code::Code;
 use contraflow_core::digest::row_digest;
 use contraflow_core::end::{Feed, Start};
-use contraflow_core::error::Result;
+use contraflow_core::error::{self, Error, Result};
 use contraflow_core::log::Place;
+use contraflow_core::mapping::Mapped;
 use contraflow_core::position::Position;
-use contraflow_core::record::{Complement, Event, Image, Key, Op, PairId};
+use contraflow_core::record::{Batch, Complement, Event, Image, Key, Op, Origin, PairId};
 use contraflow_core::side::{Direction, Side};
 use contraflow_core::value::Value;
 
 use super::finding::{Comparison, Finding, Kind};
 use super::walk::stopped;
 use held::{Keys, held};
+use parked::{Letters, Unmatched};
 use unseen::{Dropped, Unseen};
 
 use crate::context::Context;
 use crate::tasks::Stop;
 
 mod held;
+mod parked;
 mod unseen;
 
 /// Events read at once.
 const EVENTS: usize = 4_000;
-/// Where the key of a record stands in its envelope.
-const RECORD_KEY: usize = 4;
 /// How long a record may be missing at the mirror while somebody carries.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The pause when neither side has more.
@@ -56,9 +61,13 @@ pub struct Audit {
     mirror: Box<dyn Feed>,
     /// Whether a side keeps no more than the newest record of each key, by pair.
     compacts: BTreeMap<PairId, [bool; 2]>,
-    lanes: BTreeMap<(PairId, i32), Lane>,
+    lanes: BTreeMap<Line, Lane>,
+    letters: Letters,
     result: Comparison,
 }
+
+/// A partition; what was written late to it has an order of its own.
+type Line = (PairId, i32, bool);
 
 /// Records of one partition that wait for their counterpart, by side.
 #[derive(Default)]
@@ -73,6 +82,7 @@ struct Lane {
     compacts: [bool; 2],
     /// What a side has and the other one, which compacts, lacks.
     unseen: [Unseen; 2],
+    unmatched: Unmatched,
 }
 
 struct Entry {
@@ -111,6 +121,7 @@ impl Audit {
             mirror,
             compacts,
             lanes: BTreeMap::new(),
+            letters: Letters::default(),
             result: Comparison::default(),
         })
     }
@@ -139,10 +150,10 @@ impl Audit {
                 |end: Side, at: &Position, goal: &Position| context.side(end).end.reached(at, goal);
             if !reached(source, &self.authority.received(), goal) {
                 let batch = self.authority.next(EVENTS)?;
-                came += self.take(context, source, batch.events);
+                came += self.take(context, source, batch)?;
             }
             let read = reached(source, &self.authority.received(), goal);
-            if read && !self.is_owed(source) {
+            if read && !self.is_owed(context, goal) {
                 let all = reached(target, &self.mirror.received(), &head);
                 let waits = self.waits_for_newer(source);
                 if all && waits && !looked_again {
@@ -156,11 +167,12 @@ impl Audit {
                 }
             }
             let batch = self.mirror.next(EVENTS)?;
-            came += self.take(context, target, batch.events);
+            came += self.take(context, target, batch)?;
             if came > 0 {
                 since = context.clock.elapsed();
                 continue;
             }
+            self.leave_parked(context)?;
             if context.clock.elapsed().saturating_sub(since) >= PATIENCE {
                 let all = reached(target, &self.mirror.received(), &head);
                 let needed = stillness == Stillness::Settled || self.waits_for_newer(source);
@@ -169,14 +181,20 @@ impl Audit {
             }
             context.clock.sleep(PAUSE);
         }
+        self.look_for_replays(context, stop)?;
         let mut result = self.result.clone();
         result.unproven += u64::from(unread);
         self.look_for_deleted(context, source, stop, &mut result)?;
         if stillness == Stillness::Settled {
             self.look_for_deleted(context, target, stop, &mut result)?;
         }
-        self.judge_rest(stillness, &mut result);
+        self.judge_rest(context, goal, stillness, &mut result);
         Ok(result)
+    }
+
+    /// Whether nothing was found that stays.
+    pub fn is_clean(&self) -> bool {
+        self.result.is_clean()
     }
 
     /// Up to where the mirror was compared.
@@ -184,10 +202,21 @@ impl Audit {
         self.mirror.received()
     }
 
-    /// Whether records of the authority wait for the mirror.
-    fn is_owed(&self, side: Side) -> bool {
-        let mut lanes = self.lanes.values();
-        lanes.any(|lane| !lane.waiting[place(side)].is_empty())
+    /// Whether records of the authority that lie before the goal wait for the mirror.
+    fn is_owed(&self, context: &Context, goal: &Position) -> bool {
+        let source = self.direction.source();
+        let mut fronts = self.lanes.iter().filter_map(|((pair, ..), lane)| {
+            let front = lane.waiting[place(source)].front()?;
+            Some((*pair, front.place))
+        });
+        fronts.any(|(pair, at)| self.is_before(context, goal, pair, at))
+    }
+
+    /// Whether a place of the authority lies before a position. What was written elsewhere has no
+    /// place there, and lies before.
+    fn is_before(&self, context: &Context, goal: &Position, pair: PairId, at: Place) -> bool {
+        let source = self.direction.source();
+        at.origin() != source || context.side(source).end.short_of(goal, pair, at) != *goal
     }
 
     /// Whether the mirror, which compacts, must have newer records than were read of it.
@@ -223,38 +252,89 @@ impl Audit {
         Ok(())
     }
 
-    fn take(&mut self, context: &Context, side: Side, events: Vec<Event>) -> usize {
-        let count = events.len();
-        for event in events {
+    fn open_lane(&mut self, line: Line) {
+        let (pair, partition, _) = line;
+        let (authority, mirror) = (&self.authority, &self.mirror);
+        self.lanes.entry(line).or_insert_with(|| {
+            let mut lane = Lane {
+                compacts: self.compacts.get(&pair).copied().unwrap_or_default(),
+                ..Lane::default()
+            };
+            let of = |feed: &dyn Feed| feed.has_forgotten(pair, partition);
+            lane.forgetful[place(self.direction.source())] = of(authority.as_ref());
+            lane.forgetful[place(self.direction.target())] = of(mirror.as_ref());
+            lane
+        });
+    }
+
+    fn take(&mut self, context: &Context, side: Side, batch: Batch) -> Result<usize> {
+        let count = batch.events.len() + batch.unreadable.len();
+        for letter in batch.unreadable {
+            match Place::of(&letter.source_key) {
+                Some(at) => {
+                    let line = (letter.pair, at.partition, at.is_late());
+                    self.open_lane(line);
+                    let lane = self.lanes.entry(line);
+                    lane.or_default()
+                        .unmatched
+                        .unreadable(side, at, letter.reason);
+                }
+                None => self.result.unproven += 1,
+            }
+        }
+        for event in batch.events {
             let pair = event.pair;
             let Some(at) = Place::of(&event.key) else {
                 self.result.unproven += 1;
                 continue;
             };
-            let entry = entry(context, side, at, event);
-            let (authority, mirror) = (&self.authority, &self.mirror);
-            let lane = self.lanes.entry((pair, at.partition)).or_insert_with(|| {
-                let mut lane = Lane {
-                    compacts: self.compacts.get(&pair).copied().unwrap_or_default(),
-                    ..Lane::default()
-                };
-                let of = |feed: &dyn Feed| feed.has_forgotten(pair, at.partition);
-                lane.forgetful[place(self.direction.source())] = of(authority.as_ref());
-                lane.forgetful[place(self.direction.target())] = of(mirror.as_ref());
-                lane
-            });
+            let left_out = |feed: &dyn Feed| feed.leaves_out(pair, at);
+            if at.is_late() && (left_out(self.authority.as_ref()) || left_out(self.mirror.as_ref()))
+            {
+                self.result.given_up += 1;
+                continue;
+            }
+            let replayed = matches!(event.origin, Origin::Replay(_));
+            let entry = entry(context, side, at, event)?;
+            let line = (pair, at.partition, at.is_late());
+            self.open_lane(line);
+            if replayed {
+                let lane = self.lanes.entry(line).or_default();
+                lane.unmatched.replayed(side, at, entry.digest);
+                continue;
+            }
+            if let (Some(key), Some(others)) = (
+                entry.key,
+                self.lanes.get_mut(&(pair, at.partition, !at.is_late())),
+            ) {
+                others.unseen[place(side.other())].overtake(key);
+            }
+            let lane = self.lanes.entry(line).or_default();
             lane.take(pair, side, entry, &mut self.result);
             lane.settle(pair, self.direction, &mut self.result);
         }
-        count
+        Ok(count)
     }
 
     /// What has no counterpart now that nothing more comes.
-    fn judge_rest(&self, stillness: Stillness, result: &mut Comparison) {
+    fn judge_rest(
+        &self,
+        context: &Context,
+        goal: &Position,
+        stillness: Stillness,
+        result: &mut Comparison,
+    ) {
         let (source, target) = (self.direction.source(), self.direction.target());
-        for ((pair, _), lane) in &self.lanes {
-            for entry in &lane.waiting[place(source)] {
-                if lane.has_nothing_left(target) {
+        let stands = |pair: PairId, at: Place| self.letters.name(pair, at);
+        for ((pair, _, late), lane) in &self.lanes {
+            let owed = |at: Place| self.is_before(context, goal, *pair, at);
+            lane.unmatched
+                .judge(*pair, source, (&stands, &owed), result);
+            let waiting = lane.waiting[place(source)].iter();
+            for entry in waiting.filter(|entry| owed(entry.place)) {
+                if stands(*pair, entry.place) {
+                    result.parked += 1;
+                } else if lane.has_nothing_left(target) {
                     // Whether it had the record cannot be seen any more.
                     result.find(finding(*pair, entry, Kind::Unproven));
                 } else if !lane.is_excused(source, entry.place) {
@@ -262,14 +342,17 @@ impl Audit {
                 }
             }
             for at in lane.unseen[place(source)].lost() {
-                if !lane.is_excused(source, at) {
+                if !lane.is_excused(source, at) && !stands(*pair, at) {
                     result.find(found(*pair, at, Kind::Missing));
                 }
             }
             result.unproven += lane.unseen[place(source)].untold();
             let extra = lane.waiting[place(target)].iter();
-            for entry in extra.filter(|_| stillness == Stillness::Settled) {
-                if !lane.has_nothing_left(source) && !lane.is_excused(target, entry.place) {
+            // Nobody carries what was written late until somebody asks for it.
+            for entry in extra.filter(|_| *late || stillness == Stillness::Settled) {
+                if stands(*pair, entry.place) {
+                    result.parked += 1;
+                } else if !lane.has_nothing_left(source) && !lane.is_excused(target, entry.place) {
                     result.find(finding(*pair, entry, Kind::Extra));
                 }
             }
@@ -319,23 +402,17 @@ impl Lane {
                 }
             }
             if order.is_le() {
-                self.pass(pair, (direction.source(), Kind::Missing), order, result);
+                self.pass((direction.source(), Kind::Missing), order);
             }
             if order.is_ge() {
-                self.pass(pair, (direction.target(), Kind::Extra), order, result);
+                self.pass((direction.target(), Kind::Extra), order);
             }
         }
     }
 
     /// Leaves the oldest record of a side behind. Where the other one has no counterpart and no
-    /// reason to lack it, that is what the record is.
-    fn pass(
-        &mut self,
-        pair: PairId,
-        (side, kind): (Side, Kind),
-        order: Ordering,
-        result: &mut Comparison,
-    ) {
+    /// reason to lack it, that is what the record is, unless it is a letter or was one.
+    fn pass(&mut self, (side, kind): (Side, Kind), order: Ordering) {
         let (here, other) = (place(side), place(side.other()));
         let Some(entry) = self.waiting[here].pop_front() else {
             return;
@@ -352,7 +429,7 @@ impl Lane {
         };
         match entry.key {
             Some(key) if self.compacts[other] => self.unseen[here].miss(key, dropped),
-            _ => result.find(finding(pair, &entry, kind)),
+            _ => self.unmatched.lacks(side, entry.place, entry.digest, kind),
         }
     }
 
@@ -386,23 +463,20 @@ fn place(side: Side) -> usize {
     }
 }
 
-/// A record as it is compared.
-fn entry(context: &Context, side: Side, at: Place, event: Event) -> Entry {
-    let key = event
-        .key
-        .0
-        .get(RECORD_KEY)
-        .filter(|key| **key != Value::Null);
-    Entry {
+/// A record as it is compared. Its key is that of the new log, on both sides.
+fn entry(context: &Context, side: Side, at: Place, event: Event) -> Result<Entry> {
+    let key = context.pair(event.pair).new_key(side, &event.key)?;
+    Ok(Entry {
         place: at,
-        key: key.map(|key| row_digest(std::slice::from_ref(key))),
+        key: key.map(|key| row_digest(&[Value::Bytes(key)])),
         deletes: event.op == Op::Delete,
-        digest: digest(context, side, at, event),
-    }
+        digest: digest(context, side, at, event)?,
+    })
 }
 
-/// What the copy of a record is: of one that was written here, through the mapping.
-fn digest(context: &Context, side: Side, at: Place, event: Event) -> Option<u128> {
+/// What the copy of a record is: of one that was written here, through the mapping. `None` when it
+/// does not map.
+fn digest(context: &Context, side: Side, at: Place, event: Event) -> Result<Option<u128>> {
     let Event {
         pair,
         key,
@@ -410,25 +484,38 @@ fn digest(context: &Context, side: Side, at: Place, event: Event) -> Option<u128
         image,
         ..
     } = event;
-    let (key, image) = if at.origin() == side {
-        let mapping = &context.pair(pair).mapping;
-        let direction = side.direction();
-        match image {
-            Some(image) => {
-                let mut mapped = Vec::with_capacity(1);
-                mapping.map(direction, image, &mut mapped).ok()?;
-                let mut mapped = mapped.pop()?;
-                let mirror = context.side(direction.target());
-                let table = &mirror.role.table(pair).name;
-                mirror.end.complete(table, &mut mapped.image.row);
-                (mapped.key, Some(mapped.image))
-            }
-            None => (mapping.key(direction, &key).ok()?, None),
-        }
-    } else {
-        (key, image)
+    if at.origin() != side {
+        return Ok(Some(of_record(op, key, image)));
+    }
+    match copy(context, side.direction(), pair, &key, image) {
+        Ok((key, image)) => Ok(Some(of_record(op, key, image))),
+        Err(error) if error.kind == error::Kind::Data => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn copy(
+    context: &Context,
+    direction: Direction,
+    pair: PairId,
+    key: &Key,
+    image: Option<Image>,
+) -> Result<(Key, Option<Image>)> {
+    let bound = context.pair(pair);
+    let Some(image) = image else {
+        return Ok((bound.key(direction, key)?, None));
     };
-    Some(of_record(op, key, image))
+    let mut mapped = Vec::with_capacity(1);
+    bound.map(direction, image, &mut mapped)?;
+    let Some(Mapped { key, mut image }) = mapped.pop() else {
+        let message = "a record became nothing";
+        return Err(Error::new(error::Kind::Internal, Code::INTERNAL, message));
+    };
+    let mirror = context.side(direction.target());
+    mirror
+        .end
+        .complete(&mirror.role.table(pair).name, &mut image.row);
+    Ok((key, Some(image)))
 }
 
 fn of_record(op: Op, key: Key, image: Option<Image>) -> u128 {

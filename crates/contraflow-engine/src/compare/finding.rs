@@ -44,6 +44,8 @@ pub struct Comparison {
     pub narrowed: u64,
     /// Keys that differ because a row was given up knowingly: the letter that names it stands.
     pub given_up: u64,
+    /// Records of logs that are letters: neither missing nor compared.
+    pub parked: u64,
     /// The first of them.
     pub findings: Vec<Finding>,
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use contraflow_core::end::{Chunk, Letter, Range};
+use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::mapping::{MapError, Mapped};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Change, Complement, Event, Image, Key, Op, PairId, Record, Row};
@@ -32,8 +33,15 @@ pub struct Prepared {
 
 impl Prepared {
     /// Maps rows that were read under an open window of the flow in this direction.
-    #[must_use]
-    pub fn map(context: &Context, direction: Direction, chunk: Chunk, what: Carried) -> Prepared {
+    ///
+    /// # Errors
+    /// When something else than a row is at fault.
+    pub fn map(
+        context: &Context,
+        direction: Direction,
+        chunk: Chunk,
+        what: Carried,
+    ) -> Result<Prepared> {
         let pair = match &what {
             Carried::Range(range) => range.pair,
             Carried::Keys(pair, _) => *pair,
@@ -54,16 +62,22 @@ impl Prepared {
             if !copied {
                 missing.remove(&key);
             }
-            mapper.put(pair, key, image, false);
+            mapper.put(pair, key, image, false)?;
+        }
+        for letter in &chunk.unreadable {
+            missing.remove(&letter.source_key);
         }
         for key in missing {
-            mapper.delete(pair, key);
+            mapper.delete(pair, key)?;
         }
         let Mapper {
-            records, letters, ..
+            records,
+            mut letters,
+            ..
         } = mapper;
+        letters.extend(chunk.unreadable);
         let (since, until, bytes) = (chunk.since, chunk.until, chunk.bytes);
-        Prepared {
+        Ok(Prepared {
             what,
             records,
             letters,
@@ -71,22 +85,22 @@ impl Prepared {
             until,
             rows,
             bytes,
-        }
+        })
     }
 }
 
 /// Maps images and keys one by one: what fails becomes a letter.
-pub(super) struct Mapper<'c> {
+pub(crate) struct Mapper<'c> {
     context: &'c Context,
     direction: Direction,
-    pub(super) records: Vec<Record>,
-    pub(super) letters: Vec<Letter>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) letters: Vec<Letter>,
     /// What one image maps to, kept to spare an allocation per row.
     mapped: Vec<Mapped>,
 }
 
 impl<'c> Mapper<'c> {
-    pub(super) fn new(context: &'c Context, direction: Direction, rows: usize) -> Mapper<'c> {
+    pub(crate) fn new(context: &'c Context, direction: Direction, rows: usize) -> Mapper<'c> {
         let records = Vec::with_capacity(rows);
         Mapper {
             context,
@@ -97,7 +111,7 @@ impl<'c> Mapper<'c> {
         }
     }
 
-    pub(super) fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) -> Result<()> {
         let Event {
             pair,
             key,
@@ -112,12 +126,11 @@ impl<'c> Mapper<'c> {
         }
     }
 
-    fn put(&mut self, pair: PairId, source_key: Key, image: Image, replace: bool) {
-        let mapping = &self.context.pair(pair).mapping;
-        if let Err(error) = mapping.map(self.direction, image, &mut self.mapped) {
+    fn put(&mut self, pair: PairId, source_key: Key, image: Image, replace: bool) -> Result<()> {
+        let bound = self.context.pair(pair);
+        if let Err(error) = bound.map(self.direction, image, &mut self.mapped) {
             self.mapped.clear();
-            self.letters.push(letter(pair, source_key, &error));
-            return;
+            return self.fail(pair, source_key, error);
         }
         let change = |image| {
             if replace {
@@ -144,15 +157,11 @@ impl<'c> Mapper<'c> {
                 change: change(image),
             });
         }
+        Ok(())
     }
 
-    fn delete(&mut self, pair: PairId, source_key: Key) {
-        match self
-            .context
-            .pair(pair)
-            .mapping
-            .key(self.direction, &source_key)
-        {
+    fn delete(&mut self, pair: PairId, source_key: Key) -> Result<()> {
+        match self.context.pair(pair).key(self.direction, &source_key) {
             Ok(key) => {
                 self.records.push(Record {
                     pair,
@@ -161,8 +170,24 @@ impl<'c> Mapper<'c> {
                     change: Change::Delete,
                 });
             }
-            Err(error) => self.letters.push(letter(pair, source_key, &error)),
+            Err(error) => return self.fail(pair, source_key, error),
         }
+        Ok(())
+    }
+
+    /// A row that is at fault alone becomes a letter.
+    fn fail(&mut self, pair: PairId, source_key: Key, error: Error) -> Result<()> {
+        if error.kind != Kind::Data {
+            return Err(error);
+        }
+        self.letters.push(Letter {
+            pair,
+            source_key,
+            code: error.code,
+            reason: error.message,
+            retry_after: None,
+        });
+        Ok(())
     }
 }
 
@@ -189,15 +214,4 @@ pub(crate) fn expected(
         },
     ));
     Ok(())
-}
-
-fn letter(pair: PairId, source_key: Key, error: &MapError) -> Letter {
-    let reason = error.to_string();
-    Letter {
-        pair,
-        source_key,
-        code: error.code,
-        reason,
-        retry_after: None,
-    }
 }

@@ -7,8 +7,9 @@ use contraflow_core::ledger::Answer;
 use contraflow_core::phase::{Ask, Decision, Phase, State};
 use contraflow_core::side::{Direction, Side};
 
+use super::requests::is_starting;
 use super::{Runner, lock, no_turn};
-use crate::turn;
+use crate::turn::{self, Kept, Turn};
 
 impl Runner<'_> {
     /// Whether the request at hand gives up rows that letters name.
@@ -26,12 +27,38 @@ impl Runner<'_> {
         }))
     }
 
+    /// Judges the gates of a turn.
+    pub(super) fn judge_turn(&mut self, to: Side) -> Result<()> {
+        let accept_loss = self.accepts_loss()?;
+        let worker = self.worker.as_ref().ok_or_else(no_turn)?;
+        let mut turn = Turn::new(&self.context, to.other(), accept_loss, worker)?;
+        let (evidence, verdicts) = turn.judge(
+            &self.context,
+            self.state.epoch,
+            worker,
+            &mut self.kept,
+            &self.stop,
+        )?;
+        for evidence in &evidence {
+            lock(&self.ledger).prove(evidence)?;
+        }
+        self.verdicts.clone_from(&verdicts);
+        if let Some(closed) = closed(&verdicts) {
+            turn.give_up(worker, &mut self.kept);
+            return Err(closed);
+        }
+        self.turn = Some(turn);
+        Ok(())
+    }
+
     /// Judges the gates of contract by a fresh compare.
     pub(super) fn judge_contract(&mut self) -> Result<()> {
         let direction = Side::New.direction();
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let mut evidence = turn::gather(&self.context, self.state.epoch, direction, worker)?;
-        let comparison = turn::whole(&self.context, worker, &self.stop)?;
+        // What cannot be undone is judged from the oldest record on.
+        let fresh = &mut Kept::default();
+        let comparison = turn::whole(&self.context, worker, fresh, &self.stop)?;
         evidence.push(turn::evidence_of(
             &self.context,
             self.state.epoch,
@@ -80,6 +107,11 @@ impl Runner<'_> {
         if matches!(self.state.phase, Phase::Contract | Phase::Abort) && self.state.held.is_none() {
             return Ok(());
         }
+        // Whoever is told that authority has moved may ask at once how far the way back is.
+        if self.worker.as_ref().is_some_and(is_starting) {
+            return Ok(());
+        }
+        self.report()?;
         let request = lock(&self.ledger)
             .requests()?
             .into_iter()
@@ -96,7 +128,8 @@ impl Runner<'_> {
                 | Ask::Verify { .. }
                 | Ask::Repair { .. }
                 | Ask::Replay { .. }
-                | Ask::Stopped => true,
+                | Ask::Stopped
+                | Ask::Late { .. } => true,
             };
             let mut answer = match (reached, &failure) {
                 (true, _) => granted(&format!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::ledger::Request;
-use contraflow_core::phase::{Ask, Input, State, decide};
+use contraflow_core::phase::{Ask, Decision, Input, State, decide};
 use contraflow_core::record::{Key, PairId};
 use contraflow_core::shape::Type;
 use contraflow_core::value::Value;
@@ -15,6 +15,7 @@ use super::answers::{granted, refused};
 use super::{Runner, Until, lock, no_turn};
 use crate::compare::{self, Comparison};
 use crate::context::Context;
+use crate::late::{self, Settled};
 use crate::turn;
 use crate::worker::Worker;
 
@@ -108,13 +109,9 @@ impl Runner<'_> {
             | Ask::Verify { .. }
             | Ask::Repair { .. }
             | Ask::Replay { .. } => true,
-            Ask::Abort | Ask::Hold { .. } | Ask::Resume | Ask::Stopped => false,
+            Ask::Abort | Ask::Hold { .. } | Ask::Resume | Ask::Stopped | Ask::Late { .. } => false,
         };
-        let starting = |worker: &Worker| {
-            let status = worker.status();
-            status.lag_events.is_none() && status.trying_again.is_none() && status.failure.is_none()
-        };
-        needs_flow && self.worker.as_ref().is_some_and(starting)
+        needs_flow && self.worker.as_ref().is_some_and(is_starting)
     }
 
     fn refuse_when_over(&mut self) -> Result<()> {
@@ -149,6 +146,12 @@ impl Runner<'_> {
             }
             Ask::Resume => {
                 self.keep(decision, "asked", "resumed by request")?;
+                let stopped = |worker: &Worker| !worker.status().stopped.is_empty();
+                if self.worker.as_ref().is_some_and(stopped) {
+                    // It reads them again from where they stopped.
+                    self.worker = None;
+                    self.align_worker()?;
+                }
                 lock(&self.ledger).answer(
                     &self.mark.run,
                     request.id,
@@ -167,6 +170,7 @@ impl Runner<'_> {
             Ask::Verify { keys } => self.verify(request.id, *keys),
             Ask::Repair { table, keys } => self.repair(request.id, table, keys),
             Ask::Replay { ids } => self.replay(request.id, ids),
+            Ask::Late { give_up } => self.settle_late(request.id, give_up, decision),
             Ask::Contract | Ask::Cutover { .. } | Ask::Rollback { .. } | Ask::Abort => {
                 let asked = match &request.ask {
                     Ask::Cutover { .. } => "cutover",
@@ -191,10 +195,14 @@ impl Runner<'_> {
     fn verify(&mut self, id: u64, keys: bool) -> Result<()> {
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let direction = worker.direction;
-        let result = turn::whole(&self.context, worker, &self.stop)?;
+        let result = turn::whole(&self.context, worker, &mut self.kept, &self.stop)?;
         let evidence = turn::evidence_of(&self.context, self.state.epoch, direction, &result);
         lock(&self.ledger).prove(&evidence)?;
-        let mut answer = granted(&format!("{} rows compared", result.compared));
+        let parked = match result.parked {
+            0 => String::new(),
+            parked => format!(", {parked} are letters"),
+        };
+        let mut answer = granted(&format!("{} rows compared{parked}", result.compared));
         if !result.is_clean() {
             answer.granted = false;
             answer.code = Some(Code::DIVERGED.0);
@@ -254,6 +262,17 @@ impl Runner<'_> {
         self.note("repaired", &answer.text)
     }
 
+    /// Settles late writes. Whoever looks at them begins anew behind what is settled.
+    fn settle_late(&mut self, id: u64, give_up: &[String], decision: Decision) -> Result<()> {
+        self.worker = None;
+        let Settled { carried, given_up } = late::settle(&self.context, give_up, &self.stop)?;
+        let carried = usize::try_from(carried).unwrap_or(usize::MAX);
+        let carried = counted(carried, "late record");
+        let text = format!("{carried} carried, {given_up} given up");
+        self.keep(decision, "repaired", &text)?;
+        lock(&self.ledger).answer(&self.mark.run, id, &granted(&text))
+    }
+
     fn replay(&mut self, id: u64, ids: &[u64]) -> Result<()> {
         let worker = self.worker.as_ref().ok_or_else(no_turn)?;
         let direction = worker.direction;
@@ -287,6 +306,12 @@ impl Runner<'_> {
         lock(&self.ledger).answer(&self.mark.run, id, &answer)?;
         self.note("replayed", &answer.text)
     }
+}
+
+/// Whether nobody knows yet how far a flow is.
+pub(super) fn is_starting(worker: &Worker) -> bool {
+    let status = worker.status();
+    status.lag_events.is_none() && status.trying_again.is_none() && status.failure.is_none()
 }
 
 /// Keys as typed, in the form of the authority.

@@ -36,9 +36,9 @@ impl Feed for LogFeed {
         let state = self.face.memory.lock();
         let book = book(&state)?;
         let received = match start {
-            Start::Earliest => book.pruned,
+            Start::Earliest | Start::NotBefore(None) => book.pruned,
             Start::After(position) => sequence(position),
-            Start::NotBefore(position) => sequence(position).max(book.pruned),
+            Start::NotBefore(Some(position)) => sequence(position).max(book.pruned),
         };
         if received < book.pruned || received > book.head {
             return Err(lost());
@@ -79,6 +79,7 @@ impl Feed for LogFeed {
         drop(state);
         self.received = Some(through);
         Ok(Batch {
+            unreadable: Vec::new(),
             events,
             through: position(through),
             seen: position(seen),

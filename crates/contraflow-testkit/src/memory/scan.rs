@@ -52,6 +52,7 @@ impl Scan for Reader {
             rows.push((Key(table.shape.key_of(&image.row.0)), image.clone()));
         }
         Ok(Chunk {
+            unreadable: Vec::new(),
             cut,
             rows,
             since: position(since),
@@ -94,6 +95,7 @@ impl Lookup for Reader {
         };
         let rows: Vec<_> = keys.iter().filter_map(row).collect();
         Ok(Chunk {
+            unreadable: Vec::new(),
             cut: None,
             bytes: rows.len() as u64 * VALUE_BYTES,
             rows,

@@ -178,7 +178,7 @@ impl Process {
             chunk,
             Carried::Range(range),
         );
-        flow.offer(window, rows);
+        flow.offer(window, rows.expect("rows of tables are at fault alone"));
         true
     }
 

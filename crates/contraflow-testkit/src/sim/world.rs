@@ -340,12 +340,14 @@ impl Outside {
         let context = Context {
             change: "sim".to_owned(),
             mode: Mode::Tables,
+            unmappable: Mode::Tables.rules().unmappable,
             consumers: Vec::new(),
             pairs: vec![Pair {
                 old: TABLES[0].to_owned(),
                 new: TABLES[1].to_owned(),
                 mapping: self.mapping.clone(),
                 history: Reach::All,
+                keying: None,
             }],
             old: bound(0),
             new: bound(1),

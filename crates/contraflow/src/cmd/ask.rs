@@ -65,8 +65,14 @@ pub struct Hold {
 #[derive(clap::Args, Debug)]
 pub struct Repair {
     /// Keys to carry again; the fields of a composite key are separated by commas.
-    #[arg(value_name = "KEY", required = true)]
+    #[arg(value_name = "KEY", required_unless_present = "late")]
     pub keys: Vec<String>,
+    /// Instead: carry what producers wrote to the old topic after the flip, once.
+    #[arg(long, conflicts_with_all = ["keys", "table"])]
+    pub late: bool,
+    /// Give a late record up, by its name (`TOPIC:PARTITION:OFFSET`), or `all` that stand.
+    #[arg(long, value_name = "NAME", requires = "late")]
+    pub give_up: Vec<String>,
     /// The table, when the change has several pairs.
     #[arg(long)]
     pub table: Option<String>,
@@ -147,6 +153,7 @@ fn open(file: &ChangeFile, ask: &Ask) -> Result<Session, Refusal> {
         | Ask::Verify { .. }
         | Ask::Repair { .. }
         | Ask::Replay { .. }
+        | Ask::Late { .. }
         | Ask::Stopped => Session::to_run(file),
     }
 }
@@ -242,6 +249,10 @@ impl Repair {
     /// The request.
     #[must_use]
     pub fn ask(&self) -> Ask {
+        if self.late {
+            let give_up = self.give_up.clone();
+            return Ask::Late { give_up };
+        }
         let split = |key: &String| key.split(',').map(str::to_owned).collect();
         Ask::Repair {
             table: self.table.clone().unwrap_or_default(),

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use contraflow_core::end::Most;
-use contraflow_core::error::Problem;
+use contraflow_core::error::{Problem, Severity};
 use contraflow_core::mapping::{LawReport, check_laws};
 use contraflow_core::record::Image;
 use contraflow_core::side::Side;
 use contraflow_engine::compare::sample;
+use contraflow_engine::keying;
 use serde::Serialize;
 
 use crate::Exit;
@@ -41,6 +42,24 @@ struct Checked<'s> {
     change: &'s str,
     warnings: &'s [Problem],
     laws: Vec<PairLaws<'s>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    producers: Vec<Producers>,
+}
+
+/// How the producers of a new topic must choose partitions.
+#[derive(Serialize)]
+struct Producers {
+    new: String,
+    keys: u64,
+    explained_by: Vec<&'static str>,
+    partitioner: String,
+}
+
+/// Keys of records that were tried, and those that do not come back.
+#[derive(Clone, Copy, Serialize)]
+struct KeyLaws {
+    broken: u64,
+    tried: u64,
 }
 
 #[derive(Serialize)]
@@ -50,6 +69,7 @@ struct PairLaws<'s> {
     law: &'static str,
     holds: bool,
     report: Option<LawReport>,
+    keys: KeyLaws,
 }
 
 /// Checks. Exit 0 when nothing is in the way, 1 when a law is broken, 2 for problems.
@@ -63,8 +83,18 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         Err(refusal) => return refusal.tell(&file, out),
     };
     let context = &session.context;
-    if !session.warnings.is_empty() {
-        out.warnings(&file, &session.warnings)?;
+    let placed = session.placed()?;
+    let (errors, mut warnings): (Vec<Problem>, Vec<Problem>) = placed
+        .problems
+        .into_iter()
+        .partition(|problem| problem.severity == Severity::Error);
+    warnings.extend_from_slice(&session.warnings);
+    if !errors.is_empty() {
+        out.problems(&file, &[errors, warnings].concat())?;
+        return Ok(Exit::Error);
+    }
+    if !warnings.is_empty() {
+        out.warnings(&file, &warnings)?;
     }
     let mut laws = Vec::new();
     for pair in context.pair_ids() {
@@ -73,19 +103,44 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
             let rows = Side::BOTH.map(|side| real_rows(&session, side, pair));
             check_laws(&bound.mapping, [&rows[0], &rows[1]], args.seed)
         });
+        let (broken, tried) = match args.laws {
+            true => keying::laws(context, pair)?,
+            false => (0, 0),
+        };
         laws.push(PairLaws {
             old: &bound.old,
             new: &bound.new,
             law: bound.mapping.law().name(),
-            holds: report.as_ref().is_none_or(LawReport::holds),
+            holds: broken == 0 && report.as_ref().is_none_or(LawReport::holds),
             report,
+            keys: KeyLaws { broken, tried },
         });
     }
+    let topics = placed.topics.into_iter();
+    let producers = topics.map(|(new, probed, partitioner)| Producers {
+        new,
+        keys: probed.keys,
+        explained_by: probed.explain.iter().map(|way| way.name()).collect(),
+        partitioner,
+    });
+    let producers: Vec<Producers> = producers.collect();
     for pair in &laws {
         out.human(&format!("{} -> {}: {}", pair.old, pair.new, pair.law))?;
         if let Some(report) = &pair.report {
             tell(report, out)?;
         }
+        if pair.keys.tried > 0 {
+            let KeyLaws { broken, tried } = pair.keys;
+            out.human(&format!(
+                "  keys          {broken} of {tried} do not come back"
+            ))?;
+        }
+    }
+    for topic in &producers {
+        out.human(&format!(
+            "producers of {} choose partitions by {}; {} keys were looked at",
+            topic.new, topic.partitioner, topic.keys
+        ))?;
     }
     let holds = laws.iter().all(|pair| pair.holds);
     out.human(if holds {
@@ -96,8 +151,9 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     out.document(&Checked {
         schema: "contraflow.check/1",
         change: &context.change,
-        warnings: &session.warnings,
+        warnings: &warnings,
         laws,
+        producers,
     })?;
     Ok(if holds { Exit::Yes } else { Exit::No })
 }
@@ -110,7 +166,7 @@ fn real_rows(session: &Session, side: Side, pair: contraflow_core::record::PairI
         if side == Side::New && structure.standing()?.is_none() {
             return Ok(Vec::new());
         }
-        sample(&session.context, side, pair, MOST)
+        sample(&session.context, side, pair, MOST).map(|sample| sample.rows)
     };
     read().unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind};
+use contraflow_core::ledger::Entry;
 use contraflow_core::side::Side;
 use contraflow_core::sighting::Mark;
 use serde::Serialize;
@@ -101,8 +102,7 @@ fn mark(session: &Session, name: &str, undo: bool, out: &mut Output) -> anyhow::
         true => None,
         false => Some(mark_of(session, name)?),
     };
-    let ledger = session.ledger()?;
-    lock(&ledger).mark(name, mark.as_ref())?;
+    keep(session, name, mark.as_ref())?;
     out.human(&match undo {
         true => format!("group {name} has not moved"),
         false => format!("group {name} has moved; it counts again when it is seen again"),
@@ -113,6 +113,19 @@ fn mark(session: &Session, name: &str, undo: bool, out: &mut Output) -> anyhow::
         marked: !undo,
     })?;
     Ok(Exit::Yes)
+}
+
+/// Keeps in the ledger that a group has moved, or that it has not.
+fn keep(session: &Session, name: &str, mark: Option<&Mark>) -> Result<(), Error> {
+    let moved = if mark.is_some() { "has" } else { "has not" };
+    let ledger = session.ledger()?;
+    let mut ledger = lock(&ledger);
+    ledger.mark(name, mark)?;
+    ledger.record(&Entry {
+        at_ms: session.context.clock.unix_ms(),
+        kind: "note".to_owned(),
+        text: format!("group {name} {moved} moved, somebody says"),
+    })
 }
 
 /// A mark of this moment.

@@ -7,6 +7,7 @@ use contraflow_core::change::quantity;
 use contraflow_core::end::{Demands, Step};
 use contraflow_core::phase::History;
 use contraflow_core::side::Side;
+use contraflow_engine::context::Pair;
 use serde::Serialize;
 
 use crate::Exit;
@@ -102,17 +103,7 @@ fn plan(session: &Session) -> anyhow::Result<Plan<'_>> {
                 Reach::Nothing => "no row is copied; the compare judges what the new table holds",
                 Reach::Since { .. } => "rows from the bound on are copied, older ones once written",
             },
-            operations: pair
-                .mapping
-                .operations()
-                .iter()
-                .map(|operation| Operation {
-                    name: operation.name,
-                    law: operation.law.name(),
-                    does: operation.description.clone(),
-                    loses: operation.loses.clone(),
-                })
-                .collect(),
+            operations: operations(pair),
         })
         .collect();
     Ok(Plan {
@@ -121,6 +112,23 @@ fn plan(session: &Session) -> anyhow::Result<Plan<'_>> {
         mapping,
         phases: possible(session)?,
     })
+}
+
+/// What a mapping does, the one of the keys of records behind it.
+fn operations(pair: &Pair) -> Vec<Operation> {
+    let keys = pair.keying.as_ref().and_then(|keying| keying.keys.as_ref());
+    let keys = keys.map(|keys| ("in the key, ", keys.mapping()));
+    let mappings = [("", &pair.mapping)].into_iter().chain(keys);
+    let all = mappings.flat_map(|(of, mapping)| {
+        let operations = mapping.operations().iter();
+        operations.map(move |operation| Operation {
+            name: operation.name,
+            law: operation.law.name(),
+            does: format!("{of}{}", operation.description),
+            loses: operation.loses.clone(),
+        })
+    });
+    all.collect()
 }
 
 /// What the phases lock, in words: of each end the old one first.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use contraflow_core::error::Severity;
 use contraflow_core::ledger::Entry;
 use contraflow_core::phase::{Phase, State};
 use contraflow_engine::runner::{Runner, Until};
@@ -61,6 +62,19 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     };
     if !session.warnings.is_empty() {
         out.warnings(&file, &session.warnings)?;
+    }
+    if matches!(state.phase, Phase::Declared | Phase::Aborted) {
+        let placed = session.placed()?.problems;
+        if placed
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
+        {
+            out.problems(&file, &placed)?;
+            return Ok(Exit::Error);
+        }
+        if !placed.is_empty() {
+            out.warnings(&file, &placed)?;
+        }
     }
     if state.phase == Phase::Aborted {
         begin_again(&session, out)?;

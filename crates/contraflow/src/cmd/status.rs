@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use contraflow_core::code::Code;
 use contraflow_core::end::StoredLetter;
 use contraflow_core::error::Result;
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
@@ -60,6 +61,11 @@ pub struct Status {
 }
 
 impl Status {
+    fn has_stopped(&self) -> bool {
+        let progress = self.progress.as_ref();
+        progress.is_some_and(|progress| !progress.stopped.is_empty())
+    }
+
     /// Whether writers may write to a side.
     #[must_use]
     pub fn is_open_to_writers(&self, side: Side) -> bool {
@@ -87,6 +93,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     Ok(match (&status.state.held, status.ambiguous) {
         (_, true) => Exit::Ambiguous,
         (Some(_), false) => Exit::No,
+        (None, false) if status.has_stopped() => Exit::No,
         (None, false) => Exit::Yes,
     })
 }
@@ -115,7 +122,7 @@ pub fn gather(session: &Session) -> Result<Status> {
     let owner = ownership(old.as_ref(), new.as_ref());
     let mut saved: Option<Saved> = None;
     let (mut running, mut progress, mut evidence, mut history) =
-        (None, None, Vec::new(), Vec::new());
+        (None, None::<Progress>, Vec::new(), Vec::new());
     let mut readers = Readers::default();
     if session.ledger_path.exists() {
         let ledger = session.ledger()?;
@@ -141,7 +148,15 @@ pub fn gather(session: &Session) -> Result<Status> {
         Ownership::Unclaimed | Ownership::Sealed { .. } | Ownership::Ambiguous => None,
     };
     let rules = context.mode.rules();
-    let next = next(&state, running.is_some(), ambiguous, letters.len(), rules);
+    let progress: Option<Progress> = progress.filter(|_| running.is_some());
+    let mut next = next(&state, running.is_some(), ambiguous, letters.len(), rules);
+    if let Some(stopped) = progress
+        .as_ref()
+        .and_then(|progress| progress.stopped.first())
+    {
+        let code = Code(stopped.code);
+        next = format!("`contraflow explain {code}`, mend it, then `contraflow resume`");
+    }
     Ok(Status {
         schema: "contraflow.status/1",
         change: context.change.clone(),
@@ -151,7 +166,7 @@ pub fn gather(session: &Session) -> Result<Status> {
         ambiguous,
         old,
         new,
-        progress: progress.filter(|_| running.is_some()),
+        progress,
         running,
         gates,
         letters: letters.len(),
@@ -274,6 +289,12 @@ fn text(session: &Session, status: &Status) -> String {
     line("  run by", &running);
     if let Some(progress) = &status.progress {
         line("  progress", &watch::line(progress));
+        for stopped in &progress.stopped {
+            line("  STOPPED", &stopped.line());
+        }
+        for producers in &progress.producers {
+            line("  partitions", producers);
+        }
     }
     for gate in &status.gates {
         let mark = if gate.open { "open  " } else { "CLOSED" };

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use contraflow_core::change::history::Reach;
+use contraflow_core::change::settings::Poison;
 use contraflow_core::change::spec::History;
 use contraflow_core::change::{Change, Connection, Pair as DeclaredPair};
 use contraflow_core::clock::Clock;
@@ -13,6 +14,7 @@ use contraflow_core::error::{Problem, Severity};
 use contraflow_core::lease::Standing;
 use contraflow_core::log;
 use contraflow_core::mapping::{Mapping, OpSpec};
+use contraflow_core::phase::Unmappable;
 use contraflow_core::preflight::{self, Looked};
 use contraflow_core::probe::Probe;
 use contraflow_core::shape::Shape;
@@ -20,7 +22,7 @@ use contraflow_core::side::Side;
 use contraflow_ends::kafka::{Kafka, Payloads};
 use contraflow_ends::postgres::Postgres;
 use contraflow_ends::sqlite::Sqlite;
-use contraflow_engine::context::{Bound, Context, Limits, Pair};
+use contraflow_engine::context::{Bound, Context, Keying, Limits, Pair};
 
 use super::payloads;
 use crate::surroundings::{SystemClock, probe};
@@ -41,7 +43,7 @@ pub(super) fn ends(change: &Change) -> Context {
         };
         change.pairs().iter().map(named).collect()
     };
-    let open = |side: Side| world.open(change, side, Payloads::new());
+    let open = |side: Side| world.open(change, side, Payloads::default());
     let bound = |side: Side| bound(change, side, open(side), tables(side));
     let (old, new) = (bound(Side::Old), bound(Side::New));
     world.context(change, Vec::new(), old, new)
@@ -55,11 +57,21 @@ pub(super) struct Found {
     pub(super) looked: Vec<(Side, Vec<Looked>)>,
 }
 
+/// The operations of a pair.
+#[derive(Debug)]
+pub(super) struct Ops {
+    /// Of its rows, or of what its records hold.
+    pub(super) row: Vec<OpSpec>,
+    /// Of the keys of its records.
+    pub(super) key: Vec<OpSpec>,
+}
+
 /// Binds a change: shapes, mappings, roles and preflight, all problems at once.
-pub(super) fn bind(change: &Change, parsed: &[Vec<OpSpec>], found: &mut Found) -> Option<Context> {
+pub(super) fn bind(change: &Change, parsed: &[Ops], found: &mut Found) -> Option<Context> {
     let Found { problems, looked } = found;
     let world = World::default();
-    let [ours, theirs] = payloads::both(change, &world.clock, problems);
+    let formats = payloads::both(change, &world.clock, problems);
+    let [ours, theirs] = formats.clone();
     let old = world.open(change, Side::Old, ours);
     let new = world.open(change, Side::New, theirs);
     let readable = [(Side::Old, &old), (Side::New, &new)].map(|(side, end)| {
@@ -74,9 +86,17 @@ pub(super) fn bind(change: &Change, parsed: &[Vec<OpSpec>], found: &mut Found) -
     let mut pairs = Vec::new();
     let mut tables = [Vec::new(), Vec::new()];
     for (declared, ops) in change.pairs().iter().zip(parsed) {
-        let Some((mapping, ours, theirs)) = bind_pair(declared, ops, &*old, &*new, problems) else {
+        let keys = payloads::keys(declared, &ops.key, &formats, problems);
+        let found = bind_pair(declared, &ops.row, &*old, &*new, problems);
+        let Some((mapping, ours, theirs, partitions)) = found else {
             continue;
         };
+        let declared_key = declared.record_key.as_ref();
+        let keying = partitions.map(|partitions| Keying {
+            keys,
+            partitioner: declared_key.and_then(|key| key.partitioner),
+            partitions,
+        });
         let history = match Reach::of(&declared.history, mapping.shape(Side::Old)) {
             Ok(history) => history,
             Err(problem) => {
@@ -94,6 +114,7 @@ pub(super) fn bind(change: &Change, parsed: &[Vec<OpSpec>], found: &mut Found) -
             new: declared.new.clone(),
             mapping,
             history,
+            keying,
         });
     }
     let [old_tables, new_tables] = tables;
@@ -169,13 +190,17 @@ impl World {
     fn context(self, change: &Change, pairs: Vec<Pair>, old: Bound, new: Bound) -> Context {
         let digest = |(declared, pair): (&DeclaredPair, &Pair)| {
             let (mapping, history) = (pair.mapping.digest(), &declared.history);
-            let format = payloads::fingerprint(declared, &pair.mapping);
+            let format = payloads::fingerprint(declared, pair);
             format!("{}>{}:{mapping}:{history:?}{format}", pair.old, pair.new)
         };
         let digests: Vec<String> = change.pairs().iter().zip(&pairs).map(digest).collect();
         Context {
             change: change.name().as_str().to_owned(),
             mode: change.mode(),
+            unmappable: match change.poison() {
+                Poison::Stop => change.mode().rules().unmappable,
+                Poison::Park => Unmappable::Letter,
+            },
             mapping: contraflow_core::digest::name(digests.join("\n").as_bytes()),
             limits: Limits {
                 fence_max: change.limits().fence_max,
@@ -326,7 +351,7 @@ fn bind_pair(
     old: &dyn End,
     new: &dyn End,
     problems: &mut Vec<Problem>,
-) -> Option<(Mapping, Table, Table)> {
+) -> Option<(Mapping, Table, Table, Option<usize>)> {
     let place = Some(declared.place);
     let mut inspect =
         |end: &dyn End, side: Side, key: &[String]| match end.inspect(declared.table(side), key) {
@@ -360,11 +385,13 @@ fn bind_pair(
         Ok((mapping, warnings)) => {
             problems.extend(warnings);
             if let Some(theirs) = &theirs {
-                let made = mapping.shape(Side::New);
-                problems.extend(payloads::unheld(declared, made, &theirs.shape));
+                let (made, there) = (&mapping.shape(Side::New).fields, &theirs.shape.fields);
+                let format = declared.format.as_ref();
+                problems.extend(payloads::unheld(declared, format, made, there));
             }
             let tables = tables(declared, &mapping, &ours, theirs.as_ref(), old, new);
-            Some((mapping, tables.0, tables.1))
+            let partitions = ours.log.as_ref().map(|log| log.partitions);
+            Some((mapping, tables.0, tables.1, partitions))
         }
         Err(found) => {
             problems.extend(found);

@@ -3,18 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use contraflow_core::change::format::Format;
+use contraflow_core::change::format::{Format, Members};
 use contraflow_core::change::secret::Secret;
 use contraflow_core::change::{Change, Pair};
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
 use contraflow_core::codec::payload::{self, Avro, Json, Names, Payload, Raw, Schemas};
 use contraflow_core::error::{Error, Kind, Problem, Result};
-use contraflow_core::mapping::Mapping;
-use contraflow_core::shape::{Field, Shape, Type};
+use contraflow_core::log::Keys;
+use contraflow_core::mapping::{Mapping, OpSpec};
+use contraflow_core::shape::{Field, Type};
 use contraflow_core::side::Side;
 use contraflow_ends::kafka::Payloads;
 use contraflow_ends::registry::{Part, Registry, Settings, Source, Verdict, subject};
+use contraflow_engine::context::Pair as Bound;
 
 /// The field of a payload that nobody looks into.
 const PAYLOAD: &str = "(payload)";
@@ -35,13 +37,21 @@ pub(super) fn both(
         }
     };
     Side::BOTH.map(|side| {
-        let mut payloads = Payloads::new();
+        let mut payloads = Payloads::default();
         for pair in change.pairs() {
             let topic = pair.table(side);
-            match of_pair(pair, side, registry.as_ref()) {
-                Ok(Some(payload)) => drop(payloads.insert(topic.to_owned(), payload)),
-                Ok(None) => {}
-                Err(error) => problems.push(of(&error).at(side).place(Some(pair.place))),
+            let mut open = |format: &Format, part: Part| {
+                let opened = open(format, topic, side, part, registry.as_ref());
+                let fail = |error| problems.push(of(&error).at(side).place(Some(pair.place)));
+                opened.map_err(fail).ok()
+            };
+            let Some(value) = pair.format.as_ref().map(|format| open(format, Part::Value)) else {
+                continue;
+            };
+            let key = pair.record_key.as_ref();
+            let key = key.and_then(|key| open(&key.format, Part::Key));
+            if let Some(value) = value {
+                payloads.insert(topic, value, key);
             }
         }
         payloads
@@ -60,36 +70,41 @@ fn registry(change: &Change, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Regist
     Ok(Some(Arc::new(Registry::new(&settings, Arc::clone(clock))?)))
 }
 
-fn of_pair(
-    pair: &Pair,
+/// A format of the keys or values of one side's topic.
+fn open(
+    format: &Format,
+    topic: &str,
     side: Side,
+    part: Part,
     registry: Option<&Arc<Registry>>,
-) -> Result<Option<Arc<dyn Payload>>> {
-    Ok(Some(match (&pair.format, side, registry) {
-        (None, _, _) => return Ok(None),
-        (Some(Format::Raw), _, _) => Arc::new(Raw::new(PAYLOAD)),
-        (Some(Format::Json { old, .. }), Side::Old, _) => json(old),
-        (Some(Format::Json { new, .. }), Side::New, _) => json(new),
-        (Some(Format::Avro { .. }), _, None) => {
+) -> Result<Arc<dyn Payload>> {
+    Ok(match (format, side, registry) {
+        (Format::Raw, _, _) => Arc::new(Raw::new(PAYLOAD)),
+        (Format::Json { old, .. }, Side::Old, _) => json(old),
+        (Format::Json { new, .. }, Side::New, _) => json(new),
+        (Format::Avro { .. }, _, None) => {
             let message = "payloads of Avro without a registry";
             return Err(Error::new(Kind::Internal, Code::INTERNAL, message));
         }
-        (Some(Format::Avro { old, new }), side, Some(registry)) => {
+        (Format::Avro { old, new }, side, Some(registry)) => {
             let file = match side {
                 Side::Old => old,
                 Side::New => new,
             };
-            let topic = pair.table(side);
+            let subject = subject(topic, part);
             Arc::new(match file {
-                Some(file) => from_file(topic, side, file, registry)?,
-                None => newest(topic, side, registry)?,
+                Some(file) => from_file(&subject, side, file, registry)?,
+                None => newest(&subject, side, registry)?,
             })
         }
-    }))
+    })
 }
 
-fn json(members: &[Field]) -> Arc<dyn Payload> {
-    Arc::new(Json::object(members.to_vec(), payload::UNDECLARED))
+fn json(members: &Members) -> Arc<dyn Payload> {
+    Arc::new(match members {
+        Members::Object(members) => Json::object(members.clone(), payload::UNDECLARED),
+        Members::Value(ty) => Json::value(Field::required(WHOLE, ty.clone())),
+    })
 }
 
 fn names(side: Side) -> Names<'static> {
@@ -99,10 +114,9 @@ fn names(side: Side) -> Names<'static> {
     }
 }
 
-/// Avro of the newest schema that the registry has for a topic.
-fn newest(topic: &str, side: Side, registry: &Arc<Registry>) -> Result<Avro> {
-    let subject = subject(topic, Part::Value);
-    let Some(found) = registry.latest(&subject)? else {
+/// Avro of the newest schema that the registry has under a subject.
+fn newest(subject: &str, side: Side, registry: &Arc<Registry>) -> Result<Avro> {
+    let Some(found) = registry.latest(subject)? else {
         let message = format!("the registry has no subject `{subject}`");
         let hint = match side {
             Side::Old => "Register the schema of what the topic holds, or correct `registry`.",
@@ -118,7 +132,7 @@ fn newest(topic: &str, side: Side, registry: &Arc<Registry>) -> Result<Avro> {
 
 /// Avro of a schema that the topic has already, or that the new one is to have.
 fn from_file(
-    topic: &str,
+    subject: &str,
     side: Side,
     file: &Secret<PathBuf>,
     registry: &Arc<Registry>,
@@ -127,11 +141,10 @@ fn from_file(
         let message = format!("the schema file `{file}` cannot be read");
         Error::new(Kind::Config, Code::FILE_UNREADABLE, message).because(error)
     })?;
-    let subject = subject(topic, Part::Value);
     let schemas = Arc::clone(registry) as Arc<dyn Schemas>;
-    let pending = Avro::unregistered(&subject, &text, Arc::clone(&schemas), names(side))?;
+    let pending = Avro::unregistered(subject, &text, Arc::clone(&schemas), names(side))?;
     let source = Source::new(text);
-    if let Some(id) = registry.lookup(&subject, &source)? {
+    if let Some(id) = registry.lookup(subject, &source)? {
         return Avro::new(id, schemas, names(side));
     }
     if side == Side::Old {
@@ -139,7 +152,7 @@ fn from_file(
         let error = Error::new(Kind::Precondition, Code::SUBJECT_MISSING, message);
         return Err(error.hint("The schema of what the topic holds is registered already."));
     }
-    match registry.compatible(&subject, &source)? {
+    match registry.compatible(subject, &source)? {
         Verdict::Compatible => Ok(pending),
         Verdict::Incompatible(reasons) => {
             let message = format!("subject `{subject}` does not take the new schema");
@@ -151,11 +164,16 @@ fn from_file(
 
 /// What a mapping makes and the new topic's schema has no place for. Tables are lenient: their ends
 /// know a native form for most types. A schema takes what it names.
-pub(super) fn unheld(pair: &Pair, made: &Shape, declared: &Shape) -> Vec<Problem> {
-    let Some(Format::Avro { .. }) = pair.format else {
+pub(super) fn unheld(
+    pair: &Pair,
+    format: Option<&Format>,
+    made: &[Field],
+    declared: &[Field],
+) -> Vec<Problem> {
+    let Some(Format::Avro { .. }) = format else {
         return Vec::new();
     };
-    let fields = made.fields.iter().zip(&declared.fields);
+    let fields = made.iter().zip(declared);
     let unheld = fields.filter(|(made, declared)| !takes(&declared.ty, &made.ty));
     let problem = |(made, declared): (&Field, &Field)| {
         let Field { name, ty, .. } = made;
@@ -169,13 +187,47 @@ pub(super) fn unheld(pair: &Pair, made: &Shape, declared: &Shape) -> Vec<Problem
 }
 
 /// What a mapping was made for besides its operations: a registry may have newer schemas tomorrow.
-pub(super) fn fingerprint(pair: &Pair, mapping: &Mapping) -> String {
-    match &pair.format {
-        None => String::new(),
-        Some(format @ (Format::Raw | Format::Json { .. })) => format!(":{format:?}"),
-        Some(Format::Avro { .. }) => {
+pub(super) fn fingerprint(declared: &Pair, pair: &Bound) -> String {
+    let of = |format: &Format, mapping: &Mapping| match format {
+        Format::Raw | Format::Json { .. } => format!(":{format:?}"),
+        Format::Avro { .. } => {
             let shapes = Side::BOTH.map(|side| mapping.shape(side));
             format!(":avro:{shapes:?}")
+        }
+    };
+    let format = declared.format.as_ref();
+    let mut all = format.map_or_else(String::new, |format| of(format, &pair.mapping));
+    let keys = pair.keying.as_ref().and_then(|keying| keying.keys.as_ref());
+    if let (Some(declared), Some(keys)) = (&declared.record_key, keys) {
+        let digest = keys.mapping().digest();
+        all += &format!(":key:{digest}{}", of(&declared.format, keys.mapping()));
+    }
+    all
+}
+
+/// How the keys of a pair of topics are carried. Keys that nobody declared are carried as they are.
+pub(super) fn keys(
+    pair: &Pair,
+    ops: &[OpSpec],
+    payloads: &[Payloads; 2],
+    problems: &mut Vec<Problem>,
+) -> Option<Keys> {
+    let declared = pair.record_key.as_ref()?;
+    if matches!(declared.format, Format::Raw) && ops.is_empty() {
+        return None;
+    }
+    let [old, new] = payloads;
+    let formats = [old.key(&pair.old)?, new.key(&pair.new)?].map(Arc::clone);
+    let fields = formats[1].fields().to_vec();
+    match Keys::check(ops, formats) {
+        Ok((keys, warnings)) => {
+            problems.extend(warnings);
+            problems.extend(unheld(pair, Some(&declared.format), &keys.made(), &fields));
+            Some(keys)
+        }
+        Err(found) => {
+            problems.extend(found);
+            None
         }
     }
 }

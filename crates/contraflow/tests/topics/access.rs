@@ -147,7 +147,7 @@ fn whoever_is_not_let_in_is_told_why() {
             scope.spawn(move || {
                 let stage = guarded.stage(*door, keys);
                 password(&stage, "hunter2");
-                let said = stage.says(&["check"], 2, &["CF0114", words]);
+                let said = stage.says(&["check"], 2, &["CF0116", words]);
                 assert!(!said.contains("hunter2"), "{said}");
             });
         }

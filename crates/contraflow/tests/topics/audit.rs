@@ -21,6 +21,26 @@ pub(super) struct Seen {
 
 /// Everything that is committed in a topic, by partition.
 pub(super) fn read(servers: &str, topic: &str) -> Vec<Vec<Seen>> {
+    let with_offsets = read_with_offsets(servers, topic).into_iter();
+    let plain = |all: Vec<(i64, Seen)>| all.into_iter().map(|(_, seen)| seen).collect();
+    with_offsets.map(plain).collect()
+}
+
+/// Partition, offset and time of everything that is committed in a topic.
+pub(super) fn places(servers: &str, topic: &str) -> Vec<(i32, i64, i64)> {
+    let all = read_with_offsets(servers, topic).into_iter().flatten();
+    let place = |(offset, seen): (i64, Seen)| {
+        let Written {
+            partition,
+            timestamp,
+            ..
+        } = seen.record;
+        (partition, offset, timestamp)
+    };
+    all.map(place).collect()
+}
+
+fn read_with_offsets(servers: &str, topic: &str) -> Vec<Vec<(i64, Seen)>> {
     let consumer: BaseConsumer = broker::client(servers)
         .set("group.id", "auditor")
         .set("enable.partition.eof", "true")
@@ -63,7 +83,7 @@ pub(super) fn read(servers: &str, topic: &str) -> Vec<Vec<Seen>> {
                     headers,
                 };
                 let partition = usize::try_from(message.partition()).expect("from 0");
-                seen[partition].push(Seen { record, ours });
+                seen[partition].push((message.offset(), Seen { record, ours }));
             }
         }
     }

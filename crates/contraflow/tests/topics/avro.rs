@@ -15,7 +15,7 @@ use super::stage::{Kind, PARTITIONS, Stage};
 use crate::live::process::reached_in_time;
 
 /// The schemas are those of two files, whatever else is registered.
-const MAPPED: &str = "    payload: {avro: {old: old.avsc, new: new.avsc}}
+pub(super) const MAPPED: &str = "    payload: {avro: {old: old.avsc, new: new.avsc}}
     mapping:
       - rename: {from: name, to: full_name}
       - convert: {field: age, to: text, on_fail: {down: letter}}
@@ -26,7 +26,7 @@ fn record(fields: &[Json]) -> Json {
 }
 
 /// What the old producer writes.
-fn first() -> Json {
+pub(super) fn first() -> Json {
     let note = json!({"name": "note", "type": ["null", "string"], "default": null});
     record(&[
         json!({"name": "id", "type": "long"}),
@@ -37,7 +37,7 @@ fn first() -> Json {
 }
 
 /// What a newer one of the old topic writes: fields in another order, and one more.
-fn evolved() -> Json {
+pub(super) fn evolved() -> Json {
     let mut schema = first();
     let fields = schema["fields"].as_array_mut().expect("fields");
     fields.reverse();
@@ -46,7 +46,7 @@ fn evolved() -> Json {
 }
 
 /// What the new producer writes.
-fn second() -> Json {
+pub(super) fn second() -> Json {
     record(&[
         json!({"name": "full_name", "type": "string"}),
         json!({"name": "age", "type": "string"}),
@@ -63,7 +63,7 @@ fn with_active(mut schema: Json, ty: &str, default: &Json) -> Json {
 }
 
 /// How a producer writes: a schema, its number, and what is written for the new field.
-struct Form<'f> {
+pub(super) struct Form<'f> {
     schema: Json,
     id: u32,
     city: &'f str,
@@ -103,7 +103,7 @@ impl Form<'_> {
     }
 
     /// Records as of any producer, with values of this form.
-    fn records(&self, stage: &Stage, numbers: Range<i64>) -> Vec<Written> {
+    pub(super) fn records(&self, stage: &Stage, numbers: Range<i64>) -> Vec<Written> {
         let mut all = stage.records(numbers.clone(), "old");
         for (n, written) in numbers.zip(&mut all) {
             written.value = written.value.as_ref().map(|_| self.value(n));
@@ -112,7 +112,7 @@ impl Form<'_> {
     }
 }
 
-fn old_form(id: u32) -> Form<'static> {
+pub(super) fn old_form(id: u32) -> Form<'static> {
     let schema = first();
     Form {
         schema,
@@ -121,7 +121,7 @@ fn old_form(id: u32) -> Form<'static> {
     }
 }
 
-fn evolved_form(id: u32) -> Form<'static> {
+pub(super) fn evolved_form(id: u32) -> Form<'static> {
     let schema = evolved();
     Form {
         schema,
@@ -130,13 +130,13 @@ fn evolved_form(id: u32) -> Form<'static> {
     }
 }
 
-fn new_form(id: u32, city: &'static str) -> Form<'static> {
+pub(super) fn new_form(id: u32, city: &'static str) -> Form<'static> {
     let schema = second();
     Form { schema, id, city }
 }
 
 /// Two topics, and a change that registers the new schema.
-fn stage(registry: &Registry) -> Stage {
+pub(super) fn stage(registry: &Registry) -> Stage {
     let stage = Stage::new(Kind::Avro);
     let url = registry.url();
     stage.declare(MAPPED, &format!("registry: {{url: \"{url}\"}}\n"));
@@ -146,7 +146,7 @@ fn stage(registry: &Registry) -> Stage {
     stage
 }
 
-fn of(topic: &str) -> String {
+pub(super) fn of(topic: &str) -> String {
     format!("{topic}-value")
 }
 
@@ -233,7 +233,7 @@ fn schemas_that_are_missing_or_do_not_fit_are_found_before_anything_is_written()
 }
 
 #[test]
-fn a_payload_without_a_schema_holds_the_change() {
+fn a_payload_without_a_schema_stops_its_partition() {
     let url = shared().url();
     let stage = stage(shared());
     let id = register(&url, &of(&stage.old), &first());
@@ -241,8 +241,12 @@ fn a_payload_without_a_schema_holds_the_change() {
     wrong[0] = 1;
     stage.write(&stage.old, &[plain(wrong)]);
     let mut run = stage.start(&["run"], &[]);
-    stage.holds(504);
-    stage.says(&["status"], 1, &["record 0 of partition 0"]);
+    stage.stops(504);
+    stage.says(
+        &["status"],
+        1,
+        &["partition 0 of", "stopped at record 0", "CF0504"],
+    );
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
     assert!(!run.err().contains("Ada"), "a value: {}", run.err());
     holds(&stage.servers, &stage.new, &[], PARTITIONS);
@@ -283,7 +287,7 @@ fn what_the_registry_does_not_tell_holds_until_it_does() {
     let next = new + 1;
     let unknown = evolved_form(next);
     stage.write(&stage.old, &unknown.records(&stage, 100..150));
-    stage.holds(512);
+    stage.stops(512);
     stage.write(&stage.old, &known.records(&stage, 150..200));
     assert_eq!(register(&url, &of(&stage.old), &evolved()), next);
     stage.says(&["resume"], 0, &[]);

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use contraflow_testkit::kafka::{Kafka, wait};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
@@ -52,6 +52,13 @@ pub(super) fn make(servers: &str, name: &str, partitions: i32, settings: &[(&str
 pub(super) fn delete(servers: &str, name: &str) {
     let gone = wait(admin(servers).delete_topics(&[name], &AdminOptions::new()));
     assert!(gone.expect("an answer").iter().all(Result::is_ok));
+}
+
+/// Makes a topic have more partitions.
+pub(super) fn widen(servers: &str, name: &str, partitions: usize) {
+    let wider = NewPartitions::new(name, partitions);
+    let made = wait(admin(servers).create_partitions([&wider], &AdminOptions::new()));
+    assert!(made.expect("an answer").iter().all(Result::is_ok));
 }
 
 /// Deletes the records of a partition before an offset, as retention does.

@@ -125,28 +125,33 @@ fn consumers_move_without_a_loss_or_a_double() {
 fn log(stage: &Stage, topic: &str) -> Vec<(Vec<(i64, i64)>, i64)> {
     let consumer: BaseConsumer = broker::client(&stage.servers)
         .set("group.id", "auditor")
+        .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
         .set("fetch.wait.max.ms", "20")
         .create()
         .expect("a consumer");
-    let read = |partition: usize| {
-        let number = i32::try_from(partition).expect("few");
-        let mut from = TopicPartitionList::new();
-        from.add_partition_offset(topic, number, Offset::Beginning)
+    let (mut from, mut logs) = (TopicPartitionList::new(), Vec::new());
+    for partition in 0..i32::try_from(PARTITIONS).expect("few") {
+        from.add_partition_offset(topic, partition, Offset::Beginning)
             .expect("a place");
-        consumer.assign(&from).expect("partitions");
-        let mut seen = Vec::new();
-        while let Ok(message) = consumer.poll(LIMIT).expect("an answer in time") {
-            let time = message.timestamp().to_millis().expect("a time");
-            seen.push((message.offset(), time));
+        let ends = consumer.fetch_watermarks(topic, partition, LIMIT);
+        logs.push((Vec::new(), ends.expect("an answer").1));
+    }
+    consumer.assign(&from).expect("partitions");
+    let mut open = PARTITIONS;
+    while open > 0 {
+        match consumer.poll(LIMIT).expect("an answer in time") {
+            Err(rdkafka::error::KafkaError::PartitionEOF(_)) => open -= 1,
+            Err(error) => panic!("{error}"),
+            Ok(message) => {
+                let partition = usize::try_from(message.partition()).expect("from 0");
+                let time = message.timestamp().to_millis().expect("a time");
+                logs[partition].0.push((message.offset(), time));
+            }
         }
-        let (_, end) = consumer
-            .fetch_watermarks(topic, number, LIMIT)
-            .expect("an answer");
-        (seen, end)
-    };
-    (0..PARTITIONS).map(read).collect()
+    }
+    logs
 }
 
 /// Every offset of both topics, of records, of markers and of nothing, has behind it at the other
@@ -211,8 +216,8 @@ fn write_in_transactions(stage: &Stage, topic: &str, numbers: std::ops::Range<i6
 #[test]
 fn every_offset_is_translated_before_and_behind_the_flip() {
     let stage = Stage::new(Kind::Raw);
-    stage.write(&stage.old, &stage.records(1..40, "old"));
-    write_in_transactions(&stage, &stage.old, 40..110, "old");
+    stage.write(&stage.old, &stage.records(1..20, "old"));
+    write_in_transactions(&stage, &stage.old, 20..60, "old");
     let mut run = stage.start(&["run"], &[]);
     stage.reaches("follow");
     stage.verified();
@@ -220,7 +225,7 @@ fn every_offset_is_translated_before_and_behind_the_flip() {
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover"], 0, &["reverse"]);
     every_offset_is_exact(&stage);
-    write_in_transactions(&stage, &stage.new, 110..180, "new");
+    write_in_transactions(&stage, &stage.new, 60..100, "new");
     stage.verified();
     every_offset_is_exact(&stage);
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
@@ -386,5 +391,95 @@ fn places_are_told_as_values_with_commas() {
     let far = format!("{old}:1:5000");
     let said = ["not exact", "behind the end of the topic"];
     stage.says(&["consumers", "translate", "--at", &far], 1, &said);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// The brokers refuse a plain commit while a group has members, whatever those read.
+#[test]
+fn members_that_read_something_else_are_in_the_way_of_an_exact_move() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.verified();
+    let other = format!("{}-other", stage.old);
+    broker::make(&stage.servers, &other, 1, &[]);
+    stage.write(&other, &stage.records(50..51, "old"));
+    for protocol in ["classic", "consumer"] {
+        let group = format!("{protocol}-{}", stage.change);
+        reads(&stage, &group, &stage.old, 50);
+        let consumer = java::consumer(&stage, &other, &group, protocol);
+        moves(&stage, &group, &[], 1, &["CF0422", "has members"]);
+        moves(&stage, &group, &["--at-least-once"], 0, &[&stage.new]);
+        drop(consumer);
+    }
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// A consumer without a membership, which nobody can refuse: what it commits is read again.
+#[test]
+fn a_group_that_commits_while_it_is_moved_is_told() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.verified();
+    let group = format!("restless-{}", stage.change);
+    reads(&stage, &group, &stage.old, 10);
+    let consumer: BaseConsumer = broker::client(&stage.servers)
+        .set("group.id", &group)
+        .create()
+        .expect("a consumer");
+    let mut moved = stage.start(&["consumers", "move", &group, "--reset", "earliest"], &[]);
+    let mut offset = 0;
+    while moved.runs() {
+        offset = offset % 20 + 1;
+        let mut next = TopicPartitionList::new();
+        next.add_partition_offset(&stage.old, 0, Offset::Offset(offset))
+            .expect("a place");
+        consumer.commit(&next, CommitMode::Sync).expect("committed");
+    }
+    assert_eq!(moved.wait(), Some(1), "{}", moved.out());
+    assert!(moved.err().contains("went on reading"), "{}", moved.err());
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// Consumers that move while late records lie on the old topic and their copies on the new one: what
+/// was read is not read again, what was not is.
+#[test]
+fn consumers_move_around_late_writes() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..300, "old"));
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 0, &["reverse"]);
+    stage.write(&stage.new, &stage.records(300..400, "new"));
+    stage.verified();
+    let groups = ["all", "before", "back"].map(|name| format!("{name}-{}", stage.change));
+    let [whole, before, back] = &groups;
+    let mut seen_before = reads(&stage, before, &stage.old, usize::MAX);
+    let mut seen_back = reads(&stage, back, &stage.new, usize::MAX);
+    stage.write(&stage.old, &stage.records(400..420, "old"));
+    stage.holds(203);
+    stage.says(&["repair", "--late"], 0, &["20 late records carried"]);
+    let mut seen_whole = reads(&stage, whole, &stage.old, usize::MAX);
+    stage.verified();
+    moves(&stage, whole, &[], 0, &[&stage.new]);
+    moves(&stage, before, &[], 0, &[&stage.new]);
+    moves(&stage, back, &["--back"], 0, &[&stage.old]);
+    stage.write(&stage.new, &stage.records(420..500, "new"));
+    stage.verified();
+    seen_whole.extend(reads(&stage, whole, &stage.new, usize::MAX));
+    seen_before.extend(reads(&stage, before, &stage.new, usize::MAX));
+    seen_back.extend(reads(&stage, back, &stage.old, usize::MAX));
+    let wanted = all(&stage, 1..500);
+    for (seen, group) in [
+        (seen_whole, whole),
+        (seen_before, before),
+        (seen_back, back),
+    ] {
+        assert_eq!(by_partition(&seen), wanted, "{group}");
+    }
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
 }

@@ -203,26 +203,6 @@ fn records_that_retention_took_hold_the_change() {
     ended(run);
 }
 
-/// A record with a time that the client cannot write, and one that is not what was declared.
-#[test]
-fn a_record_that_cannot_be_carried_holds_the_change() {
-    let plain = |value: &str, timestamp: i64| Written {
-        partition: 0,
-        timestamp,
-        key: None,
-        value: Some(value.as_bytes().to_vec()),
-        headers: Vec::new(),
-    };
-    let stage = Stage::new(Kind::Json);
-    stage.write(&stage.old, &[plain("{\"id\": \"poison\"}", 5)]);
-    let run = stage.start(&["run"], &[]);
-    let held = crate::live::process::reached_in_time(|| !stage.status()["state"]["held"].is_null());
-    assert!(held, "{:#}", stage.status());
-    stage.says(&["status"], 1, &["record 0 of partition 0"]);
-    let told = ended(run);
-    assert!(!told.contains("poison"), "a value: {told}");
-}
-
 /// A copy as the program wrote it, headers and all.
 fn copy_on(stage: &Stage, topic: &str) -> Written {
     let all = super::audit::read(&stage.servers, topic);

@@ -8,6 +8,7 @@ use crate::live::process::{Process, until};
 
 const CONSOLE: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const SHARE: &str = "org.apache.kafka.tools.consumer.ConsoleShareConsumer";
+const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
 const FEATURES: &str = "org.apache.kafka.tools.FeatureCommand";
 const TOOLS: [(&str, &str); 3] = [
     ("kafka-acls.sh", "org.apache.kafka.tools.AclCommand"),
@@ -60,7 +61,30 @@ pub(super) fn tool(stage: &Stage, command: &str) {
     );
 }
 
+/// Has a console producer write records with these keys where it puts them.
+pub(super) fn produce(stage: &Stage, topic: &str, keys: impl Iterator<Item = String>) {
+    let lines: String = keys.map(|key| format!("{key}|x\n")).collect();
+    let file = stage.dir.path().join("lines");
+    std::fs::write(&file, lines).expect("a file");
+    let mut java = java(stage, PRODUCER);
+    java.args(["--topic", topic, "--property", "parse.key=true"])
+        .args(["--property", "key.separator=|"])
+        .stdin(std::fs::File::open(&file).expect("a file"));
+    let out = java.output().expect("java runs");
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
 fn run(stage: &Stage, main: &str, args: &[&str]) -> Process {
+    let mut java = java(stage, main);
+    java.args(args);
+    Process::start(&mut java, &stage.dir.path().join(stage.log_name("java")))
+}
+
+fn java(stage: &Stage, main: &str) -> Command {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts");
     let jars = Command::new(scripts.join("setup")).arg("--kafka").output();
     let jars = String::from_utf8(jars.expect("the script runs").stdout).expect("a path");
@@ -68,7 +92,6 @@ fn run(stage: &Stage, main: &str, args: &[&str]) -> Process {
     java.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp"])
         .arg(format!("{}/*", jars.trim()))
         .arg(main)
-        .args(["--bootstrap-server", &stage.servers])
-        .args(args);
-    Process::start(&mut java, &stage.dir.path().join(stage.log_name("java")))
+        .args(["--bootstrap-server", &stage.servers]);
+    java
 }

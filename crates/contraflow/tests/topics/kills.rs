@@ -54,6 +54,10 @@ impl Life {
         let mut said = String::new();
         let granted = reached_in_time(|| {
             self.revive();
+            if args[0] == "cutover" {
+                // A turn that failed makes void what was said of the producers.
+                self.stage.start(&["producer", "stopped"], &[]).wait();
+            }
             let mut asked = self.stage.start(args, &[]);
             let code = asked.wait();
             said = asked.err();

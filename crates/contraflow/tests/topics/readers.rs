@@ -94,7 +94,12 @@ fn the_old_topic_stays_while_any_kind_of_group_reads_it() {
     // It is seen again.
     reads(&stage, &behind, &stage.old, 10);
     refused(&stage, &behind, "stopped with ");
-    stage.says(&["consumers", "move", &behind], 0, &[&stage.new]);
+    let reset = ["--reset", "earliest"];
+    stage.says(
+        &[&["consumers", "move", &behind][..], &reset].concat(),
+        0,
+        &[&stage.new],
+    );
     stage.says(&["contract", "--yes"], 0, &[]);
     assert_eq!(run.wait(), Some(0), "{}", run.err());
 }
@@ -135,7 +140,7 @@ fn the_old_topic_stays_until_nobody_has_read_for_the_agreed_time() {
     let clock = SystemClock::default();
     reads(&stage, &group, &stage.old, usize::MAX);
     let committed = clock.elapsed();
-    refused(&stage, &group, "read ");
+    refused(&stage, &group, "gone for ");
     let status = stage.status();
     let said = status["readers"]["in_the_way"].to_string();
     assert!(said.contains(&group), "{status:#}");

@@ -11,7 +11,7 @@ use super::broker::{self, Written};
 use crate::live::process::{Process, reached_in_time};
 
 pub(super) const PARTITIONS: usize = 3;
-const JSON: &str = "    payload:
+pub(super) const JSON: &str = "    payload:
       json:
         old: {id: int64, name: text, age: text}
         new: {id: int64, full_name: text, age: text}
@@ -86,6 +86,24 @@ impl Stage {
             kind,
             logs: AtomicU32::new(0),
         }
+    }
+
+    /// A change of the same name that goes on from the new topic of this one.
+    pub(super) fn next(&self) -> Stage {
+        let next = Stage {
+            old: self.new.clone(),
+            new: format!("{}-v3", self.change),
+            change: self.change.clone(),
+            ..Stage::undeclared(&self.servers, self.kind)
+        };
+        broker::make(
+            &next.servers,
+            &next.new,
+            i32::try_from(PARTITIONS).expect("few"),
+            &[],
+        );
+        next.declare("    payload: raw\n", "");
+        next
     }
 
     /// Writes the change file, with what a pair says beside its topics, and more keys of the file.
@@ -165,6 +183,16 @@ pairs:
     pub(super) fn holds(&self, code: u64) {
         let held = reached_in_time(|| self.status()["state"]["held"]["code"] == code);
         assert!(held, "not held by {code}: {:#}", self.status());
+    }
+
+    /// Waits until a partition of a topic has stopped for this reason, and nothing else.
+    pub(super) fn stops(&self, code: u64) {
+        let stopped = reached_in_time(|| {
+            let status = self.status();
+            let stopped = &status["progress"]["stopped"];
+            status["state"]["held"].is_null() && stopped[0]["code"] == code
+        });
+        assert!(stopped, "not stopped by {code}: {:#}", self.status());
     }
 
     /// Waits until everything that was written has been carried, and has both sides compared.

@@ -17,7 +17,7 @@ use crate::bench::stage::process::Usage;
 use crate::shell::{self, Stopwatch};
 
 /// Records of a transaction.
-const BATCH: u64 = 10_000;
+const BATCH: u64 = 20_000;
 const LIMIT: Duration = Duration::from_secs(30);
 /// How long a batch that is begun waits for more.
 const WAIT: Duration = Duration::from_millis(5);
@@ -29,7 +29,7 @@ pub(in crate::bench) fn play(servers: &str, from: &str, to: &str, records: u64) 
         .set("group.id", to)
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
-        .set("queued.max.messages.kbytes", "32768")
+        .set("queued.max.messages.kbytes", "8192")
         .set("fetch.queue.backoff.ms", "20")
         .create()?;
     consumer.assign(&everywhere(from, Offset::Beginning)?)?;

@@ -148,7 +148,7 @@ new: {{kafka: \"{servers}\"}}
 pairs:
   - old: {old}
     new: {new}
-{pair}gates: {{writers_quiet: 1s}}
+{pair}gates: {{writers_quiet: 1s, readers_gone: 0s}}
 {registry}"
         );
         fs::write(self.folder.join(CHANGE_FILE), text)?;

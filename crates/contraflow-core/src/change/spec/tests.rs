@@ -6,6 +6,9 @@ use serde_json::Value as Json;
 
 use super::super::{Change, Connection, SCHEMA};
 use super::*;
+use crate::change::format::Members;
+use crate::log::Partitioner;
+use crate::shape::Type;
 
 pub(in crate::change) struct Fixed;
 
@@ -252,14 +255,14 @@ fn consumers_have_an_owner_and_a_deadline() {
     assert_eq!(
         seen(&format!("{topics}{text}")),
         [
-            "CF0005 8:35 `deadline` must be a day such as `2026-12-31`, found `soon`",
-            "CF0007 8:56 group `b` is declared twice",
-            "CF0004 8:68 a consumer lacks the key `group`",
+            "CF0005 9:34 `deadline` must be a day such as `2026-12-31`, found `soon`",
+            "CF0007 9:53 group `b` is declared twice",
+            "CF0004 9:65 a consumer lacks the key `group`",
         ]
     );
     assert_eq!(
         with("consumers: []\n"),
-        ["CF0005 8:12 `consumers` says nothing here: only topics have them"]
+        ["CF0005 9:12 `consumers` says nothing here: only topics have them"]
     );
 }
 
@@ -318,6 +321,8 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     let consumers = |text: &str| format!("{topics}consumers: [{{{text}}}]\n");
     same(&defs["consumer"], &consumers(&format!("{odd}: 1")));
     same(&defs["json"], &payload(&format!("json: {{{odd}: 1}}")));
+    let key = topics.replace("key: [id]", &format!("payload: raw\n    key: {{{odd}: 1}}"));
+    same(&defs["record_key"], &key);
     same(
         &defs["history"]["oneOf"][1],
         &format!("{FILE}history: {{{odd}: 1}}\n"),
@@ -326,6 +331,37 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         &defs["since"],
         &format!("{FILE}history: {{since: {{{odd}: 1}}}}\n"),
     );
+}
+
+#[test]
+fn keys_of_topics_are_formats_with_a_mapping_and_a_partitioner() {
+    let topics = FILE.replace("sqlite: app.db", "kafka: a");
+    let topics = topics.replace("sqlite: app-v2.db", "kafka: a");
+    let pair = |key: &str| topics.replace("key: [id]", &format!("payload: raw\n    key: {key}"));
+    let text = "{payload: {json: {old: int64, new: {id: int64}}}, mapping: [], \
+                partitioner: consistent_random}";
+    let (change, _) = checked(&pair(text)).unwrap();
+    let key = change.pairs()[0].record_key.as_ref().unwrap();
+    let Format::Json { old, new } = &key.format else {
+        panic!("it is JSON")
+    };
+    assert!(matches!(old, Members::Value(Type::Int { .. })));
+    assert!(matches!(new, Members::Object(members) if members.len() == 1));
+    assert_eq!(key.partitioner, Some(Partitioner::Crc32));
+    assert!(key.mapping.is_some());
+
+    let refused = |key: &str| {
+        let problems = checked(&pair(key)).unwrap_err();
+        let hint = problems[0].hint.clone().unwrap_or_default();
+        (problems[0].code, hint)
+    };
+    assert_eq!(refused("[id]").0, Code::VALUE_INVALID);
+    assert_eq!(refused("{payload: avro}").0, Code::KEY_MISSING);
+    let odd = "{payload: {json: {old: odd, new: text}}}";
+    assert_eq!(refused(odd).0, Code::VALUE_INVALID);
+    let (code, hint) = refused("{partitioner: murmur2}");
+    assert_eq!(code, Code::VALUE_INVALID);
+    assert!(hint.contains("murmur2_random"), "{hint}");
 }
 
 #[test]

@@ -179,6 +179,10 @@ impl Payload for Avro {
         self.schema.complete(values);
     }
 
+    fn is_ready(&self) -> bool {
+        self.id.get().is_some()
+    }
+
     fn preparation(&self) -> Option<String> {
         let (subject, _) = self.pending.as_ref()?;
         Some(format!("register the new schema under subject {subject}"))

@@ -53,9 +53,14 @@ impl Look for Log {
 
     fn first_from(&mut self, offset: i64) -> Result<Option<Seen>> {
         let from = offset.max(self.start);
-        let mut seen = self.records();
+        let mut seen = self.records().filter(|seen| !seen.place.is_late());
         let found = seen.find(|seen| seen.offset >= from && seen.offset < self.visible);
         Ok(found.copied())
+    }
+
+    fn late(&mut self) -> Result<Vec<Seen>> {
+        let late = self.records().filter(|seen| seen.place.is_late());
+        Ok(late.copied().collect())
     }
 
     fn first_since(&mut self, timestamp: i64) -> Result<Option<i64>> {
@@ -319,4 +324,70 @@ fn doubts_say_what_would_be_lost() {
     assert_eq!(spot.doubt, Some(Doubt::Forgotten));
     let spot = pair.crossing(Side::Old).translate(99).unwrap();
     assert_eq!(spot.doubt, Some(Doubt::Beyond));
+}
+
+/// Records of the old log, a flip, records of the new one, and late ones on either side of them:
+/// whoever moves loses none, and reads one twice only where that is said.
+#[test]
+fn late_records_are_neither_lost_nor_doubled_in_silence() {
+    let (mut old, mut new) = (Log::default(), Log::default());
+    let native = |side, offset| Some(Place::new(PARTITION, side, offset));
+    let late = |offset| Some(Place::late(PARTITION, offset));
+    // Old: o0 o1 | n2 L3 n3 L5 n5; new: o0 o1 | n2 n3 L3 n5 L5.
+    for place in [
+        native(Side::Old, 0),
+        native(Side::Old, 1),
+        native(Side::New, 2),
+    ] {
+        old.push(place, 0);
+    }
+    old.push(late(3), 0);
+    old.push(native(Side::New, 3), 0);
+    old.push(late(5), 0);
+    old.push(native(Side::New, 5), 0);
+    for place in [
+        native(Side::Old, 0),
+        native(Side::Old, 1),
+        native(Side::New, 2),
+    ] {
+        new.push(place, 0);
+    }
+    new.push(native(Side::New, 3), 0);
+    new.push(late(3), 0);
+    new.push(native(Side::New, 5), 0);
+    new.push(late(5), 0);
+    let flip = Some(Flip {
+        old_end: 2,
+        new_start: 2,
+    });
+    for (from, here, there) in [(Side::Old, &old, &new), (Side::New, &new, &old)] {
+        for next in 0..=here.end() {
+            let (mut left, mut gone_to) = (here.clone(), there.clone());
+            (left.carried, gone_to.carried) = (Some(6), Some(6));
+            let mut crossing = Crossing {
+                from,
+                partition: PARTITION,
+                here: &mut left,
+                there: &mut gone_to,
+                flip,
+            };
+            let spot = crossing.translate(next).unwrap();
+            let read: Vec<Place> = here
+                .records()
+                .filter(|seen| seen.offset < next)
+                .map(|seen| seen.place)
+                .collect();
+            let left: Vec<Place> = there
+                .records()
+                .filter(|seen| seen.offset >= spot.offset)
+                .map(|seen| seen.place)
+                .collect();
+            for seen in here.records() {
+                let known = read.contains(&seen.place) || left.contains(&seen.place);
+                assert!(known, "{from} {next}: {seen:?} is lost");
+            }
+            let twice = read.iter().any(|place| left.contains(place));
+            assert_eq!(twice, spot.doubt == Some(Doubt::Late), "{from} {next}");
+        }
+    }
 }

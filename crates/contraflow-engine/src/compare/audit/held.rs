@@ -5,16 +5,15 @@ use std::collections::{BTreeMap, HashSet};
 use contraflow_core::end::Start;
 use contraflow_core::error::Result;
 use contraflow_core::log::Place;
-use contraflow_core::record::PairId;
 use contraflow_core::side::Side;
 
-use super::{EVENTS, PATIENCE, PAUSE, entry};
+use super::{EVENTS, Line, PATIENCE, PAUSE, entry};
 use crate::compare::walk::stopped;
 use crate::context::Context;
 use crate::tasks::Stop;
 
-/// Digests of keys by pair and partition.
-pub(super) type Keys = BTreeMap<(PairId, i32), HashSet<u128>>;
+/// Digests of keys by partition.
+pub(super) type Keys = BTreeMap<Line, HashSet<u128>>;
 
 /// Reads a side from its oldest record to its end; `None` when it does not get there.
 pub(super) fn held(
@@ -43,12 +42,14 @@ pub(super) fn held(
             let Some(at) = Place::of(&event.key) else {
                 continue;
             };
-            let lane = (event.pair, at.partition);
-            let key = entry(context, side, at, event).key;
-            if let (Some(keys), Some(key)) = (wanted.get(&lane), key)
-                && keys.contains(&key)
-            {
-                found.entry(lane).or_default().insert(key);
+            let lines = [false, true].map(|late| (event.pair, at.partition, late));
+            let Some(key) = entry(context, side, at, event)?.key else {
+                continue;
+            };
+            for line in lines {
+                if wanted.get(&line).is_some_and(|keys| keys.contains(&key)) {
+                    found.entry(line).or_default().insert(key);
+                }
             }
         }
     }

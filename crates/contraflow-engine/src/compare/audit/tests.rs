@@ -28,7 +28,16 @@ fn found(old: &[(i64, u128)], new: &[(i64, u128)], forgetful: [bool; 2]) -> Comp
             lane.settle(PairId(0), Direction::Forward, &mut result);
         }
     }
+    judged(&lane, &[], &mut result);
     result
+}
+
+/// Judges what has no counterpart, when these are letters.
+fn judged(lane: &Lane, letters: &[i64], result: &mut Comparison) {
+    let stands = |_, at: Place| letters.contains(&at.offset);
+    let owed = |_| true;
+    let judge = (&stands, &owed);
+    lane.unmatched.judge(PairId(0), Side::Old, judge, result);
 }
 
 fn kinds(result: &Comparison) -> Vec<(i64, Kind)> {
@@ -57,7 +66,7 @@ fn what_is_lost_doubled_changed_or_out_of_order_is_found() {
     let changed = found(&old, &[(0, 1), (1, 9), (2, 3)], KEEPS);
     assert_eq!(kinds(&changed), [(1, Kind::Different(Vec::new()))]);
     let reordered = found(&old, &[(1, 2), (0, 1), (2, 3)], KEEPS);
-    assert_eq!(kinds(&reordered), [(0, Kind::Missing), (0, Kind::Extra)]);
+    assert_eq!(kinds(&reordered), [(0, Kind::Extra), (0, Kind::Missing)]);
 }
 
 #[test]
@@ -162,4 +171,41 @@ fn a_deletion_is_lost_where_its_key_is_held() {
     unseen.excuse_all_but(&[40].into());
     let lost: Vec<_> = unseen.lost().map(|place| place.offset).collect();
     assert_eq!(lost, [4]);
+}
+
+/// A record that is a letter is neither missing nor lost; one that was stands out of its turn.
+#[test]
+fn letters_are_counted_and_found_where_they_were_carried() {
+    let mut lane = Lane::default();
+    let mut result = Comparison::default();
+    for (side, all) in [(Side::Old, [0, 1, 2, 3].as_slice()), (Side::New, &[0, 3])] {
+        for offset in all {
+            lane.take(PairId(0), side, entry(*offset, Some(7)), &mut result);
+            lane.settle(PairId(0), Direction::Forward, &mut result);
+        }
+    }
+    let judge = |lane: &Lane, letters: &[i64]| {
+        let mut result = result.clone();
+        judged(lane, letters, &mut result);
+        result
+    };
+    let both = judge(&lane, &[1, 2]);
+    assert_eq!((both.parked, both.compared, both.is_clean()), (2, 2, true));
+    let one = judge(&lane, &[2]);
+    assert_eq!(kinds(&one), [(1, Kind::Missing)]);
+    let at = |offset| Place::new(0, Side::Old, offset);
+    lane.unmatched.replayed(Side::New, at(1), Some(7));
+    let carried = judge(&lane, &[2]);
+    assert_eq!(
+        (carried.parked, carried.compared, carried.is_clean()),
+        (1, 3, true)
+    );
+    lane.unmatched.replayed(Side::New, at(2), Some(8));
+    assert_eq!(
+        kinds(&judge(&lane, &[])),
+        [(2, Kind::Different(Vec::new()))]
+    );
+    // What is carried again and was never a letter is one too many.
+    lane.unmatched.replayed(Side::New, at(3), Some(7));
+    assert!(kinds(&judge(&lane, &[2])).contains(&(3, Kind::Extra)));
 }

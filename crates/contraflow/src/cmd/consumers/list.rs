@@ -31,7 +31,7 @@ struct Reader<'l> {
     topics: Vec<&'l str>,
     behind: u64,
     /// The newest change of a committed offset that was seen; brokers do not tell the time.
-    committed_ms: Option<u64>,
+    committed_at_ms: Option<u64>,
     moved: bool,
     owner: Option<&'l str>,
     deadline: Option<String>,
@@ -116,7 +116,7 @@ fn reader<'l>(group: &'l Group, topics: Vec<&'l str>, sightings: &Sightings) -> 
         members: group.members,
         topics,
         behind: group.behind,
-        committed_ms: sighting.and_then(|sighting: &Sighting| sighting.committed_ms),
+        committed_at_ms: sighting.and_then(|sighting: &Sighting| sighting.committed_at_ms),
         ..absent(&group.name)
     }
 }
@@ -131,7 +131,7 @@ fn absent(name: &str) -> Reader<'_> {
         members: 0,
         topics: Vec::new(),
         behind: 0,
-        committed_ms: None,
+        committed_at_ms: None,
         moved: false,
         owner: None,
         deadline: None,
@@ -166,7 +166,7 @@ fn tell(
             owned(reader, out)?;
             continue;
         };
-        let committed = reader.committed_ms.map_or("not seen".to_owned(), |ms| {
+        let committed = reader.committed_at_ms.map_or("not seen".to_owned(), |ms| {
             format!(
                 "{} ago",
                 show(Duration::from_millis(now_ms.saturating_sub(ms)))

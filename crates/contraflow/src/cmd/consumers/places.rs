@@ -9,13 +9,13 @@ use contraflow_core::error::{Error, Kind};
 use contraflow_core::log::translate::Doubt;
 use contraflow_core::record::PairId;
 use contraflow_core::side::Side;
+use contraflow_core::sighting::Mark;
 use contraflow_engine::context::Context;
 use contraflow_engine::crossing::{self, How, Reset, Translated};
 use serde::Serialize;
 
 use crate::Exit;
 use crate::output::Output;
-use crate::request::lock;
 use crate::session::Session;
 
 /// Places read from standard input at most: every partition of a thousand large topics.
@@ -159,14 +159,11 @@ pub(super) fn go_over(session: &Session, args: &Move, out: &mut Output) -> anyho
         by_time: args.by_time,
         reset: args.reset.map(Reset::from),
     };
-    let mark = context.clock.unix_ms();
+    let at_ms = context.clock.unix_ms();
     let (group, found) = crossing::go_over(context, name, how)?;
-    let ledger = session.ledger()?;
-    let mark = contraflow_core::sighting::Mark {
-        at_ms: mark,
-        next: group.next,
-    };
-    lock(&ledger).mark(name, (!args.back).then_some(&mark))?;
+    let next = group.next;
+    let mark = Mark { at_ms, next };
+    super::keep(session, name, (!args.back).then_some(&mark))?;
     let offsets: Vec<Offset<'_>> = found
         .iter()
         .map(|found| offset(context, from, found))

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use contraflow_core::clock::Clock;
+use contraflow_engine::tasks::{Stop, TaskSet};
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord};
@@ -78,10 +79,10 @@ impl Producer {
     /// Writes one record after the other, from this number on.
     pub(super) fn start(topic: &Topic, first: u64) -> anyhow::Result<Producer> {
         let topic = topic.clone();
-        let work = move |told: &AtomicU64| {
+        let work = move |told: &Told<'_>| {
             let (producer, clock) = (topic.cluster.producer()?, SystemClock::default());
             let mut next = first;
-            while told.load(Ordering::Acquire) == GO_ON {
+            while told.goes_on() {
                 for _ in 0..AT_ONCE {
                     topic.write_one(&producer, next)?;
                     next += 1;
@@ -146,14 +147,14 @@ impl Consumer {
     /// Reads a topic as a member of a group, and goes on counting where it stopped elsewhere.
     pub(super) fn start(topic: &Topic, group: &str, so_far: Read) -> anyhow::Result<Consumer> {
         let (topic, group) = (topic.clone(), group.to_owned());
-        let work = move |told: &AtomicU64| {
+        let work = move |told: &Told<'_>| {
             let (consumer, clock) = (topic.cluster.consumer(&group)?, SystemClock::default());
             consumer.subscribe(&[&topic.name])?;
             let (mut read, mut next, mut since) = (so_far, BTreeMap::new(), clock.elapsed());
-            while read.records < told.load(Ordering::Acquire) {
+            while read.records < told.until() {
                 let Some(found) = consumer.poll(LOOK) else {
                     // What does not come is missing: the story counts it.
-                    if told.load(Ordering::Acquire) != GO_ON && clock.elapsed() > since + PATIENCE {
+                    if !told.goes_on() && clock.elapsed() > since + PATIENCE {
                         break;
                     }
                     continue;
@@ -184,27 +185,55 @@ impl Consumer {
     }
 }
 
-/// A thread that works until it is told to stop.
+/// A thread that works until it is told to stop, or nobody is left to tell it.
 struct Actor<T> {
-    told: Arc<AtomicU64>,
-    thread: JoinHandle<anyhow::Result<T>>,
+    until: Arc<AtomicU64>,
+    result: Receiver<anyhow::Result<T>>,
+    _thread: TaskSet,
+}
+
+/// What an actor is told.
+struct Told<'t> {
+    until: &'t AtomicU64,
+    stop: &'t Stop,
+}
+
+impl Told<'_> {
+    fn goes_on(&self) -> bool {
+        self.until() == GO_ON
+    }
+
+    /// So many records are enough.
+    fn until(&self) -> u64 {
+        match self.stop.asked() {
+            true => 0,
+            false => self.until.load(Ordering::Acquire),
+        }
+    }
 }
 
 impl<T: Send + 'static> Actor<T> {
     fn start(
         name: &str,
-        work: impl FnOnce(&AtomicU64) -> anyhow::Result<T> + Send + 'static,
+        work: impl FnOnce(&Told<'_>) -> anyhow::Result<T> + Send + 'static,
     ) -> anyhow::Result<Actor<T>> {
-        let told = Arc::new(AtomicU64::new(GO_ON));
-        let theirs = Arc::clone(&told);
-        let thread = std::thread::Builder::new().name(name.into());
-        let thread = thread.spawn(move || work(&theirs));
-        let thread = thread.with_context(|| format!("cannot start the {name}"))?;
-        Ok(Actor { told, thread })
+        let until = Arc::new(AtomicU64::new(GO_ON));
+        let (theirs, (out, result)) = (Arc::clone(&until), sync_channel(1));
+        let mut thread = TaskSet::new(Stop::default());
+        thread.spawn(name, move |stop| {
+            let until = &*theirs;
+            // Nobody may be there any more.
+            drop(out.send(work(&Told { until, stop })));
+        })?;
+        Ok(Actor {
+            until,
+            result,
+            _thread: thread,
+        })
     }
 
     fn stop(self, at: u64) -> anyhow::Result<T> {
-        self.told.store(at, Ordering::Release);
-        self.thread.join().map_err(|_| anyhow!("an actor died"))?
+        self.until.store(at, Ordering::Release);
+        self.result.recv().context("an actor died")?
     }
 }

@@ -49,6 +49,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// Deletes a topic.
+    pub(super) fn delete(&self, name: &str) -> anyhow::Result<()> {
+        wait(self.admin()?.delete_topics(&[name], &AdminOptions::new()))?;
+        Ok(())
+    }
+
     /// A producer that writes each record once.
     pub(super) fn producer(&self) -> anyhow::Result<BaseProducer> {
         Ok(self.client().set("enable.idempotence", "true").create()?)

@@ -22,8 +22,6 @@ pub struct Servers {
     pub kafka: String,
     /// The address of the registry.
     pub registry: String,
-    /// Whether they end with the demo.
-    pub are_ours: bool,
     _scripts: Vec<Script>,
 }
 
@@ -37,7 +35,6 @@ impl Servers {
     /// When the project's scripts are not found from here, or do not serve.
     pub fn start(wanted: Wanted, folder: &Path) -> anyhow::Result<Servers> {
         let mut scripts = Vec::new();
-        let are_ours = wanted.kafka.is_none();
         let kafka = match wanted.kafka {
             Some(kafka) => kafka,
             None => {
@@ -57,7 +54,6 @@ impl Servers {
         Ok(Servers {
             kafka,
             registry,
-            are_ours,
             _scripts: scripts,
         })
     }

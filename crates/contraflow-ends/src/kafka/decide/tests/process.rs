@@ -489,9 +489,10 @@ impl Flip {
             next: places(&[next]),
             ..Checkpoint::default()
         });
-        let from = match decide::resume(direction, checkpoint.as_ref()) {
-            Ok(position) => position.and_then(|position| place::decode(&position)),
-            Err(_) if self.broken == Some(Rule::WayBackNeedsStart) => None,
+        let starts_anywhere = self.broken == Some(Rule::WayBackNeedsStart) && checkpoint.is_none();
+        let from = match decide::resume(&control, direction, checkpoint) {
+            Ok(_) | Err(_) if starts_anywhere => None,
+            Ok(places) => places,
             // It is tried again.
             Err(_) => return None,
         };

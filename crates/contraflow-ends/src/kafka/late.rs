@@ -1,0 +1,84 @@
+//! Late writes to the old topics: copies of them, and what is given up, written by whoever has the
+//! coordinator's id, in one transaction with how far they are settled.
+
+use contraflow_core::end::{Late, fenced};
+use contraflow_core::error::Result;
+use contraflow_core::lease::{LaneId, Ownership};
+use contraflow_core::log::Place;
+use contraflow_core::position::Position;
+use contraflow_core::probe::Point;
+use contraflow_core::record::{PairId, Record};
+
+use super::Context;
+use super::control::{self, Checkpoint, Coordinator, GivenUp, Note};
+use super::copies::{Copies, broken};
+use super::place;
+
+pub(super) struct LateWrites {
+    context: Context,
+    coordinator: Option<Coordinator>,
+    /// How often something was given up.
+    given_up: usize,
+}
+
+impl LateWrites {
+    pub(super) fn new(context: Context) -> LateWrites {
+        LateWrites {
+            context,
+            coordinator: None,
+            given_up: 0,
+        }
+    }
+}
+
+impl Late for LateWrites {
+    fn claim(&mut self) -> Result<Position> {
+        let coordinator = Coordinator::take(&self.context)?;
+        let control = &coordinator.control;
+        let side = self.context.role.side;
+        let gained = matches!(control.ownership(), Ownership::Held { by, .. } if by == side);
+        let Some(settled) = control.settled().filter(|_| gained) else {
+            return Err(fenced("this end has not gained authority"));
+        };
+        // A lane that was not fenced yet may have carried some of them.
+        let (lane, direction) = (LaneId(0), side.other().direction());
+        let carried = control::checkpoint(&self.context, direction, lane)?;
+        let carried = carried.and_then(Checkpoint::places).unwrap_or_default();
+        let settled = place::encode(&place::later(settled, &carried));
+        self.given_up = control.given_up.len();
+        self.coordinator = Some(coordinator);
+        Ok(settled)
+    }
+
+    fn settle(
+        &mut self,
+        copies: &[Record],
+        given_up: &[(PairId, Place)],
+        through: &Position,
+    ) -> Result<()> {
+        // After any error it is gone: the next claim says what was settled.
+        let Some(coordinator) = self.coordinator.take() else {
+            return Err(fenced("late writes were not claimed"));
+        };
+        let from = place::decode(through).ok_or_else(|| broken("a position of something else"))?;
+        let mut notes = vec![Note::late(&from)];
+        if !given_up.is_empty() {
+            let given_up = GivenUp::new(self.context.clock.unix_ms(), given_up);
+            notes.push(Note::given_up(self.given_up, &given_up));
+            self.given_up += 1;
+        }
+        let out = Copies {
+            context: &self.context,
+            direction: self.context.role.side.other().direction(),
+            late: true,
+            from: &from,
+        };
+        coordinator.write(&notes, |producer| {
+            out.send(producer, &copies.iter().collect::<Vec<_>>())?;
+            self.context.probe.at(Point::COMMIT_BEFORE)
+        })?;
+        self.context.probe.at(Point::COMMIT_AFTER)?;
+        self.coordinator = Some(coordinator);
+        Ok(())
+    }
+}
