@@ -161,6 +161,8 @@ impl Client<'_> {
         match code {
             // Said where rights on topics are looked at.
             C::TopicAuthorizationFailed => None,
+            // Somebody else who tries it at this moment can.
+            C::ProducerFenced | C::Fenced | C::InvalidProducerEpoch => None,
             C::TransactionalIdAuthorizationFailed => {
                 let message = format!("transactional ids `{prefix}*` are not ours to take");
                 let resource = format!("--transactional-id {prefix} {PREFIXED}");
