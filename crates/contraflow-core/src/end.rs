@@ -6,6 +6,7 @@
 //! `docs/decisions/blocking-traits.md`.
 
 mod late;
+mod letter;
 mod readers;
 mod role;
 mod structure;
@@ -20,12 +21,12 @@ use crate::log::{Place, Room};
 use crate::position::Position;
 use crate::preflight::Looked;
 use crate::record::{Batch, Event, Image, Key, Origin, PairId, Record, Row};
-use crate::shape::Shape;
 use crate::side::Direction;
 
 pub use late::{Late, LeftOut};
+pub use letter::{Letter, StoredLetter};
 pub use readers::{Group, Next, Presence, Readers};
-pub use role::{Role, Table};
+pub use role::{Inspected, Role, Table};
 pub use structure::{Demands, Remove, Step, Structure, User};
 
 /// A place where data lives, and its driver.
@@ -96,21 +97,6 @@ pub trait End: Send + Sync {
     }
     /// Authority.
     fn switch(&self, role: &Arc<Role>) -> Option<Box<dyn Switch>>;
-}
-
-/// What [`End::inspect`] found.
-#[derive(Clone, Debug)]
-pub struct Inspected {
-    /// The declared shape. Names in `key` that are not there are left out of its key.
-    pub shape: Shape,
-    /// Names of the primary key's fields, in order.
-    pub primary_key: Vec<String>,
-    /// An estimate of the number of rows, for progress.
-    pub rows_estimated: u64,
-    /// How the engine declares each field of the shape, without its name.
-    pub declared: Vec<String>,
-    /// What it holds as a log, if it is one.
-    pub log: Option<Room>,
 }
 
 /// Where a feed starts.
@@ -343,36 +329,6 @@ pub enum Progress<'a> {
         /// What the rows show.
         seen: &'a Position,
     },
-}
-
-/// A row that could not be mapped or applied, kept in the target until it can.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
-    /// The pair.
-    pub pair: PairId,
-    /// The key in the source's form; it is blocked while the letter stands.
-    pub source_key: Key,
-    /// Why, as a code.
-    pub code: crate::code::Code,
-    /// Why, in words. Names fields, never values.
-    pub reason: String,
-    /// Tried again by itself when the feed has passed this position.
-    pub retry_after: Option<Position>,
-}
-
-/// A letter as the target keeps it.
-#[derive(Clone, Debug)]
-pub struct StoredLetter {
-    /// Counts letters of a side.
-    pub id: u64,
-    /// The direction whose flow could not carry the row.
-    pub direction: Direction,
-    /// The letter.
-    pub letter: Letter,
-    /// When it was first written, in milliseconds since 1970.
-    pub since_ms: u64,
-    /// How often it was tried.
-    pub attempts: u64,
 }
 
 /// What one [`Apply::apply`] did.

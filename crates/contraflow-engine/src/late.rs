@@ -1,5 +1,5 @@
-//! What was written to the end that lost authority, by writers that it could not refuse: each record
-//! is carried to the other end once, or given up by name.
+//! What was written to the end that lost authority, by writers that it could not refuse: each
+//! record is carried to the other end once, or given up by name.
 
 use std::collections::HashSet;
 use std::time::Duration;

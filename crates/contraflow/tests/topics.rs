@@ -11,6 +11,7 @@ mod cut;
 mod example;
 mod foreign;
 mod guards;
+mod input;
 mod java;
 mod keys;
 mod kills;

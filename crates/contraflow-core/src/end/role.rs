@@ -1,5 +1,6 @@
 //! What an end is to a change.
 
+use crate::log::Room;
 use crate::record::PairId;
 use crate::shape::Shape;
 use crate::side::Side;
@@ -48,4 +49,19 @@ impl Role {
             )
         })
     }
+}
+
+/// What [`super::End::inspect`] found.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// The declared shape. Names in `key` that are not there are left out of its key.
+    pub shape: Shape,
+    /// Names of the primary key's fields, in order.
+    pub primary_key: Vec<String>,
+    /// An estimate of the number of rows, for progress.
+    pub rows_estimated: u64,
+    /// How the engine declares each field of the shape, without its name.
+    pub declared: Vec<String>,
+    /// What it holds as a log, if it is one.
+    pub log: Option<Room>,
 }

@@ -1,7 +1,7 @@
 //! A record of Kafka as a row of a log, and back: headers, our own among them.
 //!
-//! Every record that we write says in its last header but a complement where it comes from: the id of
-//! the topic, the partition and the offset. Headers of others keep their order and their
+//! Every record that we write says in its last header but a complement where it comes from: the id
+//! of the topic, the partition and the offset. Headers of others keep their order and their
 //! duplicates, those of other changes too, which may have had the same name.
 
 use contraflow_core::log::Place;
@@ -112,7 +112,7 @@ pub(super) struct Telling {
     /// The topic at the other side, once the change has begun. An earlier change of the same name
     /// had another one.
     other: Option<TopicId>,
-    /// The ends of the old topic when it lost authority: what was written there behind them is late.
+    /// The ends of the old topic when it lost authority: what was written behind them is late.
     ended: Vec<i64>,
 }
 

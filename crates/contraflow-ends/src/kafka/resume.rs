@@ -220,8 +220,8 @@ impl Lines<'_> {
     fn ahead(&self, partition: usize, next: i64, offset: i64) -> Error {
         let (source, target) = (&self.source.topic, &self.target.name);
         let message = format!(
-            "the checkpoint of partition {partition} of `{source}` is {next}, and `{target}` has no \
-             copy of record {offset}"
+            "the checkpoint of partition {partition} of `{source}` is {next}, and `{target}` has \
+             no copy of record {offset}"
         );
         Error::new(Kind::Hold, Code::CHECKPOINT_AHEAD, message)
             .at(self.direction.target())

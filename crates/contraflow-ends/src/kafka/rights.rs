@@ -18,6 +18,7 @@ use super::names::Names;
 use super::native::{self, Right};
 use super::place::TopicPlace;
 use super::producer::{Producer, TRANSACTION_MAX_MS};
+use super::shares;
 use super::structure::CONTROL;
 
 /// How `kafka-acls.sh` is told that a name is a beginning.
@@ -98,6 +99,15 @@ impl Client<'_> {
             };
             all.note(format!("rights on groups: {resource}"), problem);
         }
+        let problem = match self.broker.topic(shares::STATE) {
+            Ok(_) => None,
+            Err(error) if error.code == Code::RIGHTS_MISSING => {
+                let message = "share groups are not ours to see".to_owned();
+                Some(self.lacks(message, &["Read"], &format!("--topic {}", shares::STATE)))
+            }
+            Err(error) => return Err(error),
+        };
+        all.note("rights to see share groups", problem);
         if let Some(topic) = topics.first() {
             let tried = self.tried(topic)?;
             all.note(
@@ -151,6 +161,8 @@ impl Client<'_> {
         match code {
             // Said where rights on topics are looked at.
             C::TopicAuthorizationFailed => None,
+            // Somebody else who tries it at this moment can.
+            C::ProducerFenced | C::Fenced | C::InvalidProducerEpoch => None,
             C::TransactionalIdAuthorizationFailed => {
                 let message = format!("transactional ids `{prefix}*` are not ours to take");
                 let resource = format!("--transactional-id {prefix} {PREFIXED}");

@@ -15,7 +15,7 @@ use super::client::{self, ANSWER_MAX, failure, unreachable};
 use super::native::TopicId;
 
 /// Where brokers keep the state of share groups.
-const STATE: &str = "__share_group_state";
+pub(super) const STATE: &str = "__share_group_state";
 
 /// The topics of which a share group has a state, by the group's name.
 pub(super) type Shares = HashMap<String, Vec<TopicId>>;

@@ -8,7 +8,6 @@ use contraflow_core::codec::payload::Raw;
 use contraflow_core::end::{Apply, End, Progress, Role, Switch, Table};
 use contraflow_core::error::Kind;
 use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
-use contraflow_core::log;
 use contraflow_core::probe::Silent;
 use contraflow_core::side::{Direction, Side};
 use contraflow_ends::kafka::{Kafka, Payloads};

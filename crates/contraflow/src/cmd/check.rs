@@ -96,26 +96,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     if !warnings.is_empty() {
         out.warnings(&file, &warnings)?;
     }
-    let mut laws = Vec::new();
-    for pair in context.pair_ids() {
-        let bound = context.pair(pair);
-        let report = args.laws.then(|| {
-            let rows = Side::BOTH.map(|side| real_rows(&session, side, pair));
-            check_laws(&bound.mapping, [&rows[0], &rows[1]], args.seed)
-        });
-        let (broken, tried) = match args.laws {
-            true => keying::laws(context, pair)?,
-            false => (0, 0),
-        };
-        laws.push(PairLaws {
-            old: &bound.old,
-            new: &bound.new,
-            law: bound.mapping.law().name(),
-            holds: broken == 0 && report.as_ref().is_none_or(LawReport::holds),
-            report,
-            keys: KeyLaws { broken, tried },
-        });
-    }
+    let laws = laws(&session, args)?;
     let topics = placed.topics.into_iter();
     let producers = topics.map(|(new, probed, partitioner)| Producers {
         new,
@@ -156,6 +137,32 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         producers,
     })?;
     Ok(if holds { Exit::Yes } else { Exit::No })
+}
+
+/// What holds of each pair's mapping.
+fn laws<'s>(session: &'s Session, args: &Args) -> anyhow::Result<Vec<PairLaws<'s>>> {
+    let context = &session.context;
+    let mut laws = Vec::new();
+    for pair in context.pair_ids() {
+        let bound = context.pair(pair);
+        let report = args.laws.then(|| {
+            let rows = Side::BOTH.map(|side| real_rows(session, side, pair));
+            check_laws(&bound.mapping, [&rows[0], &rows[1]], args.seed)
+        });
+        let (broken, tried) = match args.laws {
+            true => keying::laws(context, pair)?,
+            false => (0, 0),
+        };
+        laws.push(PairLaws {
+            old: &bound.old,
+            new: &bound.new,
+            law: bound.mapping.law().name(),
+            holds: broken == 0 && report.as_ref().is_none_or(LawReport::holds),
+            report,
+            keys: KeyLaws { broken, tried },
+        });
+    }
+    Ok(laws)
 }
 
 /// Rows of a table, or none when it is not there yet.

@@ -121,17 +121,7 @@ pub(super) fn bind(change: &Change, parsed: &[Ops], found: &mut Found) -> Option
     let old = bound(change, Side::Old, old, old_tables);
     let new = bound(change, Side::New, new, new_tables);
     for bound in [&old, &new] {
-        let side = bound.role.side;
-        match bound.end.check(&bound.role) {
-            Ok(mut found) => {
-                for looked in &mut found {
-                    looked.problems.retain(|problem| stands(change, problem));
-                }
-                problems.extend(preflight::problems(&found));
-                looked.push((side, found));
-            }
-            Err(error) => problems.push(of(&error).at(side)),
-        }
+        look_at(change, bound, looked, problems);
     }
     if pairs.len() != change.pairs().len() {
         return None;
@@ -139,6 +129,26 @@ pub(super) fn bind(change: &Change, parsed: &[Ops], found: &mut Found) -> Option
     let context = world.context(change, pairs, old, new);
     begun_with_another(&context, problems);
     Some(context)
+}
+
+/// What an end looks at, and what it finds in the way.
+fn look_at(
+    change: &Change,
+    bound: &Bound,
+    all: &mut Vec<(Side, Vec<Looked>)>,
+    problems: &mut Vec<Problem>,
+) {
+    let side = bound.role.side;
+    match bound.end.check(&bound.role) {
+        Ok(mut found) => {
+            for looked in &mut found {
+                looked.problems.retain(|problem| stands(change, problem));
+            }
+            problems.extend(preflight::problems(&found));
+            all.push((side, found));
+        }
+        Err(error) => problems.push(of(&error).at(side)),
+    }
 }
 
 /// What `since` leaves behind exists at the old end only.
@@ -373,30 +383,7 @@ fn bind_pair(
         problems.push(problem.hint(format!("Looked in {}.", old.address())));
         return None;
     };
-    if let (Some(old), Some(new)) = (&ours.log, theirs.as_ref().and_then(|it| it.log.as_ref())) {
-        let unfit = log::unfit((&declared.old, old), (&declared.new, new));
-        problems.extend(unfit.into_iter().map(|problem| problem.place(place)));
-    }
-    if let (Some(room), None) = (&ours.log, &theirs)
-        && let Some(command) = new.creation(&declared.new, room)
-    {
-        let message = format!("there is no {thing} `{}`", declared.new);
-        let problem = Problem::error(Code::TABLE_MISSING, message).at(Side::New);
-        problems.push(problem.place(place).hint(command));
-        return None;
-    }
-    if let Some(found) = &theirs
-        && let (Some(room), 0) = (&found.log, found.rows_estimated)
-    {
-        match old.oldest_age_ms(&declared.old) {
-            Ok(Some(age_ms)) => {
-                let found = log::too_old(age_ms, (&declared.new, room));
-                problems.extend(found.into_iter().map(|it| it.at(Side::New).place(place)));
-            }
-            Ok(None) => {}
-            Err(error) => problems.push(of(&error).at(Side::Old).place(place)),
-        }
-    }
+    logs_fit(declared, (old, &ours), (new, theirs.as_ref()), problems)?;
     let new_shape = theirs.as_ref().map(|found| &found.shape);
     let key_new = key_new.map(Vec::as_slice);
     // The key of a record is its envelope, which nobody declares.
@@ -421,6 +408,36 @@ fn bind_pair(
             None
         }
     }
+}
+
+/// Whether a new log is there and can hold what the old one holds; `None` when there is none.
+fn logs_fit(
+    declared: &DeclaredPair,
+    (old, ours): (&dyn End, &Inspected),
+    (new, theirs): (&dyn End, Option<&Inspected>),
+    problems: &mut Vec<Problem>,
+) -> Option<()> {
+    let place = Some(declared.place);
+    let Some(room) = &ours.log else {
+        return Some(());
+    };
+    let Some((theirs, new_room)) = theirs.and_then(|it| Some((it, it.log.as_ref()?))) else {
+        let command = new.creation(&declared.new, room)?;
+        let message = format!("there is no {} `{}`", declared.thing(), declared.new);
+        let problem = Problem::error(Code::TABLE_MISSING, message).at(Side::New);
+        problems.push(problem.place(place).hint(command));
+        return None;
+    };
+    let mut unfit = log::unfit((&declared.old, room), (&declared.new, new_room));
+    if theirs.rows_estimated == 0 {
+        match old.oldest_age_ms(&declared.old) {
+            Ok(Some(age_ms)) => unfit.extend(log::too_old(age_ms, (&declared.new, new_room))),
+            Ok(None) => {}
+            Err(error) => unfit.push(of(&error)),
+        }
+    }
+    problems.extend(unfit.into_iter().map(|problem| problem.place(place)));
+    Some(())
 }
 
 /// The tables of a pair as their ends will carry them.

@@ -31,39 +31,58 @@ fn ended(mut process: Process) -> Process {
     process
 }
 
+fn writes(
+    stage: &Stage,
+    number: u32,
+    (topic, records, per_s): (&str, &str, &str),
+    is_idempotent: bool,
+) -> Process {
+    let writes = Writes {
+        number,
+        topic,
+        records,
+        per_s,
+        is_idempotent,
+    };
+    writes.start(stage)
+}
+
+/// The change runs, four producers have come and gone, and a group has moved while they wrote.
+fn followed(stage: &Stage, group: &str) -> (Process, Vec<Process>, [Process; 2]) {
+    let (old, new) = (stage.old.as_str(), stage.new.as_str());
+    let writes = |number, records, per_s, is_idempotent| {
+        writes(stage, number, (old, records, per_s), is_idempotent)
+    };
+    let mut history = writes(1, "2000", "-1", true);
+    history.wait();
+    // While it is copied and followed: one fast, one slow, then the other way round.
+    let mut before = vec![history, writes(2, "-1", "300", true)];
+    before.push(writes(3, "-1", "30", false));
+    let run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    let mut read_old = reads(stage, group, old, "1500");
+    read_old.wait();
+    before[1].terminate();
+    before.push(writes(4, "-1", "20", true));
+    before.push(writes(5, "400", "400", false));
+    before[4].wait();
+    // The group moves while both producers go on.
+    stage.says(&["consumers", "move", group], 0, &[new]);
+    let read_new = reads(stage, group, new, "-1");
+    let before = before.into_iter().map(ended).collect();
+    (run, before, [read_old, read_new])
+}
+
 #[test]
 fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
     let stage = Stage::new(Kind::Raw);
     let writes = |number, topic, records, per_s, is_idempotent| {
-        let writes = Writes {
-            number,
-            topic,
-            records,
-            per_s,
-            is_idempotent,
-        };
-        writes.start(&stage)
+        writes(&stage, number, (topic, records, per_s), is_idempotent)
     };
     let (old, new) = (stage.old.as_str(), stage.new.as_str());
     let groups = ["early", "late", "last"].map(|name| format!("{name}-{}", stage.change));
     let [early, late, last] = &groups;
-    let mut history = writes(1, old, "2000", "-1", true);
-    history.wait();
-    // While it is copied and followed: one fast, one slow, then the other way round.
-    let mut before = vec![history, writes(2, old, "-1", "300", true)];
-    before.push(writes(3, old, "-1", "30", false));
-    let mut run = stage.start(&["run"], &[]);
-    stage.reaches("follow");
-    let mut early_old = reads(&stage, early, old, "1500");
-    early_old.wait();
-    before[1].terminate();
-    before.push(writes(4, old, "-1", "20", true));
-    before.push(writes(5, old, "400", "400", false));
-    before[4].wait();
-    // The first group moves while both producers go on.
-    stage.says(&["consumers", "move", early], 0, &[new]);
-    let early_new = reads(&stage, early, new, "-1");
-    let mut before: Vec<Process> = before.into_iter().map(ended).collect();
+    let (mut run, mut before, [early_old, early_new]) = followed(&stage, early);
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["wait", "--for", "lag"], 0, &[]);
     stage.says(&["cutover"], 0, &["reverse"]);
@@ -92,9 +111,10 @@ fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
     until("the last group looks at the new topic", || {
         last_new.out().contains("partitions_assigned")
     });
-    let count = |parts: &[&Process]| read(parts).iter().map(Vec::len).sum::<usize>();
     for parts in [[&early_old, &early_new], [&late_old, &late_new]] {
-        until("a group has read everything", || count(&parts) >= whole);
+        until("a group has read everything", || {
+            read(&parts).iter().map(Vec::len).sum::<usize>() >= whole
+        });
     }
     let topics = [(old, "auditor1"), (new, "auditor2")];
     let [on_old, on_new] = topics.map(|(topic, name)| audited(&stage, topic, name));
@@ -109,34 +129,7 @@ fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
         "a producer wrote nothing"
     );
     let (first, second) = (written(&before), written(&after));
-    for partition in 0..PARTITIONS {
-        let records = |topic: &[Vec<(i64, [String; 3])>]| -> Vec<[String; 3]> {
-            topic[partition]
-                .iter()
-                .map(|(_, record)| record.clone())
-                .collect()
-        };
-        assert_eq!(records(&on_old), records(&on_new), "partition {partition}");
-        let own = [(&on_old, &first), (&on_new, &second)];
-        for (topic, written) in own {
-            let mut found = topic[partition].iter();
-            for told in &written[partition] {
-                let here = found.find(|(offset, _)| *offset == told.offset);
-                let [_, key, value] = &here.expect("what was written is there").1;
-                let wanted = (told.key.as_deref().unwrap_or("null"), told.value.as_str());
-                assert_eq!((key.as_str(), value.as_str()), wanted);
-            }
-        }
-        let own = first[partition].len() + second[partition].len();
-        assert_eq!(on_new[partition].len(), own, "partition {partition}");
-    }
-    let values = |partition: &Vec<(i64, [String; 3])>| -> Vec<String> {
-        partition
-            .iter()
-            .map(|(_, record)| record[2].clone())
-            .collect()
-    };
-    let wanted: Vec<Vec<String>> = on_new.iter().map(values).collect();
+    hold_what_was_told([&on_old, &on_new], [&first, &second]);
     let groups = [
         ("early", [&early_old, &early_new]),
         ("late", [&late_old, &late_new]),
@@ -144,8 +137,41 @@ fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
     ];
     for (group, parts) in groups {
         assert!(
-            read(&parts) == wanted,
+            read(&parts) == values(&on_new),
             "{group} did not read everything once, in order"
         );
+    }
+}
+
+/// Offsets and records by partition.
+type Topic = Vec<Vec<(i64, [String; 3])>>;
+
+fn values(topic: &Topic) -> Vec<Vec<String>> {
+    let of = |records: &Vec<(i64, [String; 3])>| {
+        let values = records.iter().map(|(_, [_, _, value])| value.clone());
+        values.collect()
+    };
+    topic.iter().map(of).collect()
+}
+
+/// Both topics hold the same, each what its producers were told in the place that they were told.
+fn hold_what_was_told(topics: [&Topic; 2], told: [&Vec<Vec<Told>>; 2]) {
+    for partition in 0..PARTITIONS {
+        let [on_old, on_new] = topics.map(|topic| -> Vec<[String; 3]> {
+            let records = topic[partition].iter();
+            records.map(|(_, record)| record.clone()).collect()
+        });
+        assert_eq!(on_old, on_new, "partition {partition}");
+        for (topic, told) in topics.into_iter().zip(told) {
+            let mut found = topic[partition].iter();
+            for told in &told[partition] {
+                let here = found.find(|(offset, _)| *offset == told.offset);
+                let [_, key, value] = &here.expect("what was written is there").1;
+                let wanted = (told.key.as_deref().unwrap_or("null"), told.value.as_str());
+                assert_eq!((key.as_str(), value.as_str()), wanted);
+            }
+        }
+        let own = told[0][partition].len() + told[1][partition].len();
+        assert_eq!(on_new.len(), own, "partition {partition}");
     }
 }

@@ -10,6 +10,11 @@ const CONSOLE: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const SHARE: &str = "org.apache.kafka.tools.consumer.ConsoleShareConsumer";
 const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
 const FEATURES: &str = "org.apache.kafka.tools.FeatureCommand";
+const TOOLS: [(&str, &str); 3] = [
+    ("kafka-acls.sh", "org.apache.kafka.tools.AclCommand"),
+    ("kafka-configs.sh", "kafka.admin.ConfigCommand"),
+    ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
+];
 
 /// A console consumer of a group that reads all of a topic and goes on, by this protocol of groups.
 pub(super) fn consumer(stage: &Stage, topic: &str, group: &str, protocol: &str) -> Process {
@@ -35,6 +40,25 @@ pub(super) fn share_consumer(stage: &Stage, topic: &str, group: &str) -> Process
 pub(super) fn enable(stage: &Stage, feature: &str) {
     let mut tool = run(stage, FEATURES, &["upgrade", "--feature", feature]);
     assert_eq!(tool.wait(), Some(0), "{}{}", tool.out(), tool.err());
+}
+
+/// Runs a command of Kafka's as somebody would type it.
+pub(super) fn tool(stage: &Stage, command: &str) {
+    let words: Vec<&str> = command
+        .split(' ')
+        .map(|word| word.trim_matches('\''))
+        .collect();
+    let (name, args) = words.split_first().expect("a name");
+    let tools = TOOLS.iter().find(|(tool, _)| tool == name);
+    let (_, main) = tools.expect("a tool of Kafka's");
+    let mut tool = run(stage, main, args);
+    assert_eq!(
+        tool.wait(),
+        Some(0),
+        "{command}: {}{}",
+        tool.out(),
+        tool.err()
+    );
 }
 
 /// Has a console producer write records with these keys where it puts them.

@@ -158,6 +158,22 @@ fn a_poison_record_is_parked_and_its_key_waits() {
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
 }
 
+/// Of records with numbers from 1 on, of which those from 101 to 109 are letters: what flows, and
+/// what waits.
+fn waiting(all: &[Written]) -> [Vec<Written>; 2] {
+    let letters = all[100..109].iter();
+    let keys: Vec<_> = letters.filter_map(|one| one.key.clone()).collect();
+    let (mut flowed, mut parked) = (Vec::new(), Vec::new());
+    for (n, one) in (1..).zip(all) {
+        let blocked = one.key.as_ref().is_some_and(|key| keys.contains(key));
+        match (101..110).contains(&n) || n >= 110 && blocked {
+            true => parked.push(one.clone()),
+            false => flowed.push(one.clone()),
+        }
+    }
+    [flowed, parked]
+}
+
 /// Once what was missing is there, letters are carried in order and marked; nothing is doubled.
 #[test]
 fn letters_are_carried_again_in_order() {
@@ -177,23 +193,7 @@ fn letters_are_carried_again_in_order() {
     stage.write(&stage.old, &unknown.records(&stage, 101..110));
     stage.write(&stage.old, &old.records(&stage, 110..200));
     let copied = new_form(id, "?").records(&stage, 1..250);
-    let waits = |until: i64| {
-        let keys: Vec<_> = copied[100..109]
-            .iter()
-            .filter_map(|one| one.key.clone())
-            .collect();
-        let mut parked = Vec::new();
-        let mut flowed = Vec::new();
-        for (n, one) in (1..until).zip(&copied) {
-            let blocked = one.key.as_ref().is_some_and(|key| keys.contains(key));
-            match (101..110).contains(&n) || n >= 110 && blocked {
-                true => parked.push(one.clone()),
-                false => flowed.push(one.clone()),
-            }
-        }
-        [flowed, parked]
-    };
-    let [flowed, parked] = waits(200);
+    let [flowed, parked] = waiting(&copied[..199]);
     assert!(parked.len() > 14, "nothing waits behind a letter");
     let count = parked.len() as u64;
     let stand = || stage.status()["letters"].as_u64() == Some(count);
@@ -212,10 +212,10 @@ fn letters_are_carried_again_in_order() {
     stage.says(&["letters", "replay"], 0, &[&words]);
     stage.says(&["letters", "list"], 0, &["no letters"]);
     let there = [flowed, parked].map(|all| by_partition(PARTITIONS, &all));
-    for partition in 0..PARTITIONS {
-        let wanted = [&there[0][partition], &there[1][partition]];
-        let found = turns(&stage, &stage.new, partition);
-        assert_eq!(found.each_ref(), wanted, "partition {partition}");
+    let [flowed, parked] = &there;
+    for (partition, wanted) in flowed.iter().zip(parked).enumerate() {
+        let [there, again] = turns(&stage, &stage.new, partition);
+        assert_eq!((&there, &again), wanted, "partition {partition}");
     }
     stage.says(&["verify"], 0, &["199 rows compared"]);
     stage.write(&stage.old, &old.records(&stage, 200..250));

@@ -23,6 +23,10 @@ mod world;
 type Found = Vec<(&'static str, Vec<Action>, Option<&'static str>)>;
 
 /// Explores until everything was seen or something is wrong, and prints how much that was.
+#[expect(
+    clippy::print_stdout,
+    reason = "how much was explored is what it shows"
+)]
 fn explored(name: &str, flip: Flip) -> Found {
     let checker = flip.checker().finish_when(HasDiscoveries::AnyFailures);
     let checker = checker.spawn_bfs().join();
@@ -111,6 +115,7 @@ fn the_flip_keeps_its_promises_when_more_happens() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "what was found is what it shows")]
 fn every_rule_is_missed_when_it_is_broken() {
     for rule in Rule::ALL {
         let bounds = match rule {
