@@ -146,7 +146,9 @@ fn the_old_topic_stays_until_nobody_has_read_for_the_agreed_time() {
     assert!(said.contains(&group), "{status:#}");
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
     let mut run = stage.start(&["run"], &[]);
-    until("it runs again", || stage.status()["running"]["pid"] == run.id());
+    until("it runs again", || {
+        stage.status()["running"]["pid"] == run.id()
+    });
     let granted = reached_in_time(|| {
         let mut contract = stage.start(&["contract", "--yes"], &[]);
         contract.wait() == Some(0)
