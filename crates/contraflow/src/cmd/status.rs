@@ -123,7 +123,6 @@ pub fn gather(session: &Session) -> Result<Status> {
     let mut saved: Option<Saved> = None;
     let (mut running, mut progress, mut evidence, mut history) =
         (None, None::<Progress>, Vec::new(), Vec::new());
-    (None, None, Vec::new(), Vec::new());
     let mut readers = Readers::default();
     if session.ledger_path.exists() {
         let ledger = session.ledger()?;
