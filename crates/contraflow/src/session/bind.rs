@@ -372,8 +372,10 @@ fn bind_pair(
             }
         };
     let key_new = declared.key_new.as_ref();
-    let ours = inspect(old, Side::Old, &declared.key_old)?;
-    let theirs = inspect(new, Side::New, key_new.unwrap_or(&declared.key_old))?;
+    // Both, before either ends this: what is wrong is told all at once.
+    let ours = inspect(old, Side::Old, &declared.key_old);
+    let theirs = inspect(new, Side::New, key_new.unwrap_or(&declared.key_old));
+    let (ours, theirs) = (ours?, theirs?);
     let thing = declared.thing();
     let Some(ours) = ours else {
         let message = format!("there is no {thing} `{}`", declared.old);
