@@ -99,15 +99,25 @@ impl Client<'_> {
             };
             all.note(format!("rights on groups: {resource}"), problem);
         }
-        let problem = match self.broker.topic(shares::STATE) {
-            Ok(_) => None,
-            Err(error) if error.code == Code::RIGHTS_MISSING => {
-                let message = "share groups are not ours to see".to_owned();
-                Some(self.lacks(message, &["Read"], &format!("--topic {}", shares::STATE)))
-            }
-            Err(error) => return Err(error),
-        };
-        all.note("rights to see share groups", problem);
+        let seen = [
+            (shares::STATE, "share groups", &["Read"][..]),
+            (
+                self.names.letters.as_str(),
+                "letters",
+                &["Create", "Read", "Write", "Delete"],
+            ),
+        ];
+        for (topic, what, operations) in seen {
+            let problem = match self.broker.topic(topic) {
+                Ok(_) => None,
+                Err(error) if error.code == Code::RIGHTS_MISSING => {
+                    let message = format!("{what} are not ours to see: topic `{topic}`");
+                    Some(self.lacks(message, operations, &format!("--topic {topic}")))
+                }
+                Err(error) => return Err(error),
+            };
+            all.note(format!("rights to see {what}"), problem);
+        }
         if let Some(topic) = topics.first() {
             let tried = self.tried(topic)?;
             all.note(
