@@ -47,6 +47,12 @@ fn writes(
     writes.start(stage)
 }
 
+/// Has a group go on in the new topic. Where it has not come to a partition, it begins with it.
+fn moves(stage: &Stage, group: &str) {
+    let args = ["consumers", "move", group, "--reset", "earliest"];
+    stage.says(&args, 0, &[&stage.new]);
+}
+
 /// The change runs, four producers have come and gone, and a group has moved while they wrote.
 fn followed(stage: &Stage, group: &str) -> (Process, Vec<Process>, [Process; 2]) {
     let (old, new) = (stage.old.as_str(), stage.new.as_str());
@@ -67,7 +73,7 @@ fn followed(stage: &Stage, group: &str) -> (Process, Vec<Process>, [Process; 2])
     before.push(writes(5, "400", "400", false));
     before[4].wait();
     // The group moves while both producers go on.
-    stage.says(&["consumers", "move", group], 0, &[new]);
+    moves(stage, group);
     let read_new = reads(stage, group, new, "-1");
     let before = before.into_iter().map(ended).collect();
     (run, before, [read_old, read_new])
@@ -97,7 +103,7 @@ fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
     let into = (old_count + 100).to_string();
     let mut late_old = reads(&stage, late, old, &into);
     late_old.wait();
-    stage.says(&["consumers", "move", late], 0, &[new]);
+    moves(&stage, late);
     let late_new = reads(&stage, late, new, "-1");
     after.push(writes(8, new, "300", "600", true));
     after[2].wait();
@@ -106,7 +112,7 @@ fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
     let whole = old_count + written(&after).iter().map(Vec::len).sum::<usize>();
     let mut last_old = reads(&stage, last, old, &whole.to_string());
     last_old.wait();
-    stage.says(&["consumers", "move", last], 0, &[new]);
+    moves(&stage, last);
     let last_new = reads(&stage, last, new, "-1");
     until("the last group looks at the new topic", || {
         last_new.out().contains("partitions_assigned")
