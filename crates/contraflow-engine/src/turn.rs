@@ -79,7 +79,7 @@ impl Kept {
     }
 
     fn keep(&mut self, worker: &Worker, audit: Audit) {
-        let windows = worker.windows().filter(|_| audit.is_clean());
+        let windows = worker.windows().filter(|_| audit.is_whole());
         self.0 = windows.map(|windows| (windows, audit));
     }
 }

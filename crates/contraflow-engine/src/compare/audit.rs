@@ -63,6 +63,7 @@ pub struct Audit {
     compacts: BTreeMap<PairId, [bool; 2]>,
     lanes: BTreeMap<Line, Lane>,
     letters: Letters,
+    is_whole: bool,
     result: Comparison,
 }
 
@@ -122,6 +123,7 @@ impl Audit {
             compacts,
             lanes: BTreeMap::new(),
             letters: Letters::default(),
+            is_whole: false,
             result: Comparison::default(),
         })
     }
@@ -189,12 +191,14 @@ impl Audit {
             self.look_for_deleted(context, target, stop, &mut result)?;
         }
         self.judge_rest(context, goal, stillness, &mut result);
+        self.is_whole = result.is_clean() && result.parked == 0 && result.given_up == 0;
         Ok(result)
     }
 
-    /// Whether nothing was found that stays.
-    pub fn is_clean(&self) -> bool {
-        self.result.is_clean()
+    /// Whether every record had its counterpart when it was judged last. A letter may be carried
+    /// since, or be readable now: then all is read anew.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Up to where the mirror was compared.

@@ -122,13 +122,9 @@ fn the_files_of_the_example_in_avro_are_accepted() {
     for topic in ["phonebook-avro-v1", "phonebook-avro-v2"] {
         broker::make(&servers, topic, 3, &[]);
     }
-    let schema = fs::read(folder.path().join("phonebook-v1.avsc")).expect("the schema");
-    let schema: Json = serde_json::from_slice(&schema).expect("JSON");
-    registry::register(
-        &registry::shared().url(),
-        "phonebook-avro-v1-value",
-        &schema,
-    );
+    let schema = fs::read_to_string(folder.path().join("phonebook-v1.avsc")).expect("the schema");
+    let subject = "phonebook-avro-v1-value";
+    registry::register_text(&registry::shared().url(), subject, &schema);
     let mut check = Command::new(env!("CARGO_BIN_EXE_contraflow"));
     check.arg("check").current_dir(folder.path());
     let mut check = Process::start(&mut check, &folder.path().join("check"));

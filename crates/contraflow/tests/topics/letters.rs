@@ -148,6 +148,7 @@ fn a_poison_record_is_parked_and_its_key_waits() {
     assert_eq!((turn.len(), again.len()), (3, 0));
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover"], 1, &["CF0402", "letters"]);
+    stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover", "--accept-loss"], 0, &["reverse"]);
     stage.write(
         &stage.new,

@@ -21,7 +21,12 @@ pub(super) fn shared() -> &'static Registry {
 
 /// Registers a schema under a subject. Says its number.
 pub(super) fn register(url: &str, subject: &str, schema: &Json) -> u32 {
-    let body = json!({ "schema": schema.to_string() }).to_string();
+    register_text(url, subject, &schema.to_string())
+}
+
+/// As [`register`], as it is written.
+pub(super) fn register_text(url: &str, subject: &str, schema: &str) -> u32 {
+    let body = json!({ "schema": schema }).to_string();
     let (_, answer) = ask(url, "POST", &format!("subjects/{subject}/versions"), &body);
     let id = answer["id"].as_u64().expect("a number");
     u32::try_from(id).expect("a small one")
