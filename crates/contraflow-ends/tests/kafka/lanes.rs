@@ -94,12 +94,12 @@ fn a_lane_that_was_claimed_before_the_seal_writes_nothing_after_the_flip() {
         .switch(Side::New)
         .flip(Epoch::FIRST.next(), &[])
         .unwrap();
-    let refused = zombie.apply(&[], &[], &advance, &mut lease).unwrap_err();
-    assert_eq!(refused.kind, Kind::Fenced, "{refused}");
-    // And nobody else may begin.
-    let mut late = begun.apply(Direction::Forward);
-    let refused = late.claim(LaneId(0), Direction::Forward).unwrap_err();
-    assert_eq!(refused.kind, Kind::Fenced, "{refused}");
+    zombie.apply(&[], &[], &advance, &mut lease).unwrap_err();
+    // It has to claim the lane anew, and neither it nor anybody else may.
+    for mut writer in [zombie, begun.apply(Direction::Forward)] {
+        let refused = writer.claim(LaneId(0), Direction::Forward).unwrap_err();
+        assert_eq!(refused.kind, Kind::Fenced, "{refused}");
+    }
 }
 
 /// The end of the new topic.

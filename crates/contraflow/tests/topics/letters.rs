@@ -225,7 +225,8 @@ fn letters_are_carried_again_in_order() {
     // A consumer moves to where its turn is, whatever stands out of it.
     let group = format!("mid-{}", stage.change);
     let mut seen = reads(&stage, &group, &stage.old, 150);
-    stage.says(&["consumers", "move", &group], 0, &[&stage.new]);
+    let moved = ["consumers", "move", &group, "--reset", "earliest"];
+    stage.says(&moved, 0, &[&stage.new]);
     seen.extend(reads(&stage, &group, &stage.new, usize::MAX));
     for one in &copied {
         let times = seen

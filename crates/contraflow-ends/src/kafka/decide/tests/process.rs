@@ -496,7 +496,19 @@ impl Flip {
             // It is tried again.
             Err(_) => return None,
         };
-        let next = from.map_or(0, |places| offsets(&places)[0]);
+        // A checkpoint is of its partition, a flip of all of them.
+        let next = from.map_or(0, |places| {
+            let places = offsets(&places);
+            places.get(k).or(places.first()).copied().unwrap_or(0)
+        });
+        // As `resume.rs` does: what is copied already is not copied again.
+        let target = world.log(direction.target(), k);
+        let copied = target.committed(0, target.stable());
+        let copied = copied.iter().filter_map(|(_, what)| match what {
+            What::Copy(at) => Some(at + 1),
+            What::Own => None,
+        });
+        let next = copied.max().map_or(next, |copied| copied.max(next));
         Some(Some(match taken {
             true => At::Ready { next },
             false => At::Claiming {
