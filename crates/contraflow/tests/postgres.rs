@@ -75,9 +75,7 @@ fn live(stage: &Stage, crash_at: Option<&str>) {
     }
     load.pause();
     let before = stage.rows("new");
-    // On a machine with little time to spare the flow is behind for a moment.
-    run.asks(&["wait", "--for", "lag", "--timeout", "80s"]);
-    run.asks(&["contract", "--yes"]);
+    run.contracts();
     run.ends();
     assert_eq!(run.was_killed, crash_at.is_some(), "{crash_at:?}");
     assert_eq!(stage.rows("new"), before);
@@ -214,7 +212,7 @@ fn a_role_with_the_documented_grants_carries_a_whole_change() {
     load.pause();
     run.asks(&["verify"]);
     bank.audit("new");
-    run.asks(&["contract", "--yes"]);
+    run.contracts();
     run.ends();
     bank.nothing_is_left();
 }

@@ -34,7 +34,7 @@ fn doctor_names_the_statement_for_everything_that_is_missing() {
         run.asks(&[verb]);
     }
     bank.audit("new");
-    run.asks(&["contract", "--yes"]);
+    run.contracts();
     run.ends();
     bank.nothing_is_left();
 }

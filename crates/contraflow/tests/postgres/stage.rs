@@ -338,6 +338,12 @@ impl Run<'_> {
         assert_eq!(code, Some(0), "{args:?}: {}\n{}", told.0, told.1);
     }
 
+    /// Asks for contract. On a machine with little time to spare the flow is behind for a moment.
+    pub(super) fn contracts(&mut self) {
+        self.asks(&["wait", "--for", "lag", "--timeout", "80s"]);
+        self.asks(&["contract", "--yes"]);
+    }
+
     /// Waits for its end.
     pub(super) fn ends(&mut self) {
         let code = self.process.wait();
