@@ -7,10 +7,13 @@ use contraflow_testkit::kafka::{Kafka, wait};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
+
+use crate::live::process::until;
 
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -46,6 +49,13 @@ pub(super) fn make(servers: &str, name: &str, partitions: i32, settings: &[(&str
     let made = wait(admin(servers).create_topics([&topic], &AdminOptions::new()));
     let made = made.expect("an answer");
     assert!(made.iter().all(Result::is_ok), "{made:?}");
+    // A topic that was made is not served at once.
+    let asker: BaseConsumer = client(servers).create().expect("a client");
+    for partition in 0..partitions {
+        until("a new partition is served", || {
+            asker.fetch_watermarks(name, partition, LIMIT).is_ok()
+        });
+    }
 }
 
 /// Deletes a topic.
