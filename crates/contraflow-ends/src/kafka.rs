@@ -8,6 +8,7 @@
 mod apply;
 mod broker;
 mod client;
+mod commits;
 mod control;
 mod copies;
 mod decide;
@@ -176,7 +177,7 @@ impl End for Kafka {
     }
 
     fn check(&self, role: &Role) -> Result<Vec<Looked>> {
-        preflight::check(&self.cluster, role)
+        preflight::check(&self.cluster, &self.clock, role)
     }
 
     fn oldest_age_ms(&self, log: &str) -> Result<Option<u64>> {

@@ -19,6 +19,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use serde::{Deserialize, Serialize};
 
 use super::client::{failure, unreachable, unsupported};
+use super::commits::Commits;
 
 /// The 128 bits of a topic's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,20 +71,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Asks the cluster for the id of a topic that is there.
 pub(super) fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<TopicId> {
-    let name = text_for_c(topic)?;
-    // SAFETY: the client outlives the call. `names` and `name` live until the collection, which
-    // copies them, is made; it is destroyed once, after the question that it was made for.
-    let id = unsafe {
-        let mut names = [name.as_ptr()];
-        let topics = c::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
-        let id = question(
-            client,
-            |rk, queue| c::rd_kafka_DescribeTopics(rk, topics, std::ptr::null(), queue),
-            |event| id_in(c::rd_kafka_event_DescribeTopics_result(event)),
-        );
-        c::rd_kafka_TopicCollection_destroy(topics);
-        id?
-    };
+    // SAFETY: the id is copied out of the description.
+    let id = unsafe { described(client, topic, false, |topic| id_of(topic)) }?;
     id.ok_or_else(|| {
         let message = format!("the brokers tell no id of topic `{topic}`: they are too old");
         Error::new(Kind::Precondition, Code::END_SETTING, message).hint(
@@ -94,30 +83,8 @@ pub(super) fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str) -> Res
 
 /// What this client may do with a topic that is there: everything where nobody looks at rights.
 pub(super) fn rights<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Vec<Right>> {
-    let name = text_for_c(topic)?;
-    // SAFETY: the client outlives the call. `names` and `name` live until the collection, which
-    // copies them, is made; collection and options are destroyed once, after the question that
-    // they were made for.
-    let found = unsafe {
-        let mut names = [name.as_ptr()];
-        let topics = c::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
-        let options = c::rd_kafka_AdminOptions_new(
-            client.native_ptr(),
-            c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        let refused = c::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
-        if !refused.is_null() {
-            c::rd_kafka_error_destroy(refused);
-        }
-        let found = question(
-            client,
-            |rk, queue| c::rd_kafka_DescribeTopics(rk, topics, options, queue),
-            |event| rights_in(c::rd_kafka_event_DescribeTopics_result(event)),
-        );
-        c::rd_kafka_AdminOptions_destroy(options);
-        c::rd_kafka_TopicCollection_destroy(topics);
-        found?
-    };
+    // SAFETY: the rights are copied out of the description.
+    let found = unsafe { described(client, topic, true, |topic| rights_of(topic)) }?;
     found.ok_or_else(|| unreachable(&format!("the rights on topic `{topic}` were not told")))
 }
 
@@ -185,14 +152,13 @@ pub(super) fn describe<C: ClientContext>(
     }
 }
 
-/// Everything that a group has committed, once no transaction is about to change it.
-pub(super) fn committed<C: ClientContext>(
-    client: &Client<C>,
-    group: &str,
-) -> Result<Vec<Committed>> {
-    let name = text_for_c(group)?;
-    // SAFETY: the client outlives the call. Options and request are destroyed once, after the
-    // question that they were made for; the result lives as long as its event.
+/// Everything that a group has committed, once no transaction is about to change it. Asked through
+/// [`Commits`] only: a client that has no group of its own crashes on the answer of a coordinator
+/// that has moved (librdkafka 2.12.1, `rd_kafka_handle_OffsetFetch`).
+pub(super) fn committed(commits: &Commits, group: &str) -> Result<Vec<Committed>> {
+    let (name, client) = (text_for_c(group)?, commits.client());
+    // SAFETY: the client has a group and outlives the call. Options and request are destroyed once,
+    // after the question that they were made for; the result lives as long as its event.
     unsafe {
         let options = c::rd_kafka_AdminOptions_new(
             client.native_ptr(),
@@ -272,50 +238,83 @@ fn whole<T>(what: &str, answer: Option<std::result::Result<T, RDKafkaErrorCode>>
     answer.map_err(|code| failure(what, KafkaError::Global(code)))
 }
 
-/// The id in a result about one topic.
+/// Asks for the description of one topic, with the rights on it if wanted, and reads it.
 ///
 /// # Safety
-/// The result is null, or belongs to an event that lives.
-unsafe fn id_in(result: *const c::rd_kafka_DescribeTopics_result_t) -> Option<TopicId> {
-    if result.is_null() {
-        return None;
-    }
-    // SAFETY: the result lives; the array it hands out has `count` entries and lives as long.
+/// `read` keeps nothing of the description.
+unsafe fn described<C: ClientContext, T>(
+    client: &Client<C>,
+    topic: &str,
+    with_rights: bool,
+    read: impl FnOnce(*const c::rd_kafka_TopicDescription_t) -> Option<T>,
+) -> Result<Option<T>> {
+    let name = text_for_c(topic)?;
+    // SAFETY: the client outlives the call. `names` and `name` live until the collection, which
+    // copies them, is made; collection and options are destroyed once, after the question that
+    // they were made for. The array of topics has `count` entries and lives as long as its event.
     unsafe {
-        let mut count = 0;
-        let found = c::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-        if found.is_null() || count != 1 {
-            return None;
+        let mut names = [name.as_ptr()];
+        let topics = c::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let options = c::rd_kafka_AdminOptions_new(
+            client.native_ptr(),
+            c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
+        let wanted = i32::from(with_rights);
+        let refused = c::rd_kafka_AdminOptions_set_include_authorized_operations(options, wanted);
+        if !refused.is_null() {
+            c::rd_kafka_error_destroy(refused);
         }
-        let uuid = c::rd_kafka_TopicDescription_topic_id(*found);
-        if uuid.is_null() {
-            return None;
-        }
-        let high = c::rd_kafka_Uuid_most_significant_bits(uuid).to_be_bytes();
-        let low = c::rd_kafka_Uuid_least_significant_bits(uuid).to_be_bytes();
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&high);
-        id[8..].copy_from_slice(&low);
-        (id != [0; 16]).then_some(TopicId(id))
+        let found = question(
+            client,
+            |rk, queue| c::rd_kafka_DescribeTopics(rk, topics, options, queue),
+            |event| {
+                let result = c::rd_kafka_event_DescribeTopics_result(event);
+                if result.is_null() {
+                    return None;
+                }
+                let mut count = 0;
+                let found = c::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+                if found.is_null() || count != 1 {
+                    return None;
+                }
+                read(*found)
+            },
+        );
+        c::rd_kafka_AdminOptions_destroy(options);
+        c::rd_kafka_TopicCollection_destroy(topics);
+        found
     }
 }
 
-/// The rights in a result about one topic.
+/// The id in a description; none of brokers that know none.
 ///
 /// # Safety
-/// The result is null, or belongs to an event that lives.
-unsafe fn rights_in(result: *const c::rd_kafka_DescribeTopics_result_t) -> Option<Vec<Right>> {
-    if result.is_null() {
-        return None;
-    }
-    // SAFETY: the result lives; the arrays it hands out have `count` entries and live as long.
-    unsafe {
-        let mut count = 0;
-        let found = c::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-        if found.is_null() || count != 1 {
+/// The topic belongs to an event that lives.
+unsafe fn id_of(topic: *const c::rd_kafka_TopicDescription_t) -> Option<TopicId> {
+    // SAFETY: the topic lives, and its id as long.
+    let (high, low) = unsafe {
+        let uuid = c::rd_kafka_TopicDescription_topic_id(topic);
+        if uuid.is_null() {
             return None;
         }
-        let all = c::rd_kafka_TopicDescription_authorized_operations(*found, &raw mut count);
+        let high = c::rd_kafka_Uuid_most_significant_bits(uuid);
+        (high, c::rd_kafka_Uuid_least_significant_bits(uuid))
+    };
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&high.to_be_bytes());
+    id[8..].copy_from_slice(&low.to_be_bytes());
+    (id != [0; 16]).then_some(TopicId(id))
+}
+
+/// The rights in a description that was asked for with them.
+///
+/// # Safety
+/// The topic belongs to an event that lives.
+unsafe fn rights_of(topic: *const c::rd_kafka_TopicDescription_t) -> Option<Vec<Right>> {
+    // SAFETY: the topic lives; the array it hands out has `count` entries and lives as long.
+    unsafe {
+        let mut count = 0;
+        let all = c::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
         if all.is_null() {
             return None;
         }

@@ -1,16 +1,19 @@
 //! Everything that could stand in the way of a topic, looked at without side effects.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use contraflow_core::change::cluster::Cluster;
+use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
 use contraflow_core::end::Role;
 use contraflow_core::error::{Problem, Result};
 use contraflow_core::log::Room;
 use contraflow_core::preflight::{Looked, Preflight};
-use contraflow_core::side::Side;
+use contraflow_core::side::{Direction, Side};
 
 use super::broker::{Broker, IN_SYNC, Safety, Topic, Visible};
+use super::commits::Commits;
 use super::names::Names;
 use super::rights::Client;
 
@@ -32,7 +35,7 @@ const WRITTEN: [Wanted; 1] = [Wanted {
 }];
 
 /// Looks at the topics of a role.
-pub(super) fn check(cluster: &Cluster, role: &Role) -> Result<Vec<Looked>> {
+pub(super) fn check(cluster: &Cluster, clock: &Arc<dyn Clock>, role: &Role) -> Result<Vec<Looked>> {
     let broker = Broker::new(cluster)?;
     let mut all = Preflight::default();
     all.note(
@@ -77,7 +80,9 @@ pub(super) fn check(cluster: &Cluster, role: &Role) -> Result<Vec<Looked>> {
         topics.push(topic);
     }
     if role.side == Side::New && !begun {
-        client.beginning(&mut all, &topics)?;
+        let group = names.group(Direction::Forward);
+        let commits = Commits::new(cluster, &group, Arc::clone(clock))?;
+        client.beginning(&mut all, &topics, &commits)?;
     }
     Ok(all.at(role.side))
 }

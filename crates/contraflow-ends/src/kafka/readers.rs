@@ -1,6 +1,7 @@
 //! Consumer groups of the topics of a side: who reads, how far they have come, and saying for them
 //! where they go on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -9,6 +10,7 @@ use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::log::Keyed;
 use contraflow_core::log::translate::{Flip, Look};
 use contraflow_core::record::PairId;
+use contraflow_core::side::Direction;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::groups::GroupInfo;
@@ -17,6 +19,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{self, ANSWER_MAX, failure};
+use super::commits::Commits;
 use super::control::Control;
 use super::envelope::Telling;
 use super::look::{Glance, Partition};
@@ -38,6 +41,7 @@ pub(super) struct Groups {
 /// The topics of this side, and who asks about them.
 struct Asked {
     broker: Broker,
+    commits: Commits,
     glance: Glance,
     topics: Vec<Read>,
 }
@@ -59,6 +63,16 @@ impl Groups {
         broker.named(&role.table(pair).name, role.side)
     }
 
+    fn commits(&self) -> Result<Commits> {
+        let Context {
+            cluster,
+            names,
+            clock,
+            ..
+        } = &self.context;
+        Commits::new(cluster, &names.group(Direction::Forward), Arc::clone(clock))
+    }
+
     fn asked(&self) -> Result<Asked> {
         let broker = Broker::new(&self.context.cluster)?;
         let of = |pair| -> Result<Read> {
@@ -70,6 +84,7 @@ impl Groups {
         Ok(Asked {
             topics: topics.collect::<Result<_>>()?,
             glance: Glance::new(self.context.clone())?,
+            commits: self.commits()?,
             broker,
         })
     }
@@ -232,7 +247,7 @@ impl Readers for Groups {
 impl Asked {
     /// Where a group goes on in the topics, and how many records are left there.
     fn committed(&self, group: &str) -> Result<(Vec<Next>, u64)> {
-        let all = native::committed(self.broker.consumer().client(), group)?;
+        let all = self.commits.of(group)?;
         let (mut next, mut behind) = (Vec::new(), 0);
         for place in all {
             let mut topics = self.topics.iter();

@@ -13,6 +13,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::broker::{Broker, Topic};
 use super::client::{self, code_of, failure};
+use super::commits::Commits;
 use super::control;
 use super::names::Names;
 use super::native::{self, Right};
@@ -67,7 +68,12 @@ impl Client<'_> {
     }
 
     /// What keeps a change from beginning, besides its topics.
-    pub(super) fn beginning(&self, all: &mut Preflight, topics: &[Topic]) -> Result<()> {
+    pub(super) fn beginning(
+        &self,
+        all: &mut Preflight,
+        topics: &[Topic],
+        commits: &Commits,
+    ) -> Result<()> {
         let control = &self.names.control;
         let replicas = topics.iter().map(|topic| topic.replicas).max().unwrap_or(1);
         let size = (control::partitions(), replicas);
@@ -88,8 +94,7 @@ impl Client<'_> {
             (anybody.as_str(), &["Describe"], "--group '*'".to_owned()),
         ];
         for (group, operations, resource) in groups {
-            let asked = native::committed(self.broker.consumer().client(), group);
-            let problem = match asked {
+            let problem = match commits.of(group) {
                 Ok(_) => None,
                 Err(error) if error.code == Code::RIGHTS_MISSING => {
                     let message = format!("consumer groups are not ours to see: {resource}");
