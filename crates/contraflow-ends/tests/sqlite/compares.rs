@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::Result;
-use contraflow_core::gate::Rule;
+use contraflow_core::gate::{Rule, Verdict};
 use contraflow_core::lease::Epoch;
 use contraflow_core::probe::Silent;
 use contraflow_core::record::{Key, PairId};
@@ -99,6 +99,13 @@ fn a_row_without_a_key_is_never_called_equal() {
     assert_eq!(refused(&context, &worker), Code::KEY_VALUES);
 }
 
+fn judged(turn: &mut Turn, context: &Context, worker: &Worker) -> Vec<Verdict> {
+    let (kept, stop) = (&mut Kept::default(), Stop::default());
+    turn.judge(context, Epoch::FIRST, worker, kept, &stop)
+        .unwrap()
+        .1
+}
+
 #[test]
 fn a_flow_that_was_started_anew_fails_the_turn() {
     let (old, new) = (File::new(OLD), File::new(NEW));
@@ -106,8 +113,7 @@ fn a_flow_that_was_started_anew_fails_the_turn() {
     let mut worker = copied(&context);
     let mut turn = Turn::new(&context, Side::Old, false, &worker).unwrap();
     let stop = Stop::default();
-    turn.judge(&context, Epoch::FIRST, &worker, &mut Kept::default(), &stop)
-        .unwrap();
+    judged(&mut turn, &context, &worker);
     worker.stop();
     let worker = copied(&context);
     // Its windows know of this write, those of the turn do not.
@@ -182,14 +188,7 @@ fn an_accepted_loss_excuses_its_own_key_and_no_other() {
         )
         .unwrap();
     let mut turn = Turn::new(&context, Side::Old, true, &worker).unwrap();
-    let judged = turn.judge(
-        &context,
-        Epoch::FIRST,
-        &worker,
-        &mut Kept::default(),
-        &Stop::default(),
-    );
-    let (_, verdicts) = judged.unwrap();
+    let verdicts = judged(&mut turn, &context, &worker);
     let compare = verdicts.iter().find(|v| v.rule == Rule::Compare).unwrap();
     assert_eq!((compare.open, compare.count), (false, Some(1)));
 }
@@ -205,14 +204,7 @@ fn rows_given_up_at_a_cutover_do_not_close_the_gates_of_the_new_side() {
         turn::letters(&context, Direction::Forward).unwrap() == 1
     });
     let mut turn = Turn::new(&context, Side::Old, true, &worker).unwrap();
-    let judged = turn.judge(
-        &context,
-        Epoch::FIRST,
-        &worker,
-        &mut Kept::default(),
-        &Stop::default(),
-    );
-    let (_, verdicts) = judged.unwrap();
+    let verdicts = judged(&mut turn, &context, &worker);
     assert!(verdicts.iter().all(|verdict| verdict.open), "{verdicts:?}");
     turn.fence(&context, Epoch::FIRST).unwrap();
     turn.drain(&context, &worker).unwrap();

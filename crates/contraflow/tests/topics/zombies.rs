@@ -20,6 +20,16 @@ fn heir(stage: &Stage) -> Process {
     heir
 }
 
+/// Both topics hold the records before a number from the old one, and those from it on from the new.
+fn both_hold(stage: &Stage, flipped: i64, end: i64) {
+    let (before, behind) = (1..flipped, flipped..end);
+    let of = |numbers: &std::ops::Range<i64>| stage.records(numbers.clone(), "old");
+    let on_old = [(of(&before), false), (of(&behind), true)];
+    let on_new = [(of(&before), true), (of(&behind), false)];
+    holds(&stage.servers, &stage.old, &on_old, PARTITIONS);
+    holds(&stage.servers, &stage.new, &on_new, PARTITIONS);
+}
+
 /// Stands still at a point with a batch in hand, while the change goes on to its flip.
 fn wakes_after_the_flip(point: Point) {
     let stage = Stage::new(Kind::Raw);
@@ -37,11 +47,7 @@ fn wakes_after_the_flip(point: Point) {
     assert_eq!(zombie.wait(), Some(2), "{}", zombie.err());
     assert!(zombie.err().contains("CF0301"), "{}", zombie.err());
     stage.verified();
-    let of = |numbers: std::ops::Range<i64>| stage.records(numbers, "old");
-    let on_old = [(of(1..500), false), (of(500..600), true)];
-    let on_new = [(of(1..500), true), (of(500..600), false)];
-    holds(&stage.servers, &stage.old, &on_old, PARTITIONS);
-    holds(&stage.servers, &stage.new, &on_new, PARTITIONS);
+    both_hold(&stage, 500, 600);
     assert_eq!(heir.terminate(), Some(0), "{}", heir.err());
 }
 
@@ -73,11 +79,7 @@ fn a_write_between_the_last_compare_and_the_flip_goes_back() {
     assert_eq!(asked.wait(), Some(0), "{}", asked.err());
     stage.write(&stage.new, &stage.records(320..400, "new"));
     stage.verified();
-    let of = |numbers: std::ops::Range<i64>| stage.records(numbers, "old");
-    let on_old = [(of(1..300), false), (of(300..400), true)];
-    let on_new = [(of(1..300), true), (of(300..400), false)];
-    holds(&stage.servers, &stage.old, &on_old, PARTITIONS);
-    holds(&stage.servers, &stage.new, &on_new, PARTITIONS);
+    both_hold(&stage, 300, 400);
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
 }
 

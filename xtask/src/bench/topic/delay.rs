@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::cluster::Cluster;
-use super::people::{Form, Ids, Person};
+use super::people::{Form, Person};
 use super::stage::Stage;
 use super::writer::{self, Load};
 use crate::bench::frame::{Measure, Plan, quantile, quantiles};
@@ -24,8 +24,7 @@ pub(in crate::bench) fn measure(plan: Plan) -> Result<Vec<Measure>> {
     let stage = Stage::raise(&cluster, Form::Json, (plan.records_or(RECORDS), BYTES))?;
     let ours = stage.start()?;
     stage.copied(&ours)?;
-    let mut person = Person::default();
-    person.become_number(1, BYTES, Form::Json, Ids::default());
+    let person = Person::of_number(1, BYTES);
     let load = Load {
         topic: stage.old(),
         value: &person.old,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::cluster::Cluster;
-use super::people::{Form, Ids, Person};
+use super::people::{Form, Person};
 use super::stage::Stage;
 use super::writer::{self, Load};
 use crate::bench::frame::{Measure, Plan, summary};
@@ -36,8 +36,7 @@ fn once(cluster: &Cluster, records: u64) -> Result<(f64, f64)> {
     let ours = stage.start()?;
     stage.copied(&ours)?;
     stage.verb(&["verify"])?;
-    let mut person = Person::default();
-    person.become_number(1, BYTES, Form::Json, Ids::default());
+    let person = Person::of_number(1, BYTES);
     let load = Load {
         topic: stage.old(),
         value: &person.old,

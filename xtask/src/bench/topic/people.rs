@@ -74,6 +74,13 @@ pub(super) struct Person {
 }
 
 impl Person {
+    /// The person of a number, as a producer writes it in JSON.
+    pub(super) fn of_number(n: u64, bytes: usize) -> Person {
+        let mut person = Person::default();
+        person.become_number(n, bytes, Form::Json, Ids::default());
+        person
+    }
+
     /// Becomes the record of that number, about so many bytes long.
     pub(super) fn become_number(&mut self, n: u64, bytes: usize, form: Form, ids: Ids) {
         self.key = format!("person-{n}");
