@@ -112,7 +112,6 @@ fn a_flow_that_was_started_anew_fails_the_turn() {
     let context = context(&old, &new);
     let mut worker = copied(&context);
     let mut turn = Turn::new(&context, Side::Old, false, &worker).unwrap();
-    let stop = Stop::default();
     judged(&mut turn, &context, &worker);
     worker.stop();
     let worker = copied(&context);
