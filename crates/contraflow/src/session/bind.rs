@@ -382,7 +382,11 @@ fn bind_pair(
         let problem = Problem::error(Code::TABLE_MISSING, message)
             .at(Side::Old)
             .place(place);
-        problems.push(problem.hint(format!("Looked in {}.", old.address())));
+        let hint = format!(
+            "Correct `old` or where it lies: {} has none.",
+            old.address()
+        );
+        problems.push(problem.hint(hint));
         return None;
     };
     logs_fit(declared, (old, &ours), (new, theirs.as_ref()), problems)?;
