@@ -82,6 +82,7 @@ impl Payloads {
 /// Topics of a Kafka cluster as an end.
 pub struct Kafka {
     cluster: Arc<Cluster>,
+    broker: Arc<Broker>,
     payloads: Arc<Payloads>,
     clock: Arc<dyn Clock>,
     probe: Arc<dyn Probe>,
@@ -96,8 +97,10 @@ impl Kafka {
         clock: Arc<dyn Clock>,
         probe: Arc<dyn Probe>,
     ) -> Kafka {
+        let cluster = Arc::new(cluster.clone());
         Kafka {
-            cluster: Arc::new(cluster.clone()),
+            broker: Arc::new(Broker::new(&cluster)),
+            cluster,
             payloads: Arc::new(payloads),
             clock,
             probe,
@@ -107,6 +110,7 @@ impl Kafka {
     fn context(&self, role: &Arc<Role>) -> Context {
         Context {
             cluster: Arc::clone(&self.cluster),
+            broker: Arc::clone(&self.broker),
             payloads: Arc::clone(&self.payloads),
             names: names::Names::of(&role.change),
             role: Arc::clone(role),
@@ -117,7 +121,8 @@ impl Kafka {
 }
 
 impl Kafka {
-    fn inspected(&self, broker: &Broker, table: &str) -> Result<Option<Inspected>> {
+    fn inspected(&self, table: &str) -> Result<Option<Inspected>> {
+        let broker = &self.broker;
         let Some(topic) = broker.topic(table)? else {
             return Ok(None);
         };
@@ -141,6 +146,7 @@ impl Kafka {
 #[derive(Clone)]
 struct Context {
     cluster: Arc<Cluster>,
+    broker: Arc<Broker>,
     payloads: Arc<Payloads>,
     names: names::Names,
     role: Arc<Role>,
@@ -158,11 +164,9 @@ impl End for Kafka {
     }
 
     fn inspect(&self, table: &str, _key: &[String]) -> Result<Option<Inspected>> {
-        let broker = Broker::new(&self.cluster)?;
-        self.inspected(&broker, table).map_err(|error| {
+        self.inspected(table).map_err(|error| {
             let client = rights::Client {
-                cluster: &self.cluster,
-                broker: &broker,
+                broker: &self.broker,
                 names: &names::Names::of(""),
             };
             client.explained(error, table)
@@ -177,15 +181,14 @@ impl End for Kafka {
     }
 
     fn check(&self, role: &Role) -> Result<Vec<Looked>> {
-        preflight::check(&self.cluster, &self.clock, role)
+        preflight::check(&self.broker, &self.clock, role)
     }
 
     fn oldest_age_ms(&self, log: &str) -> Result<Option<u64>> {
-        let broker = Broker::new(&self.cluster)?;
-        let Some(topic) = broker.topic(log)? else {
+        let Some(topic) = self.broker.topic(log)? else {
             return Ok(None);
         };
-        let oldest = broker.oldest_ms(&topic)?;
+        let oldest = self.broker.oldest_ms(&topic)?;
         let since = |at_ms: i64| Some(self.clock.unix_ms().saturating_sub(at_ms.try_into().ok()?));
         Ok(oldest.and_then(since))
     }

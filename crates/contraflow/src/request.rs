@@ -12,7 +12,7 @@ use contraflow_engine::runner::{Runner, SharedLedger, Until, refused};
 use contraflow_engine::tasks::Stop;
 
 use crate::output::Output;
-use crate::session::Session;
+use crate::session::{Refusal, Session};
 use crate::surroundings::{is_alive, random_name, started};
 use crate::watch::Display;
 
@@ -32,39 +32,108 @@ pub fn mark() -> RunnerMark {
     }
 }
 
-/// Asks and waits for the answer.
-///
-/// # Errors
-/// When the ledger or an end fails, or `stop` was asked.
-pub fn ask(session: &Session, ask: &Ask, stop: &Stop, out: &mut Output) -> Result<Answer> {
-    let ledger = session.ledger()?;
-    let id = lock(&ledger).ask(ask, &mark())?;
-    loop {
-        if let Some(answer) = lock(&ledger).answered(id)? {
-            return Ok(answer);
-        }
-        if !somebody_runs(session, &ledger)? {
-            match by_ourselves(session, &ledger, (id, ask), stop, out) {
-                // Somebody took the run a moment earlier, and will answer.
-                Err(error) if error.code == Code::ALREADY_RUNNING => {}
-                done => return done,
+/// Something to be asked of a change.
+pub struct Request<'r> {
+    ask: &'r Ask,
+    /// Enough while somebody runs the change: whoever does has bound it.
+    declared: Session,
+    /// What this process runs the change with, when nobody else does.
+    bound: Option<Session>,
+    bind: Box<Bind<'r>>,
+}
+
+/// How a change is bound for a request.
+type Bind<'r> = dyn Fn() -> std::result::Result<Session, Refusal> + 'r;
+
+impl<'r> Request<'r> {
+    /// A request of a change that somebody runs, or that can be bound. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// When nobody runs the change, as binding it fails; and when the ledger cannot be read.
+    pub fn new(
+        ask: &'r Ask,
+        declared: Session,
+        bind: impl Fn() -> std::result::Result<Session, Refusal> + 'r,
+    ) -> std::result::Result<Request<'r>, Refusal> {
+        let runs = declared.ledger_path.exists()
+            && declared
+                .ledger()
+                .and_then(|ledger| somebody_runs(&declared, &ledger))
+                .map_err(Refusal::Failed)?;
+        let bound = if runs { None } else { Some(bind()?) };
+        Ok(Request {
+            ask,
+            declared,
+            bound,
+            bind: Box::new(bind),
+        })
+    }
+
+    /// The change as far as it is known.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        self.bound.as_ref().unwrap_or(&self.declared)
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// When the ledger or an end fails, or `stop` was asked; and when the process that ran the
+    /// change has gone, as binding it fails: nothing was done then.
+    pub fn answer(mut self, stop: &Stop, out: &mut Output) -> std::result::Result<Answer, Refusal> {
+        let ledger = self.session().ledger().map_err(Refusal::Failed)?;
+        let asked = lock(&ledger).ask(self.ask, &mark());
+        let id = asked.map_err(Refusal::Failed)?;
+        loop {
+            if let Some(answer) = self.step(&ledger, id, stop, out)? {
+                return Ok(answer);
+            }
+            if stop.wait(POLL) {
+                return Err(Refusal::Failed(interrupted(&ledger, id)));
             }
         }
-        if stop.wait(POLL) {
-            if lock(&ledger).withdraw(id)? {
-                return Err(Error::new(
-                    Kind::Transient,
-                    Code::WAIT_TIMED_OUT,
-                    format!("interrupted; request {id} is withdrawn, nothing was done"),
-                ));
-            }
-            return Err(Error::new(
-                Kind::Transient,
-                Code::WAIT_TIMED_OUT,
-                format!("interrupted; request {id} stands and will be answered"),
-            )
-            .hint("`contraflow status` shows what became of it."));
+    }
+
+    /// Looks for the answer, and runs the change when nobody else does.
+    fn step(
+        &mut self,
+        ledger: &SharedLedger,
+        id: u64,
+        stop: &Stop,
+        out: &mut Output,
+    ) -> std::result::Result<Option<Answer>, Refusal> {
+        let answered = lock(ledger).answered(id).map_err(Refusal::Failed)?;
+        if answered.is_some() || somebody_runs(&self.declared, ledger).map_err(Refusal::Failed)? {
+            return Ok(answered);
         }
+        let bound = match self.bound.take().map_or_else(&self.bind, Ok) {
+            Ok(bound) => self.bound.insert(bound),
+            Err(refusal) => {
+                lock(ledger).withdraw(id).map_err(Refusal::Failed)?;
+                return Err(refusal);
+            }
+        };
+        match by_ourselves(bound, ledger, (id, self.ask), stop, out) {
+            // Somebody took the run a moment earlier, and will answer.
+            Err(error) if error.code == Code::ALREADY_RUNNING => Ok(None),
+            Err(error) => Err(Refusal::Failed(error)),
+            Ok(answer) => Ok(Some(answer)),
+        }
+    }
+}
+
+/// Takes a request back if it was not taken yet, and says what becomes of it.
+fn interrupted(ledger: &SharedLedger, id: u64) -> Error {
+    let error = |text| Error::new(Kind::Transient, Code::WAIT_TIMED_OUT, text);
+    match lock(ledger).withdraw(id) {
+        Err(error) => error,
+        Ok(true) => error(format!(
+            "interrupted; request {id} is withdrawn, nothing was done"
+        )),
+        Ok(false) => error(format!(
+            "interrupted; request {id} stands and will be answered"
+        ))
+        .hint("`contraflow status` shows what became of it."),
     }
 }
 

@@ -115,12 +115,29 @@ impl Session {
         }
     }
 
-    /// The ends of a change, without looking at tables and mapping: enough to ask who has
-    /// authority and to take down what expand made, whatever became of the tables.
+    /// The ends of a change, without looking at tables and mapping: enough to take down what
+    /// expand made, whatever became of the tables.
     ///
     /// # Errors
     /// The problems of the file.
     pub fn ends(file: &ChangeFile) -> Result<Session, Refusal> {
+        Session::of_file(file, begun_with)
+    }
+
+    /// A change as its file has it; nothing was asked of its ends. Enough to ask who has authority,
+    /// and to ask something of the process that runs the change.
+    ///
+    /// # Errors
+    /// The problems of the file.
+    pub fn declared(file: &ChangeFile) -> Result<Session, Refusal> {
+        Session::of_file(file, |_, _| Ok(String::new()))
+    }
+
+    /// A change without its tables; `mapping` says by which digest its mapping is known.
+    fn of_file(
+        file: &ChangeFile,
+        mapping: impl FnOnce(&Context, &Path) -> contraflow_core::error::Result<String>,
+    ) -> Result<Session, Refusal> {
         let (change, warnings) = file.check().map_err(Refusal::Problems)?;
         let mut problems = Vec::new();
         bind::ledger_apart(&change, &mut problems);
@@ -129,7 +146,7 @@ impl Session {
         }
         let mut context = bind::ends(&change);
         let ledger_path = change.ledger().to_owned();
-        context.mapping = begun_with(&context, &ledger_path).map_err(Refusal::Failed)?;
+        context.mapping = mapping(&context, &ledger_path).map_err(Refusal::Failed)?;
         Ok(Session {
             context: Arc::new(context),
             ledger_path,

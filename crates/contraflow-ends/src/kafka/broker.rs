@@ -1,6 +1,7 @@
 //! Questions to a cluster: topics, their ends, their settings.
 
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
@@ -11,7 +12,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
@@ -67,28 +68,41 @@ pub(super) enum Visible {
     Everything,
 }
 
-/// Somebody who asks.
+/// Somebody who asks, for all faces of an end: to connect takes longer than to ask, so each client
+/// is made when it is first needed and kept.
 pub(super) struct Broker {
-    committed: Asker,
-    everything: Asker,
-    cluster: Cluster,
+    pub(super) cluster: Arc<Cluster>,
+    committed: OnceLock<Asker>,
+    everything: OnceLock<Asker>,
+    admin: OnceLock<AdminClient<DefaultClientContext>>,
 }
 
 impl Broker {
-    pub(super) fn new(cluster: &Cluster) -> Result<Broker> {
-        let open = |level: &str| -> Result<Asker> {
+    pub(super) fn new(cluster: &Arc<Cluster>) -> Broker {
+        Broker {
+            cluster: Arc::clone(cluster),
+            committed: OnceLock::new(),
+            everything: OnceLock::new(),
+            admin: OnceLock::new(),
+        }
+    }
+
+    /// The client that asks for this end of a partition.
+    fn asker(&self, visible: Visible) -> Result<&Asker> {
+        let (kept, level) = match visible {
+            Visible::Committed => (&self.committed, "read_committed"),
+            Visible::Everything => (&self.everything, "read_uncommitted"),
+        };
+        let asker = kept_or(kept, || {
             // Without a group: whoever only asks has nothing to leave, and is gone at once.
-            let made = client::settings(cluster)
+            client::settings(&self.cluster)
                 .set("isolation.level", level)
                 .set_log_level(RDKafkaLogLevel::Info)
-                .create_with_context(Heard::default());
-            made.map_err(|error| failure("making a client", error))
-        };
-        Ok(Broker {
-            committed: open("read_committed")?,
-            everything: open("read_uncommitted")?,
-            cluster: cluster.clone(),
-        })
+                .create_with_context(Heard::default())
+        })?;
+        // What it said of its connections before says nothing of the question that comes now.
+        drop(heard::lines(asker));
+        Ok(asker)
     }
 
     /// A topic by its name; `None` when it is not there.
@@ -111,7 +125,7 @@ impl Broker {
         }
         Ok(Some(Topic {
             name: name.to_owned(),
-            id: native::topic_id(self.committed.client(), name)?,
+            id: native::topic_id(self.consumer()?.client(), name)?,
             partitions: found.partitions().len(),
             replicas: found
                 .partitions()
@@ -131,15 +145,14 @@ impl Broker {
     /// What the cluster says of a topic. The first question of all, so the one that finds out
     /// whether they come together.
     fn metadata(&self, topic: &str) -> Result<Metadata> {
+        let asker = self.consumer()?;
         let mut heard = Vec::new();
         for tried in 1..=TRIES {
-            let asked = self
-                .committed
-                .fetch_metadata(Some(topic), ANSWER_MAX / TRIES);
+            let asked = asker.fetch_metadata(Some(topic), ANSWER_MAX / TRIES);
             if let Ok(metadata) = asked {
                 return Ok(metadata);
             }
-            heard.extend(heard::lines(&self.committed));
+            heard.extend(heard::lines(asker));
             // A broker that goes away closes connections too; one that comes back is found.
             let sure =
                 |reason: &&String| tried >= TRIES_SURE || !reason.starts_with("Disconnected");
@@ -167,22 +180,21 @@ impl Broker {
     }
 
     /// The name of the cluster.
-    pub(super) fn cluster(&self) -> Option<String> {
-        self.committed.client().fetch_cluster_id(ANSWER_MAX)
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub(super) fn cluster_id(&self) -> Result<Option<String>> {
+        Ok(self.consumer()?.client().fetch_cluster_id(ANSWER_MAX))
     }
 
     /// The end of each partition.
     pub(super) fn ends(&self, topic: &Topic, visible: Visible) -> Result<Vec<i64>> {
-        let consumer = match visible {
-            Visible::Committed => &self.committed,
-            Visible::Everything => &self.everything,
-        };
-        offsets(consumer, topic, Offset::End)
+        offsets(self.asker(visible)?, topic, Offset::End)
     }
 
     /// The oldest offset of each partition.
     pub(super) fn starts(&self, topic: &Topic) -> Result<Vec<i64>> {
-        offsets(&self.everything, topic, Offset::Beginning)
+        offsets(self.asker(Visible::Everything)?, topic, Offset::Beginning)
     }
 
     /// The end of a topic as a place of it.
@@ -194,9 +206,8 @@ impl Broker {
         })
     }
 
-    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
-        let made = client::settings(&self.cluster).create();
-        made.map_err(|error| failure("making a client", error))
+    fn admin(&self) -> Result<&AdminClient<DefaultClientContext>> {
+        kept_or(&self.admin, || client::settings(&self.cluster).create())
     }
 
     /// The settings of a topic.
@@ -363,9 +374,21 @@ impl Broker {
     }
 
     /// The consumer that reads what is committed.
-    pub(super) fn consumer(&self) -> &Asker {
-        &self.committed
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub(super) fn consumer(&self) -> Result<&Asker> {
+        self.asker(Visible::Committed)
     }
+}
+
+/// What is kept, or made now and kept from now on.
+fn kept_or<T>(kept: &OnceLock<T>, make: impl FnOnce() -> KafkaResult<T>) -> Result<&T> {
+    if let Some(found) = kept.get() {
+        return Ok(found);
+    }
+    let made = make().map_err(|error| failure("making a client", error))?;
+    Ok(kept.get_or_init(|| made))
 }
 
 fn options() -> AdminOptions {

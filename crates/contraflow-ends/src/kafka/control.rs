@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::broker::{Broker, Visible};
+use super::broker::Visible;
 use super::client::unreachable;
 use super::excerpt::{Excerpt, Span};
 use super::names::Names;
@@ -345,7 +345,7 @@ impl Coordinator {
 /// Everything that stands in a partition, by key.
 fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<u8>>>> {
     let name = &context.names.control;
-    let broker = Broker::new(&context.cluster)?;
+    let broker = &context.broker;
     let Some(topic) = broker.topic(name)? else {
         return Ok(None);
     };

@@ -48,7 +48,7 @@ pub(super) struct TopicFeed {
 }
 
 struct Reading {
-    broker: Broker,
+    broker: Arc<Broker>,
     /// Those whose turn it is come first.
     topics: Vec<Open>,
     /// When they were looked at last.
@@ -168,7 +168,7 @@ impl Open {
 
 impl Feed for TopicFeed {
     fn open(&mut self, start: &Start) -> Result<()> {
-        let broker = Broker::new(&self.context.cluster)?;
+        let broker = &self.context.broker;
         let from = match start {
             Start::Earliest | Start::NotBefore(None) => None,
             Start::After(position) | Start::NotBefore(Some(position)) => {
@@ -198,12 +198,12 @@ impl Feed for TopicFeed {
             let known = known.and_then(|control| control.topics(self.context.role.side));
             let known = known.and_then(|topics| topics.get(usize::from(pair.0)));
             let which = (pair, telling, known);
-            let opened = open(&self.context, &broker, which, from, notes.as_ref());
+            let opened = open(&self.context, broker, which, from, notes.as_ref());
             topics.push(opened.map_err(|error| error.at(self.context.role.side))?);
         }
         let given_up = control.map_or_else(Vec::new, |control| control.given_up);
         self.reading = Some(Reading {
-            broker,
+            broker: Arc::clone(broker),
             topics,
             looked: self.context.clock.elapsed(),
             left_out: LeftOut::These(given_up.iter().flat_map(GivenUp::places).collect()),

@@ -18,7 +18,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::broker::{Broker, Visible};
+use super::broker::Visible;
 use super::client::unreachable;
 use super::envelope::{self, Source};
 use super::excerpt::{Excerpt, Span};
@@ -177,7 +177,7 @@ impl Parked {
 /// Every letter that stands, of both directions.
 pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
     let name = &context.names.letters;
-    let broker = Broker::new(&context.cluster)?;
+    let broker = &context.broker;
     let Some(topic) = broker.topic(name)? else {
         return Ok(Vec::new());
     };
@@ -214,7 +214,7 @@ pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
 
 /// Makes the topic unless it is there.
 pub(super) fn make(context: &Context) -> Result<()> {
-    let broker = Broker::new(&context.cluster)?;
+    let broker = &context.broker;
     let name = &context.names.letters;
     if broker.topic(name)?.is_some() {
         return Ok(());

@@ -1,6 +1,7 @@
 //! One partition of a topic, looked at record by record: a few dozen records are read to find a
 //! place, however long the log is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::error::{Error, Result};
@@ -121,7 +122,7 @@ pub(super) struct Partition {
     telling: Telling,
     /// Whether anything that was written late was settled.
     has_late: bool,
-    broker: Broker,
+    broker: Arc<Broker>,
     topic: Topic,
     pair: PairId,
     partition: i32,
@@ -129,7 +130,7 @@ pub(super) struct Partition {
 
 impl Partition {
     pub(super) fn new(context: Context, pair: PairId, partition: i32) -> Result<Partition> {
-        let broker = Broker::new(&context.cluster)?;
+        let broker = Arc::clone(&context.broker);
         let topic = broker.named(&context.role.table(pair).name, context.role.side)?;
         let control = Control::read(&context)?;
         Ok(Partition {

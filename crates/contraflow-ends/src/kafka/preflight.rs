@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use contraflow_core::change::cluster::Cluster;
 use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
 use contraflow_core::end::Role;
@@ -35,11 +34,10 @@ const WRITTEN: [Wanted; 1] = [Wanted {
 }];
 
 /// Looks at the topics of a role.
-pub(super) fn check(cluster: &Cluster, clock: &Arc<dyn Clock>, role: &Role) -> Result<Vec<Looked>> {
-    let broker = Broker::new(cluster)?;
+pub(super) fn check(broker: &Broker, clock: &Arc<dyn Clock>, role: &Role) -> Result<Vec<Looked>> {
     let mut all = Preflight::default();
     all.note(
-        format!("cluster {}", broker.cluster().unwrap_or_default()),
+        format!("cluster {}", broker.cluster_id()?.unwrap_or_default()),
         None,
     );
     let names = Names::of(&role.change);
@@ -51,12 +49,8 @@ pub(super) fn check(cluster: &Cluster, clock: &Arc<dyn Clock>, role: &Role) -> R
     };
     let begun = control.is_some();
     let control = control.map(|topic| broker.safety(&topic)).transpose()?;
-    let (broker, names) = (&broker, &names);
-    let client = Client {
-        cluster,
-        broker,
-        names,
-    };
+    let names = &names;
+    let client = Client { broker, names };
     let mut topics = Vec::new();
     for (_, table) in role.pairs() {
         let name = &table.name;
@@ -81,7 +75,7 @@ pub(super) fn check(cluster: &Cluster, clock: &Arc<dyn Clock>, role: &Role) -> R
     }
     if role.side == Side::New && !begun {
         let group = names.group(Direction::Forward);
-        let commits = Commits::new(cluster, &group, Arc::clone(clock))?;
+        let commits = Commits::new(&broker.cluster, &group, Arc::clone(clock))?;
         client.beginning(&mut all, &topics, &commits)?;
     }
     Ok(all.at(role.side))

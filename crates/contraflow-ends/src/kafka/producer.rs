@@ -14,7 +14,6 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::util::Timeout;
 
 use super::Context;
-use super::broker::Broker;
 use super::client::{self, ANSWER_MAX, failure, unsupported};
 
 /// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
@@ -46,7 +45,7 @@ pub(super) struct Outgoing<'a> {
 
 /// Bytes of a batch that every topic of a role takes.
 pub(super) fn batch_bytes(context: &Context) -> Result<u64> {
-    let broker = Broker::new(&context.cluster)?;
+    let broker = &context.broker;
     let mut bytes = BATCH_BYTES;
     for (_, table) in context.role.pairs() {
         if let Some(topic) = broker.topic(&table.name)? {

@@ -40,7 +40,7 @@ pub(super) struct Groups {
 
 /// The topics of this side, and who asks about them.
 struct Asked {
-    broker: Broker,
+    broker: Arc<Broker>,
     commits: Commits,
     glance: Glance,
     topics: Vec<Read>,
@@ -74,9 +74,9 @@ impl Groups {
     }
 
     fn asked(&self) -> Result<Asked> {
-        let broker = Broker::new(&self.context.cluster)?;
+        let broker = &self.context.broker;
         let of = |pair| -> Result<Read> {
-            let topic = self.topic(&broker, pair)?;
+            let topic = self.topic(broker, pair)?;
             let ends = broker.ends(&topic, Visible::Committed)?;
             Ok(Read { pair, topic, ends })
         };
@@ -85,13 +85,13 @@ impl Groups {
             topics: topics.collect::<Result<_>>()?,
             glance: Glance::new(self.context.clone())?,
             commits: self.commits()?,
-            broker,
+            broker: Arc::clone(broker),
         })
     }
 
     /// All groups with their members, once those that rebalance have had time to finish.
     fn described(&self, broker: &Broker, names: &[String]) -> Result<Vec<native::Group>> {
-        let client = broker.consumer().client();
+        let client = broker.consumer()?.client();
         let mut groups = native::describe(client, names)?;
         let deadline = self.context.clock.elapsed() + REBALANCE_MAX;
         while self.context.clock.elapsed() < deadline && groups.iter().any(|g| hidden(g) > 0) {
@@ -108,7 +108,7 @@ impl Groups {
 
     /// Groups that the client cannot describe: share groups, and those of streams.
     fn others(&self, asked: &Asked, described: &[String], found: &mut Vec<Group>) -> Result<()> {
-        let listed = asked.broker.consumer().fetch_group_list(None, ANSWER_MAX);
+        let listed = asked.broker.consumer()?.fetch_group_list(None, ANSWER_MAX);
         let listed = listed.map_err(|error| failure("asking for consumer groups", error))?;
         let mut names: Vec<&str> = listed.groups().iter().map(GroupInfo::name).collect();
         names.retain(|name| {
@@ -153,7 +153,7 @@ impl Groups {
 impl Readers for Groups {
     fn groups(&mut self) -> Result<Vec<Group>> {
         let asked = self.asked()?;
-        let mut names = native::groups(asked.broker.consumer().client())?;
+        let mut names = native::groups(asked.broker.consumer()?.client())?;
         names.retain(|name| !self.context.names.is_ours(name));
         let mut found = Vec::new();
         for group in self.described(&asked.broker, &names)? {
@@ -169,18 +169,18 @@ impl Readers for Groups {
     }
 
     fn partitions(&mut self, pair: PairId) -> Result<i32> {
-        let broker = Broker::new(&self.context.cluster)?;
-        let topic = self.topic(&broker, pair)?;
+        let broker = &self.context.broker;
+        let topic = self.topic(broker, pair)?;
         Ok(i32::try_from(topic.partitions).unwrap_or(i32::MAX))
     }
 
     fn keys(&mut self, pair: PairId, most: usize) -> Result<Vec<Keyed>> {
-        let broker = Broker::new(&self.context.cluster)?;
-        let topic = self.topic(&broker, pair)?;
+        let broker = &self.context.broker;
+        let topic = self.topic(broker, pair)?;
         let control = Control::read(&self.context)?;
         let telling = Telling::new(&self.context, pair, control.as_ref());
         let glance = Glance::new(self.context.clone())?;
-        glance.keys(&broker, (&topic, &telling), most)
+        glance.keys(broker, (&topic, &telling), most)
     }
 
     fn look(&mut self, pair: PairId, partition: i32) -> Result<Box<dyn Look>> {

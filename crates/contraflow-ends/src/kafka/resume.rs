@@ -51,7 +51,7 @@ pub(super) fn places(
     direction: Direction,
     checkpoint: Option<Vec<TopicPlace>>,
 ) -> Result<Option<Vec<TopicPlace>>> {
-    let broker = Broker::new(&context.cluster)?;
+    let broker = &context.broker;
     let sources = control.topics(direction.source()).unwrap_or_default();
     let (mut places, mut carried) = (Vec::new(), checkpoint.is_some());
     for ((pair, table), source) in context.role.pairs().zip(sources) {
@@ -60,7 +60,7 @@ pub(super) fn places(
         };
         let lines = Lines {
             context,
-            broker: &broker,
+            broker,
             control,
             pair,
             direction,

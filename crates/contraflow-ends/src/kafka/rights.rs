@@ -3,7 +3,6 @@
 //! Nothing is written: rights are asked for, a topic is made on trial only, and a transaction is
 //! taken back before it holds a record.
 
-use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Problem, Result};
 use contraflow_core::preflight::Preflight;
@@ -27,7 +26,6 @@ const PREFIXED: &str = "--resource-pattern-type prefixed";
 
 /// Somebody whose rights are looked at.
 pub(super) struct Client<'c> {
-    pub(super) cluster: &'c Cluster,
     pub(super) broker: &'c Broker,
     pub(super) names: &'c Names,
 }
@@ -35,9 +33,11 @@ pub(super) struct Client<'c> {
 impl Client<'_> {
     /// The command that gives rights.
     fn grant(&self, operations: &[&str], resource: &str) -> String {
-        let user = match &self.cluster.login {
+        let user = match &self.broker.cluster.login {
             Some(login) => login.user.to_string(),
-            None if self.cluster.identity.is_some() => "<subject of the certificate>".to_owned(),
+            None if self.broker.cluster.identity.is_some() => {
+                "<subject of the certificate>".to_owned()
+            }
             None => "ANONYMOUS".to_owned(),
         };
         let operations: String = operations
@@ -55,7 +55,7 @@ impl Client<'_> {
             // By contract.
             wanted.push(Right::Delete);
         }
-        let found = native::rights(self.broker.consumer().client(), name)?;
+        let found = native::rights(self.broker.consumer()?.client(), name)?;
         wanted.retain(|right| !found.contains(right));
         let problem = (!wanted.is_empty()).then(|| {
             let lacking: Vec<String> = wanted.iter().map(|right| format!("{right:?}")).collect();
@@ -135,7 +135,8 @@ impl Client<'_> {
 
     /// Why there can be no transaction, if there can be none.
     fn tried(&self, topic: &Topic) -> Result<Option<RDKafkaErrorCode>> {
-        let group = client::consumer(self.cluster, &self.names.group(Direction::Forward)).create();
+        let group =
+            client::consumer(&self.broker.cluster, &self.names.group(Direction::Forward)).create();
         let group: BaseConsumer = group.map_err(|error| failure("making a client", error))?;
         let place = TopicPlace {
             topic: topic.name.clone(),
@@ -143,7 +144,7 @@ impl Client<'_> {
             next: vec![0],
         };
         let offsets = client::offsets(&[place])?;
-        match Producer::tried(self.cluster, &self.names.trial(), &group, &offsets) {
+        match Producer::tried(&self.broker.cluster, &self.names.trial(), &group, &offsets) {
             Ok(()) => Ok(None),
             Err(error) => match code_of(&error) {
                 Some(code) => Ok(Some(code)),

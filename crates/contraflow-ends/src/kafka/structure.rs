@@ -152,8 +152,8 @@ impl Structure for Topics {
     fn expand(&mut self, standing: &Standing) -> Result<()> {
         self.context.probe.at(Point::EXPAND_BEFORE)?;
         let side = self.context.role.side;
-        let broker = Broker::new(&self.context.cluster)?;
-        self.make_control(&broker)?;
+        let broker = &self.context.broker;
+        self.make_control(broker)?;
         self.payloads().try_for_each(Payload::prepare)?;
         let coordinator = Coordinator::take(&self.context)?;
         match coordinator.control.standing(side) {
@@ -161,9 +161,9 @@ impl Structure for Topics {
             Some(_) => return Err(crate::tables::elsewhere(side)),
             None => {
                 if side == Side::New {
-                    self.is_empty(&broker)?;
+                    self.is_empty(broker)?;
                 }
-                let topics = self.known(&broker)?;
+                let topics = self.known(broker)?;
                 let notes = [
                     Note::topics(side, &topics),
                     Note::standing(side, Some(standing)),
@@ -176,7 +176,7 @@ impl Structure for Topics {
 
     fn remove(&mut self, tables: Remove) -> Result<()> {
         let side = self.context.role.side;
-        let broker = Broker::new(&self.context.cluster)?;
+        let broker = &self.context.broker;
         match tables {
             Remove::Tables => broker.delete(&self.names())?,
             // Topics are made by whoever owns them, never by the change.
@@ -206,7 +206,7 @@ impl Structure for Topics {
     }
 
     fn count(&mut self, pair: PairId) -> Result<u64> {
-        let broker = Broker::new(&self.context.cluster)?;
+        let broker = &self.context.broker;
         let topic = broker.named(&self.context.role.table(pair).name, self.context.role.side)?;
         let ends = broker.ends(&topic, Visible::Everything)?;
         let starts = broker.starts(&topic)?;

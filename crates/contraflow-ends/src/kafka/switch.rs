@@ -14,7 +14,7 @@ use contraflow_core::position::Position;
 use contraflow_core::side::{Direction, Side};
 
 use super::Context;
-use super::broker::{Broker, Visible};
+use super::broker::Visible;
 use super::client;
 use super::control::{Control, Coordinator, LANES, Note};
 use super::decide::{self, Ends};
@@ -37,7 +37,7 @@ impl ControlRecord {
     }
 
     fn ends(&self) -> Result<Ends> {
-        let broker = Broker::new(&self.context.cluster)?;
+        let broker = &self.context.broker;
         let (mut visible, mut written) = (Vec::new(), Vec::new());
         for (_, table) in self.context.role.pairs() {
             let topic = broker.topic(&table.name)?;

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::Exit;
 use crate::config::ChangeFile;
 use crate::output::Output;
-use crate::request;
+use crate::request::Request;
 use crate::session::{self, Refusal, Session};
 use crate::surroundings::stop_on_signals;
 
@@ -117,21 +117,34 @@ pub fn run_showing(
     show: impl FnOnce(&Answer, &mut Output) -> anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(change.map(PathBuf::as_path))?;
-    let session = match open(&file, ask) {
-        Ok(session) => session,
+    let stop = stopped_by_signals()?;
+    let answer = match request(&file, ask).and_then(|request| request.answer(&stop, out)) {
+        Ok(answer) => answer,
         Err(refusal) => return refuse(verb, refusal, &file, out),
     };
-    let answer = wait(&session, ask, out)?;
     show(&answer, out)?;
     tell(verb, &answer, out)
 }
 
-/// The session that a request needs. Nothing is begun for a request: `run` begins a change.
-fn open(file: &ChangeFile, ask: &Ask) -> Result<Session, Refusal> {
-    let ends = match Session::ends(file) {
-        Ok(ends) => ends,
+fn stopped_by_signals() -> anyhow::Result<Stop> {
+    let stop = Stop::default();
+    stop_on_signals(&stop)?;
+    Ok(stop)
+}
+
+fn request<'r>(file: &'r ChangeFile, ask: &'r Ask) -> Result<Request<'r>, Refusal> {
+    let declared = match Session::declared(file) {
+        Ok(declared) => declared,
+        // The mapping may have problems too: all of them are told at once.
         Err(refusal) => return Err(Session::open(file).err().unwrap_or(refusal)),
     };
+    Request::new(ask, declared, || bind(file, ask))
+}
+
+/// What this process needs to run the change for a request. Nothing is begun for one: `run` begins
+/// a change.
+fn bind(file: &ChangeFile, ask: &Ask) -> Result<Session, Refusal> {
+    let ends = Session::ends(file)?;
     let state = ends.state().map_err(Refusal::Failed)?;
     if state.phase.is_over() {
         return Err(Refusal::Phase(session::over(&state)));
@@ -171,12 +184,6 @@ fn refuse(
     }
 }
 
-fn wait(session: &Session, ask: &Ask, out: &mut Output) -> anyhow::Result<Answer> {
-    let stop = Stop::default();
-    stop_on_signals(&stop)?;
-    Ok(request::ask(session, ask, &stop, out)?)
-}
-
 /// Tells an answer in the form asked for.
 ///
 /// # Errors
@@ -208,15 +215,17 @@ pub fn tell(verb: &str, answer: &Answer, out: &mut Output) -> anyhow::Result<Exi
 /// When nobody confirmed, or as for [`run`].
 pub fn run_final(verb: &str, args: &Final, ask: &Ask, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match open(&file, ask) {
-        Ok(session) => session,
+    let request = match request(&file, ask) {
+        Ok(request) => request,
         Err(refusal) => return refuse(verb, refusal, &file, out),
     };
     if !args.yes {
-        confirm(verb, &session, out)?;
+        confirm(verb, request.session(), out)?;
     }
-    let answer = wait(&session, ask, out)?;
-    tell(verb, &answer, out)
+    match request.answer(&stopped_by_signals()?, out) {
+        Ok(answer) => tell(verb, &answer, out),
+        Err(refusal) => refuse(verb, refusal, &file, out),
+    }
 }
 
 fn confirm(verb: &str, session: &Session, out: &mut Output) -> anyhow::Result<()> {

@@ -84,7 +84,7 @@ impl Status {
 /// When an end or the ledger cannot be read.
 pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::ends(&file) {
+    let session = match Session::declared(&file) {
         Ok(session) => session,
         Err(refusal) => return refusal.tell(&file, out),
     };

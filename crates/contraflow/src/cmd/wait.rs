@@ -65,7 +65,7 @@ pub fn run(args: &Args, out: &mut Output) -> anyhow::Result<Exit> {
         return Ok(out.refuse("the timeout is not a duration", "Write `30s` or `10m`.")?);
     };
     let file = ChangeFile::find(args.change.as_deref())?;
-    let session = match Session::ends(&file) {
+    let session = match Session::declared(&file) {
         Ok(session) => session,
         Err(refusal) => return refusal.tell(&file, out),
     };
