@@ -140,7 +140,12 @@ impl Turn {
         stop: &Stop,
     ) -> Result<(Vec<Evidence>, Vec<Verdict>)> {
         let direction = self.direction();
-        let (mut evidence, comparison) = match &mut self.proof {
+        // What does not wait for writers comes first: it is known by the time that they pause.
+        let mut evidence = vec![
+            laws(context, epoch, direction)?,
+            keys(context, epoch, direction)?,
+        ];
+        let comparison = match &mut self.proof {
             Proof::Keys(touched) => {
                 let beside = Beside {
                     worker,
@@ -150,23 +155,20 @@ impl Turn {
                 let comparer = Comparer::open(context, direction)?;
                 let mut comparer = comparer.accepting_loss(self.accept_loss).before_fence();
                 let mut comparison = comparer.full(beside)?;
-                let evidence = gather(context, epoch, direction, worker)?;
+                evidence.extend(gather(context, epoch, direction, worker)?);
                 if comparison.is_clean() {
                     comparer.shrink(TOUCHED_MAX, beside, &mut comparison)?;
                 }
-                (evidence, comparison)
+                comparison
             }
             Proof::Order(audit) => {
                 let audit = audit.insert(kept.go_on(context, worker, stop)?.0);
                 // Nobody writes any more when the gate of the writers opens: little is left then.
-                let evidence = gather(context, epoch, direction, worker)?;
+                evidence.extend(gather(context, epoch, direction, worker)?);
                 let goal = applied(worker)?;
-                let comparison = audit.go_on(context, &goal, Stillness::Moving, stop)?;
-                (evidence, comparison)
+                audit.go_on(context, &goal, Stillness::Moving, stop)?
             }
         };
-        evidence.push(laws(context, epoch, direction)?);
-        evidence.push(keys(context, epoch, direction)?);
         self.same_flow(worker)?;
         evidence.push(evidence_of(context, epoch, direction, &comparison));
         let verdicts = judge(

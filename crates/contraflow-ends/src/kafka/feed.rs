@@ -20,10 +20,10 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
-use super::client::{self, failure};
+use super::client::{self, Brief, failure};
 use super::control::{Control, GivenUp, Known};
 use super::envelope::{Headers, Source, Telling};
-use super::fetched::{self, Fetched, Reader};
+use super::fetched::{self, Fetched};
 use super::native::TopicId;
 use super::notes::Notes;
 use super::place::{self, TopicPlace};
@@ -64,7 +64,7 @@ struct Open {
     pair: PairId,
     topic: Topic,
     telling: Telling,
-    consumer: Reader,
+    consumer: Brief<Fetched>,
     /// The oldest offset of each partition when it was opened.
     starts: Vec<i64>,
     /// The next offset of each partition.
@@ -362,7 +362,7 @@ fn open(
     let mut settings = client::consumer(&context.cluster, "contraflow");
     settings.set("statistics.interval.ms", SAID_EVERY_MS);
     let consumer = settings.create_with_context(Fetched::default());
-    let consumer: Reader = consumer.map_err(fail)?;
+    let consumer = Brief(consumer.map_err(fail)?);
     let mut assigned = TopicPartitionList::new();
     for (partition, offset) in (0..).zip(&next) {
         let added = assigned.add_partition_offset(name, partition, Offset::Offset(*offset));

@@ -10,14 +10,14 @@ use contraflow_core::log::Keyed;
 use contraflow_core::log::translate::{Bounds, Look, Seen};
 use contraflow_core::record::PairId;
 use contraflow_core::side::Side;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
-use super::client::{self, ANSWER_MAX, failure, unreachable};
+use super::client::{self, ANSWER_MAX, Brief, failure, unreachable};
 use super::control::{self, Control};
 use super::envelope::Telling;
 
@@ -28,7 +28,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// Somebody who reads single records.
 pub(super) struct Glance {
     context: Context,
-    consumer: BaseConsumer,
+    consumer: Brief,
 }
 
 impl Glance {
@@ -38,7 +38,7 @@ impl Glance {
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "5");
         let consumer = settings.create();
-        let consumer = consumer.map_err(|error| failure("making a client", error))?;
+        let consumer = Brief(consumer.map_err(|error| failure("making a client", error))?);
         Ok(Glance { context, consumer })
     }
 

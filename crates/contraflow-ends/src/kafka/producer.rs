@@ -84,6 +84,9 @@ impl Producer {
             .set("delivery.report.only.error", "true");
         let fail = |error| failure(&format!("taking transactional id `{id}`"), error);
         let inner: BaseProducer = settings.create().map_err(fail)?;
+        // A client that is not connected yet looks for the coordinator again half a second later.
+        // Whether it has come so far is told by taking the id itself.
+        inner.client().fetch_cluster_id(ANSWER_MAX);
         inner.init_transactions(TAKE_MAX).map_err(fail)?;
         Ok(Producer { inner })
     }
