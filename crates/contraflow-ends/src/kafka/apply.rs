@@ -183,7 +183,7 @@ impl Apply for Writer {
         // First the id, then the control topic: an earlier owner can commit nothing any more, and
         // whoever moved authority before this moment is seen.
         let id = names.lane(direction, lane);
-        let producer = Producer::take_for(&self.context.cluster, &id, batch_bytes)?;
+        let producer = Producer::take_for(&self.context, &id, batch_bytes)?;
         let control = Control::read(&self.context)?.unwrap_or_default();
         let epoch = decide::carry(&control, self.context.role.side, direction)?;
         let found = control::checkpoint(&self.context, direction, lane)?;

@@ -298,7 +298,7 @@ pub(super) struct Coordinator {
 impl Coordinator {
     /// Takes the right to move authority, and reads how it stands.
     pub(super) fn take(context: &Context) -> Result<Coordinator> {
-        let producer = Producer::take(&context.cluster, &context.names.coordinator())?;
+        let producer = Producer::take(context, &context.names.coordinator())?;
         let control = Control::read(context)?.unwrap_or_default();
         Ok(Coordinator {
             context: context.clone(),

@@ -61,14 +61,14 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Takes a transactional id: every earlier owner is fenced, and its last transaction decided.
-    pub(super) fn take(cluster: &Cluster, id: &str) -> Result<Producer> {
-        Producer::take_for(cluster, id, BATCH_BYTES)
+    pub(super) fn take(context: &Context, id: &str) -> Result<Producer> {
+        Producer::take_for(context, id, BATCH_BYTES)
     }
 
     /// As [`Producer::take`], for topics that take batches of so many bytes: a batch counts as one
     /// record where their size is limited.
-    pub(super) fn take_for(cluster: &Cluster, id: &str, batch_bytes: u64) -> Result<Producer> {
-        let mut settings = client::settings(cluster);
+    pub(super) fn take_for(context: &Context, id: &str, batch_bytes: u64) -> Result<Producer> {
+        let mut settings = client::settings(&context.cluster);
         settings
             .set("transactional.id", id)
             .set("transaction.timeout.ms", TRANSACTION_MAX_MS)
@@ -84,9 +84,12 @@ impl Producer {
             .set("delivery.report.only.error", "true");
         let fail = |error| failure(&format!("taking transactional id `{id}`"), error);
         let inner: BaseProducer = settings.create().map_err(fail)?;
-        // A client that is not connected yet looks for the coordinator again half a second later.
-        // Whether it has come so far is told by taking the id itself.
-        inner.client().fetch_cluster_id(ANSWER_MAX);
+        // A client that is not connected yet looks for the coordinator again half a second later,
+        // and this question waits for a connection.
+        let known = inner
+            .client()
+            .fetch_metadata(Some(&context.names.control), ANSWER_MAX);
+        known.map_err(fail)?;
         inner.init_transactions(TAKE_MAX).map_err(fail)?;
         Ok(Producer { inner })
     }

@@ -228,8 +228,7 @@ impl Readers for Groups {
                 .map_err(|error| (error.rdkafka_error_code(), failure("committing", error))),
             Presence::Members => {
                 // Brokers take offsets from a transaction whether or not the group has members.
-                let producer =
-                    Producer::take(&self.context.cluster, &self.context.names.readers())?;
+                let producer = Producer::take(&self.context, &self.context.names.readers())?;
                 producer.begin()?;
                 producer.offsets(&consumer, &offsets)?;
                 return producer.commit();

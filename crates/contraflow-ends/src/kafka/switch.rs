@@ -56,7 +56,7 @@ impl ControlRecord {
     fn sweep(&self, direction: Direction) -> Result<()> {
         for lane in 0..LANES {
             let id = self.context.names.lane(direction, LaneId(lane));
-            Producer::take(&self.context.cluster, &id)?;
+            Producer::take(&self.context, &id)?;
         }
         Ok(())
     }
