@@ -29,7 +29,7 @@ use super::producer::{Outgoing, Producer};
 /// Lanes of a direction.
 pub(super) const LANES: u16 = 1;
 /// The partition of authority. Lanes come after it.
-const AUTHORITY: i32 = 0;
+pub(super) const AUTHORITY: i32 = 0;
 /// How long seeing what was just written may take.
 const SEEN_MAX: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);

@@ -15,6 +15,7 @@ use rdkafka::util::Timeout;
 
 use super::Context;
 use super::client::{self, ANSWER_MAX, failure, unsupported};
+use super::control;
 
 /// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
 /// a reader may be held up by a process that died.
@@ -84,12 +85,11 @@ impl Producer {
             .set("delivery.report.only.error", "true");
         let fail = |error| failure(&format!("taking transactional id `{id}`"), error);
         let inner: BaseProducer = settings.create().map_err(fail)?;
-        // A client that is not connected yet looks for the coordinator again half a second later,
-        // and this question waits for a connection.
-        let known = inner
-            .client()
-            .fetch_metadata(Some(&context.names.control), ANSWER_MAX);
-        known.map_err(fail)?;
+        // A client that has just learned of the brokers is connected to none of them, and looks for
+        // the coordinator again half a second later. The leader of a partition is waited for.
+        let client = inner.client();
+        let ends = client.fetch_watermarks(&context.names.control, control::AUTHORITY, ANSWER_MAX);
+        ends.map_err(fail)?;
         inner.init_transactions(TAKE_MAX).map_err(fail)?;
         Ok(Producer { inner })
     }
