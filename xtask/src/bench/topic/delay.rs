@@ -34,12 +34,12 @@ pub(in crate::bench) fn measure(plan: Plan) -> Result<Vec<Measure>> {
     for window in 0..=plan.runs {
         let topics = [&*ours.new, stage.old()];
         let ([new, old], ()) = writer::write(&cluster, load, topics, || Ok(()))?;
-        let p99 = quantile(&new.took_ms, 0.99);
-        shell::note(&format!("{} records, p99 {p99:.0} ms", new.took_ms.len()));
+        let p99 = quantile(&new, 0.99);
+        shell::note(&format!("{} records, p99 {p99:.0} ms", new.len()));
         if window > 0 {
-            longest.push(quantile(&new.took_ms, 1.0));
-            mirror.extend(new.took_ms);
-            authority.extend(old.took_ms);
+            longest.push(quantile(&new, 1.0));
+            mirror.extend(new);
+            authority.extend(old);
         }
     }
     stage.verb(&["verify"])?;

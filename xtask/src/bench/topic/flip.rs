@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::cluster::Cluster;
 use super::people::{Form, Person};
@@ -63,5 +63,6 @@ fn once(cluster: &Cluster, records: u64) -> Result<(f64, f64)> {
     ours.run.wait_end()?;
     cluster.delete(&[&ours.new])?;
     stage.forget()?;
-    Ok((paused_ms, new.last_ms))
+    let last_ms = new.last().context("no record came")?;
+    Ok((paused_ms, *last_ms))
 }

@@ -32,22 +32,15 @@ pub(super) struct Load<'l> {
     pub(super) time: Duration,
 }
 
-/// What a reader has seen.
-pub(super) struct Seen {
-    /// Milliseconds that each record took.
-    pub(super) took_ms: Vec<f64>,
-    /// How long after the producer had stopped the last one arrived.
-    pub(super) last_ms: f64,
-}
-
 /// Lets a producer write beside readers of two topics, who must see every record; does something
-/// as soon as it has stopped, and says what came of it.
+/// as soon as it has stopped, and says what came of it, and how many milliseconds each record took to
+/// each reader.
 pub(super) fn write<T>(
     cluster: &Cluster,
     load: Load<'_>,
     topics: [&str; 2],
     then: impl FnOnce() -> Result<T>,
-) -> Result<([Seen; 2], T)> {
+) -> Result<([Vec<f64>; 2], T)> {
     let watch = Stopwatch::start();
     let (count, ready) = (AtomicUsize::new(OPEN), Barrier::new(topics.len() + 1));
     std::thread::scope(|scope| {
@@ -61,18 +54,15 @@ pub(super) fn write<T>(
         });
         ready.wait();
         let written = produce(cluster, load, &watch);
-        let stopped = watch.read();
         // Readers of a producer that failed have nothing to wait for.
         count.store(*written.as_ref().unwrap_or(&0), Ordering::Release);
         let done = then();
         let mut seen = Vec::new();
         for reader in reading {
-            let (took_ms, last) = reader.join().map_err(|_| anyhow!("a reader died"))??;
-            let last_ms = last.saturating_sub(stopped).as_secs_f64() * 1_000.0;
-            seen.push(Seen { took_ms, last_ms });
+            seen.push(reader.join().map_err(|_| anyhow!("a reader died"))??);
         }
         written?;
-        let seen = <[Seen; 2]>::try_from(seen).map_err(|_| anyhow!("a reader is missing"))?;
+        let seen = <[Vec<f64>; 2]>::try_from(seen).map_err(|_| anyhow!("a reader is missing"))?;
         Ok((seen, done?))
     })
 }
@@ -99,12 +89,8 @@ fn produce(cluster: &Cluster, load: Load<'_>, watch: &Stopwatch) -> Result<usize
     }
 }
 
-/// Milliseconds that each record took, and when the last one arrived.
-fn read(
-    reader: &BaseConsumer,
-    watch: &Stopwatch,
-    count: &AtomicUsize,
-) -> Result<(Vec<f64>, Duration)> {
+/// Milliseconds that each record took.
+fn read(reader: &BaseConsumer, watch: &Stopwatch, count: &AtomicUsize) -> Result<Vec<f64>> {
     let (mut took, mut last) = (Vec::new(), watch.read());
     while took.len() < count.load(Ordering::Acquire) {
         let Some(found) = next_within(reader, LOOK)? else {
@@ -116,5 +102,5 @@ fn read(
         let sent = u128::from_be_bytes(key.context("a key of ours")?);
         took.push((last.as_micros() - sent) as f64 / 1_000.0);
     }
-    Ok((took, last))
+    Ok(took)
 }
