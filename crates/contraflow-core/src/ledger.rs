@@ -69,6 +69,9 @@ pub struct RunnerMark {
     /// id is given out again, together with this it is not.
     #[serde(default)]
     pub started: u64,
+    /// A digest of the change file that it was started with; 0 when that is not known.
+    #[serde(skip)]
+    pub file: u64,
     /// When it last gave a sign of life, in milliseconds since 1970.
     pub beat_ms: u64,
 }

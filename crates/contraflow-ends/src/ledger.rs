@@ -41,11 +41,14 @@ create table if not exists report (id integer primary key check (id = 1), docume
 ";
 
 /// Columns that came later, in files of the same format: an earlier version ignores them.
-const ADDED: [(&str, &str); 3] = [
+const ADDED: [(&str, &str); 4] = [
     ("runner", "started"),
+    ("runner", "file"),
     ("request", "pid"),
     ("request", "started"),
 ];
+
+const RUNNER: &str = "select run, pid, beat_ms, started, file from runner";
 
 /// A ledger in a SQLite file.
 pub struct SqliteLedger {
@@ -268,6 +271,7 @@ impl Ledger for SqliteLedger {
                     run: String::new(),
                     pid: row.get(2)?,
                     started: row.get(3)?,
+                    file: 0,
                     beat_ms: 0,
                 };
                 Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?, mark))
@@ -332,14 +336,22 @@ impl Ledger for SqliteLedger {
         // A clock that was set back must not keep a dead run alive: i64 is what SQLite compares.
         let stale = i64::try_from(stale_before_ms).unwrap_or(i64::MAX);
         tx.execute(
-            "insert into runner (id, run, pid, beat_ms, started) values (1, ?1, ?2, ?3, ?5)
+            "insert into runner (id, run, pid, beat_ms, started, file) values (1, ?1, ?2, ?3, ?5, ?7)
              on conflict (id) do update set run = excluded.run, pid = excluded.pid,
-               beat_ms = excluded.beat_ms, started = excluded.started
+               beat_ms = excluded.beat_ms, started = excluded.started, file = excluded.file
              where run = excluded.run or beat_ms < ?4 or run = ?6",
-            rusqlite::params![mark.run, mark.pid, mark.beat_ms, stale, mark.started, gone],
+            rusqlite::params![
+                mark.run,
+                mark.pid,
+                mark.beat_ms,
+                stale,
+                mark.started,
+                gone,
+                mark.file
+            ],
         )
         .map_err(broken)?;
-        let holder = tx.query_row("select run, pid, beat_ms, started from runner", [], mark_of);
+        let holder = tx.query_row(RUNNER, [], mark_of);
         let holder = holder.map_err(broken)?;
         tx.commit().map_err(broken)?;
         Ok(holder)
@@ -354,7 +366,7 @@ impl Ledger for SqliteLedger {
 
     fn runner(&mut self) -> Result<Option<RunnerMark>> {
         self.db
-            .query_row("select run, pid, beat_ms, started from runner", [], mark_of)
+            .query_row(RUNNER, [], mark_of)
             .optional()
             .map_err(broken)
     }
@@ -464,6 +476,7 @@ fn mark_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<RunnerMark> {
         pid: row.get(1)?,
         beat_ms: row.get(2)?,
         started: row.get(3)?,
+        file: row.get(4)?,
     })
 }
 

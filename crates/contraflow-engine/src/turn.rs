@@ -58,23 +58,32 @@ pub struct Turn {
 pub struct Kept(Option<(Arc<Windows>, Audit)>);
 
 impl Kept {
-    /// Compares everything that was carried, and says what was found so far.
+    /// Compares what is there now, once the flow has had time to carry it, and says what was found
+    /// so far.
     fn go_on(
         &mut self,
         context: &Context,
         worker: &Worker,
         stop: &Stop,
     ) -> Result<(Audit, Comparison)> {
-        let goal = applied(worker)?;
+        let compare = |audit: &mut Audit| {
+            let head = audit.head()?;
+            let goal = match worker.wait_applied(context, &head, SETTLE_MAX) {
+                true => head,
+                // What it has not carried by then is behind, not different.
+                false => applied(worker)?,
+            };
+            audit.go_on(context, &goal, Stillness::Moving, stop)
+        };
         if let Some((windows, mut audit)) = self.0.take()
             && worker.carries_with(&windows)
-            && let Ok(found) = audit.go_on(context, &goal, Stillness::Moving, stop)
+            && let Ok(found) = compare(&mut audit)
         {
             return Ok((audit, found));
         }
         // It is the first, or what the last one had not read yet is gone.
         let mut audit = Audit::open(context, worker.direction)?;
-        let found = audit.go_on(context, &goal, Stillness::Moving, stop)?;
+        let found = compare(&mut audit)?;
         Ok((audit, found))
     }
 

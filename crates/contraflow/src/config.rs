@@ -1,6 +1,7 @@
 //! Finds and reads the change file, and what it interpolates.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,15 @@ pub struct ChangeFile {
 }
 
 impl ChangeFile {
+    /// Tells this text from another one, never 0. Only processes of one machine compare it.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.text.hash(&mut hasher);
+        // What SQLite can keep.
+        (hasher.finish() >> 1).max(1)
+    }
+
     /// Finds the change file and reads it. `named` is a path, or the name of a file in the
     /// current directory without `.yaml`; without it, [`DEFAULT_FILE`] is meant.
     ///

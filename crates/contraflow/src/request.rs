@@ -23,8 +23,9 @@ const SILENT_MS: u64 = 6_000;
 
 /// This process as a runner.
 #[must_use]
-pub fn mark() -> RunnerMark {
+pub fn mark(session: &Session) -> RunnerMark {
     RunnerMark {
+        file: session.file,
         run: random_name(),
         pid: std::process::id(),
         started: started(std::process::id()).unwrap_or(0),
@@ -35,7 +36,7 @@ pub fn mark() -> RunnerMark {
 /// Something to be asked of a change.
 pub struct Request<'r> {
     ask: &'r Ask,
-    /// Enough while somebody runs the change: whoever does has bound it.
+    /// Enough while somebody runs the change.
     declared: Session,
     /// What this process runs the change with, when nobody else does.
     bound: Option<Session>,
@@ -55,12 +56,8 @@ impl<'r> Request<'r> {
         declared: Session,
         bind: impl Fn() -> std::result::Result<Session, Refusal> + 'r,
     ) -> std::result::Result<Request<'r>, Refusal> {
-        let runs = declared.ledger_path.exists()
-            && declared
-                .ledger()
-                .and_then(|ledger| somebody_runs(&declared, &ledger))
-                .map_err(Refusal::Failed)?;
-        let bound = if runs { None } else { Some(bind()?) };
+        let answered = is_answered_as_it_is(&declared).map_err(Refusal::Failed)?;
+        let bound = if answered { None } else { Some(bind()?) };
         Ok(Request {
             ask,
             declared,
@@ -82,7 +79,7 @@ impl<'r> Request<'r> {
     /// change has gone, as binding it fails: nothing was done then.
     pub fn answer(mut self, stop: &Stop, out: &mut Output) -> std::result::Result<Answer, Refusal> {
         let ledger = self.session().ledger().map_err(Refusal::Failed)?;
-        let asked = lock(&ledger).ask(self.ask, &mark());
+        let asked = lock(&ledger).ask(self.ask, &mark(self.session()));
         let id = asked.map_err(Refusal::Failed)?;
         loop {
             if let Some(answer) = self.step(&ledger, id, stop, out)? {
@@ -137,6 +134,20 @@ fn interrupted(ledger: &SharedLedger, id: u64) -> Error {
     }
 }
 
+/// Whether somebody runs the change by the same file and is not held: whoever does has bound it, and
+/// looks at its ends all the time.
+fn is_answered_as_it_is(session: &Session) -> Result<bool> {
+    if !session.ledger_path.exists() {
+        return Ok(false);
+    }
+    let ledger = session.ledger()?;
+    let runner = lock(&ledger).runner()?;
+    let saved = lock(&ledger).load()?;
+    let same = runner.is_some_and(|runner| runner.file == session.file);
+    let held = saved.is_none_or(|saved| saved.state.held.is_some());
+    Ok(same && !held && somebody_runs(session, &ledger)?)
+}
+
 fn somebody_runs(session: &Session, ledger: &SharedLedger) -> Result<bool> {
     let Some(runner) = lock(ledger).runner()? else {
         return Ok(false);
@@ -158,7 +169,7 @@ fn by_ourselves(
     out: &mut Output,
 ) -> Result<Answer> {
     let mut display = Display::new(out, true);
-    let mark = mark();
+    let mark = mark(session);
     let run = mark.run.clone();
     let runner = Runner::start(
         Arc::clone(&session.context),

@@ -30,6 +30,8 @@ pub struct Session {
     pub context: Arc<Context>,
     /// Where the ledger lies.
     pub ledger_path: PathBuf,
+    /// The digest of the change file.
+    pub file: u64,
     /// Things worth knowing that refuse nothing.
     pub warnings: Vec<Problem>,
 }
@@ -150,6 +152,7 @@ impl Session {
         Ok(Session {
             context: Arc::new(context),
             ledger_path,
+            file: file.digest(),
             warnings,
         })
     }
@@ -220,6 +223,7 @@ impl Session {
             Some(context) if errors.is_empty() => Ok(Session {
                 context: Arc::new(context),
                 ledger_path: change.ledger().to_owned(),
+                file: file.digest(),
                 warnings: sorted(warnings),
             }),
             _ => refuse(errors.into_iter().chain(warnings).collect()),

@@ -50,6 +50,7 @@ fn mark(run: &str) -> RunnerMark {
         run: run.to_owned(),
         pid: 7,
         started: 70,
+        file: 0,
         beat_ms: 0,
     }
 }

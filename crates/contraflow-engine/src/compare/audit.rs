@@ -128,7 +128,16 @@ impl Audit {
         })
     }
 
-    /// Compares everything that the authority has up to `goal`, and says what was found so far.
+    /// Where the authority's log ends now.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn head(&mut self) -> Result<Position> {
+        Ok(self.authority.head()?.0)
+    }
+
+    /// Compares everything that the authority has up to `goal`, and what the mirror has by now, and
+    /// says what was found so far.
     ///
     /// # Errors
     /// When an end cannot be read, or the compare is no longer wanted.
@@ -164,7 +173,7 @@ impl Audit {
                     head = self.mirror.head()?.0;
                     continue;
                 }
-                if all || stillness == Stillness::Moving && !waits {
+                if all {
                     break;
                 }
             }
@@ -176,9 +185,7 @@ impl Audit {
             }
             self.leave_parked(context)?;
             if context.clock.elapsed().saturating_sub(since) >= PATIENCE {
-                let all = reached(target, &self.mirror.received(), &head);
-                let needed = stillness == Stillness::Settled || self.waits_for_newer(source);
-                unread = !read || (needed && !all);
+                unread = !read || !reached(target, &self.mirror.received(), &head);
                 break;
             }
             context.clock.sleep(PAUSE);

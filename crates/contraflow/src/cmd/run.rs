@@ -113,7 +113,7 @@ fn carry(session: &Session, out: &mut Output) -> anyhow::Result<Exit> {
     let runner = Runner::start(
         Arc::clone(&session.context),
         Arc::clone(&ledger),
-        mark(),
+        mark(session),
         is_alive,
         stop.clone(),
         &mut display,

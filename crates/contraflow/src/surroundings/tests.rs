@@ -7,6 +7,7 @@ fn process(started: u64) -> RunnerMark {
         run: "run".to_owned(),
         pid: std::process::id(),
         started,
+        file: 0,
         beat_ms: 0,
     }
 }
