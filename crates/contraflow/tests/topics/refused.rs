@@ -72,7 +72,8 @@ fn write(stage: &Stage, all: &[Written]) {
 fn arrive(stage: &Stage, count: usize) {
     let all = || read(&stage.servers, &stage.new).iter().flatten().count();
     let arrived = reached_in_time(|| all() == count);
-    assert!(arrived, "{} of {count}: {:#}", all(), stage.status());
+    let said = stage.run_said();
+    assert!(arrived, "{} of {count}: {:#} {said}", all(), stage.status());
 }
 
 fn ended(mut run: Process) {
