@@ -332,7 +332,7 @@ pub enum Progress<'a> {
 }
 
 /// What one [`Apply::apply`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Records written or deleted.
     pub records: u64,
@@ -340,6 +340,9 @@ pub struct Applied {
     pub letters: u64,
     /// For how long other writers of the target had to wait.
     pub held: Duration,
+    /// Records that this end cannot take alone. Nothing of the call was written then, and the lease
+    /// is as it was: without them, or with them as letters, it may be done again.
+    pub refused: Vec<Letter>,
 }
 
 /// Where a claimed lane goes on.

@@ -28,6 +28,7 @@ mod place;
 mod preflight;
 mod producer;
 mod readers;
+mod refused;
 mod resume;
 mod rights;
 mod shares;

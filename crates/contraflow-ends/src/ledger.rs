@@ -336,9 +336,11 @@ impl Ledger for SqliteLedger {
         // A clock that was set back must not keep a dead run alive: i64 is what SQLite compares.
         let stale = i64::try_from(stale_before_ms).unwrap_or(i64::MAX);
         tx.execute(
-            "insert into runner (id, run, pid, beat_ms, started, file) values (1, ?1, ?2, ?3, ?5, ?7)
+            "insert into runner (id, run, pid, beat_ms, started, file)
+               values (1, ?1, ?2, ?3, ?5, ?7)
              on conflict (id) do update set run = excluded.run, pid = excluded.pid,
-               beat_ms = excluded.beat_ms, started = excluded.started, file = excluded.file
+               beat_ms = excluded.beat_ms, started = excluded.started,
+               file = excluded.file
              where run = excluded.run or beat_ms < ?4 or run = ?6",
             rusqlite::params![
                 mark.run,

@@ -3,7 +3,7 @@
 //! Backfill, repair and the replay of letters join the same path at "map". One flow runs in one
 //! direction; its lease cannot be copied, so the opposite flow begins where this one ends.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -303,35 +303,15 @@ impl Flow {
             mapper.event(event)?;
         }
         let Mapper {
-            mut records,
+            records,
             mut letters,
             ..
         } = mapper;
         letters.extend(batch.unreadable);
-        if self.context.unmappable == Unmappable::Stop {
-            let name = |pair: PairId| {
-                let role = &self.context.side(self.direction.source()).role;
-                role.table(pair).name.clone()
-            };
-            self.stops
-                .stop(std::mem::take(&mut letters), &mut records, name);
-        }
-        let through = self.stops.short_of(&*source, batch.through);
-        let nothing = records.is_empty() && letters.is_empty();
-        if nothing && through == self.applied && !put_off {
+        let at = (&batch.through, &batch.seen);
+        let Some((applied, through)) = self.write(records, letters, at, put_off)? else {
             return Ok(true);
-        }
-        if nothing && self.is_due(&through) && !self.checkpoint_is_due() {
-            self.applied = through;
-            return Ok(true);
-        }
-        let progress = Progress::Advance {
-            through: &through,
-            seen: &batch.seen,
         };
-        let applied = self
-            .apply
-            .apply(&records, &letters, &progress, &mut self.lease)?;
         self.context.probe.at(Point::BATCH_APPLIED)?;
         self.feed.confirm(&through)?;
         self.context.probe.at(Point::CONFIRMED)?;
@@ -344,6 +324,45 @@ impl Flow {
         self.letters.changed |= count > 0 && self.letters.standing > 0;
         self.note(&applied);
         Ok(true)
+    }
+
+    /// Writes a batch and how far it is carried, which is short of partitions that have stopped.
+    /// `None` when there is nothing to write, and that may wait.
+    fn write(
+        &mut self,
+        mut records: Vec<Record>,
+        mut letters: Vec<Letter>,
+        (received, seen): (&Position, &Position),
+        put_off: bool,
+    ) -> Result<Option<(Applied, Position)>> {
+        let context = Arc::clone(&self.context);
+        let source = context.side(self.direction.source());
+        loop {
+            if context.unmappable == Unmappable::Stop {
+                let name = |pair: PairId| source.role.table(pair).name.clone();
+                let stopped = std::mem::take(&mut letters);
+                self.stops.stop(stopped, &mut records, name);
+            }
+            let through = self.stops.short_of(&*source.end, received.clone());
+            let nothing = records.is_empty() && letters.is_empty();
+            if nothing && through == self.applied && !put_off {
+                return Ok(None);
+            }
+            if nothing && self.is_due(&through) && !self.checkpoint_is_due() {
+                self.applied = through;
+                return Ok(None);
+            }
+            let progress = Progress::Advance {
+                through: &through,
+                seen,
+            };
+            let lease = &mut self.lease;
+            let applied = self.apply.apply(&records, &letters, &progress, lease)?;
+            if applied.refused.is_empty() {
+                return Ok(Some((applied, through)));
+            }
+            refuse(applied.refused, &mut records, &mut letters);
+        }
     }
 
     /// What the opposite flow wrote is not carried back. A log is read from behind it, so there it
@@ -417,9 +436,14 @@ impl Flow {
             ),
             Carried::Keys(..) => (Progress::Keys { seen }, Stepped::Recarried),
         };
-        let applied = self
-            .apply
-            .apply(&records, &letters, &progress, &mut self.lease)?;
+        let applied = loop {
+            let lease = &mut self.lease;
+            let applied = self.apply.apply(&records, &letters, &progress, lease)?;
+            if applied.refused.is_empty() {
+                break applied;
+            }
+            refuse(applied.refused, &mut records, &mut letters);
+        };
         self.context.probe.at(Point::CHUNK_APPLIED)?;
         self.windows.close(&window);
         if matches!(what, Carried::Range(_)) {
@@ -502,6 +526,13 @@ impl Flow {
         }
         Ok(any)
     }
+}
+
+/// What cannot be written becomes a letter.
+fn refuse(refused: Vec<Letter>, records: &mut Vec<Record>, letters: &mut Vec<Letter>) {
+    let keys: HashSet<_> = refused.iter().map(|of| (of.pair, &of.source_key)).collect();
+    records.retain(|record| !keys.contains(&(record.pair, &record.source_key)));
+    letters.extend(refused);
 }
 
 /// How many events a batch of this size has, and no more than so many.

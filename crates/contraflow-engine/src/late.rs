@@ -63,7 +63,9 @@ pub(crate) fn settle(context: &Context, give_up: &[String], stop: &Stop) -> Resu
         if mapper.records.is_empty() && places.is_empty() {
             return Ok(());
         }
-        late.settle(&mapper.records, &places, through)?;
+        if let Some(letter) = late.settle(&mapper.records, &places, through)?.first() {
+            return Err(unmappable(letter).hint(LEAVE_OUT));
+        }
         settled.carried += mapper.records.len() as u64;
         settled.given_up += places.len() as u64;
         Ok(())

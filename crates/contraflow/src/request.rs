@@ -134,8 +134,8 @@ fn interrupted(ledger: &SharedLedger, id: u64) -> Error {
     }
 }
 
-/// Whether somebody runs the change by the same file and is not held: whoever does has bound it, and
-/// looks at its ends all the time.
+/// Whether somebody runs the change by the same file and is not held: whoever does has bound it,
+/// and looks at its ends all the time.
 fn is_answered_as_it_is(session: &Session) -> Result<bool> {
     if !session.ledger_path.exists() {
         return Ok(false);

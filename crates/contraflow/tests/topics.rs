@@ -19,6 +19,7 @@ mod late;
 mod letters;
 mod odd;
 mod readers;
+mod refused;
 mod registry;
 mod restored;
 mod stage;

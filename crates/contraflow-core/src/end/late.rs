@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::end::Letter;
 use crate::error::Result;
 use crate::log::Place;
 use crate::position::Position;
@@ -17,7 +18,8 @@ pub trait Late: Send {
     fn claim(&mut self) -> Result<Position>;
 
     /// Writes copies, says what is given up, and that all up to `through` is settled, in one
-    /// transaction. The copies say that they are late, so that nobody carries them back.
+    /// transaction. The copies say that they are late, so that nobody carries them back. Returns
+    /// those that this end cannot take: nothing of the call happened then.
     ///
     /// # Errors
     /// Nothing of it happened then, or all of it: the next claim says which.
@@ -26,7 +28,7 @@ pub trait Late: Send {
         copies: &[Record],
         given_up: &[(PairId, Place)],
         through: &Position,
-    ) -> Result<()>;
+    ) -> Result<Vec<Letter>>;
 }
 
 /// Late records that are given up, or about to be: nobody reads what they hold.

@@ -8,7 +8,7 @@ use contraflow_core::end::{
     Applied, Apply, Guarantee, Letter, Progress, Resume, StoredLetter, fenced,
 };
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::lease::{LaneId, Lease};
+use contraflow_core::lease::{Epoch, LaneId, Lease};
 use contraflow_core::log::Place;
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
@@ -16,12 +16,13 @@ use contraflow_core::record::{Key, Record};
 use contraflow_core::side::Direction;
 
 use super::control::{self, Checkpoint, Control, LANES, Note};
-use super::copies::{Copies, broken, without_envelope};
+use super::copies::{self, Copies, broken, without_envelope};
 use super::decide;
 use super::letters::{self, Parked};
 use super::park::{self, At, Turn};
 use super::place;
 use super::producer::{self, Producer};
+use super::refused::Number;
 use super::resume;
 use super::{Context, client};
 
@@ -33,6 +34,8 @@ pub(super) struct Writer {
 /// A lane that is ours, as long as nobody else claims it.
 struct Lane {
     producer: Producer,
+    /// Bytes of its batches, by what the topics took when the lane was claimed.
+    batch_bytes: u64,
     /// Names the group that keeps a copy of the checkpoint.
     group: client::Brief,
     direction: Direction,
@@ -42,6 +45,17 @@ struct Lane {
     /// The number of the last letter.
     last_id: u64,
 }
+
+/// A lane whose id is ours, and what stands of it.
+struct Taken {
+    producer: Producer,
+    control: Control,
+    epoch: Epoch,
+    found: Option<Checkpoint>,
+}
+
+/// Why a transaction failed, and what it had to write.
+struct Failed<'s, 'r>(Error, &'s [&'r Record]);
 
 impl Lane {
     /// The keys of the letters that stand.
@@ -80,6 +94,45 @@ impl Writer {
         }
     }
 
+    /// What was refused, when that is why a transaction failed. The lane stays ours.
+    fn refused(&self, lane: &mut Lane, lease: &Lease, failed: Failed<'_, '_>) -> Result<Applied> {
+        let Failed(error, sent) = failed;
+        if error.kind != Kind::Data {
+            return Err(error);
+        }
+        let refusals = lane.producer.refused();
+        let is_large = refusals.iter().any(|refusal| refusal.too_large);
+        if is_large && producer::batch_bytes(&self.context)? < lane.batch_bytes {
+            let message = "the topics take less at once than they did: the lane is claimed anew";
+            return Err(Error::new(Kind::Transient, Code::END_SETTING, message));
+        }
+        let taken = self.take(lease.lane, lease.direction, lane.batch_bytes)?;
+        let is_ours =
+            |found: &Checkpoint| (found.token, found.sequence) == (lease.token, lease.sequence);
+        if taken.epoch != lease.epoch || !taken.found.as_ref().is_some_and(is_ours) {
+            return Err(fenced("the lane was claimed by somebody else"));
+        }
+        lane.producer = taken.producer;
+        Ok(Applied {
+            refused: copies::refused(refusals, sent),
+            ..Applied::default()
+        })
+    }
+
+    /// Takes a lane's id, and looks who has it. In this order: an earlier owner can commit nothing
+    /// any more, and whoever moved authority before this moment is seen.
+    fn take(&self, lane: LaneId, direction: Direction, batch_bytes: u64) -> Result<Taken> {
+        let id = self.context.names.lane(direction, lane);
+        let producer = Producer::take_for(&self.context, &id, batch_bytes)?;
+        let control = Control::read(&self.context)?.unwrap_or_default();
+        Ok(Taken {
+            epoch: decide::carry(&control, self.context.role.side, direction)?,
+            found: control::checkpoint(&self.context, direction, lane)?,
+            producer,
+            control,
+        })
+    }
+
     /// Writes what can be written, parks the rest, and moves the checkpoint.
     fn commit(
         &self,
@@ -97,28 +150,30 @@ impl Writer {
             let (direction, new) = (lane.direction, sorted.parked);
             parked = letters::park(&self.context, direction, new, &next, first)?;
         }
-        lane.producer.begin()?;
-        let copies = Copies {
-            context: &self.context,
-            direction: lane.direction,
-            late: false,
-            from: &next,
-        };
-        copies.send(&lane.producer, &sorted.sent)?;
-        for letter in &parked {
-            letter.send(&lane.producer, &self.context)?;
-        }
-        let offsets = client::offsets(&next)?;
         let at = Checkpoint {
             token: lease.token,
             sequence: lease.sequence + 1,
             next,
         };
-        Note::checkpoint(lane.direction, lease.lane, &at).send(&lane.producer, &self.context)?;
-        lane.producer.offsets(&lane.group, &offsets)?;
-        self.context.probe.at(Point::COMMIT_BEFORE)?;
-        lane.producer.commit()?;
-        self.context.probe.at(Point::COMMIT_AFTER)?;
+        let note = Note::checkpoint(lane.direction, lease.lane, &at);
+        let copies = Copies {
+            context: &self.context,
+            direction: lane.direction,
+            late: false,
+            from: &at.next,
+        };
+        let written = self.transaction(&lane.producer, || {
+            copies.send(&lane.producer, &sorted.sent)?;
+            for letter in &parked {
+                letter.send(&lane.producer, &self.context)?;
+            }
+            note.send(&lane.producer, &self.context)?;
+            lane.producer
+                .offsets(&lane.group, &client::offsets(&at.next)?)
+        });
+        if let Err(error) = written {
+            return self.refused(lane, lease, Failed(error, &sorted.sent));
+        }
         lane.last_id += parked.len() as u64;
         let applied = Applied {
             records: sorted.sent.len() as u64,
@@ -129,8 +184,26 @@ impl Writer {
         Ok(applied)
     }
 
+    /// Everything that is handed over, or nothing.
+    fn transaction(
+        &self,
+        producer: &Producer,
+        hand_over: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        producer.begin()?;
+        hand_over()?;
+        self.context.probe.at(Point::COMMIT_BEFORE)?;
+        producer.commit()?;
+        self.context.probe.at(Point::COMMIT_AFTER)
+    }
+
     /// Writes letters that can be written now, marked, and keeps the others.
-    fn again(&self, lane: &mut Lane, records: &[Record], letters: &[Letter]) -> Result<Applied> {
+    fn again(
+        &self,
+        lane: &mut Lane,
+        (records, letters): (&[Record], &[Letter]),
+        lease: &Lease,
+    ) -> Result<Applied> {
         let sorted = park::sort(records, letters, &lane.standing(), Turn::Again);
         let tried = |letter: &Letter| {
             let at = (letter.pair, Place::of(&letter.source_key)?);
@@ -146,24 +219,24 @@ impl Writer {
             late: false,
             from: &[],
         };
-        lane.producer.begin()?;
         let (mut payload, mut carried) = (Vec::new(), Vec::new());
-        for record in &sorted.sent {
-            let place = Place::of(&record.source_key).ok_or_else(without_envelope)?;
-            let Some(parked) = lane.parked.get(&(record.pair, place)) else {
-                continue;
-            };
-            let from = (parked.topic, Turn::Again);
-            copies.send_one(&lane.producer, record, from, &mut payload)?;
-            parked.take_away(&lane.producer, &self.context)?;
-            carried.push((record.pair, place));
+        let written = self.transaction(&lane.producer, || {
+            for (number, record) in (1..).map(Number).zip(&sorted.sent) {
+                let place = Place::of(&record.source_key).ok_or_else(without_envelope)?;
+                let Some(parked) = lane.parked.get(&(record.pair, place)) else {
+                    continue;
+                };
+                let from = (parked.topic, Turn::Again);
+                copies.send_one(&lane.producer, (number, record), from, &mut payload)?;
+                parked.take_away(&lane.producer, &self.context)?;
+                carried.push((record.pair, place));
+            }
+            let mut kept = kept.iter();
+            kept.try_for_each(|letter| letter.send(&lane.producer, &self.context))
+        });
+        if let Err(error) = written {
+            return self.refused(lane, lease, Failed(error, &sorted.sent));
         }
-        for letter in &kept {
-            letter.send(&lane.producer, &self.context)?;
-        }
-        self.context.probe.at(Point::COMMIT_BEFORE)?;
-        lane.producer.commit()?;
-        self.context.probe.at(Point::COMMIT_AFTER)?;
         lane.parked.retain(|at, _| !carried.contains(at));
         lane.keep(kept);
         Ok(Applied {
@@ -180,13 +253,12 @@ impl Apply for Writer {
         }
         let names = &self.context.names;
         let batch_bytes = producer::batch_bytes(&self.context)?;
-        // First the id, then the control topic: an earlier owner can commit nothing any more, and
-        // whoever moved authority before this moment is seen.
-        let id = names.lane(direction, lane);
-        let producer = Producer::take_for(&self.context, &id, batch_bytes)?;
-        let control = Control::read(&self.context)?.unwrap_or_default();
-        let epoch = decide::carry(&control, self.context.role.side, direction)?;
-        let found = control::checkpoint(&self.context, direction, lane)?;
+        let Taken {
+            producer,
+            control,
+            epoch,
+            found,
+        } = self.take(lane, direction, batch_bytes)?;
         let group = client::consumer(&self.context.cluster, &names.group(direction)).create();
         let group = group.map_err(|error| client::failure("making a client", error))?;
         let group = client::Brief(group);
@@ -207,6 +279,7 @@ impl Apply for Writer {
         standing.retain(|parked| parked.stored.direction == direction);
         let mut taken = Lane {
             producer,
+            batch_bytes,
             group,
             direction,
             token,
@@ -247,11 +320,11 @@ impl Apply for Writer {
             Progress::Advance { through, .. } => {
                 self.commit(&mut lane, (records, letters), through, lease)
             }
-            Progress::Keys { .. } => self.again(&mut lane, records, letters),
+            Progress::Keys { .. } => self.again(&mut lane, (records, letters), lease),
             Progress::Chunk { .. } => Err(broken("a range of a log")),
         };
         let applied = done.map_err(|error| self.overtaken(error, lease))?;
-        if let Progress::Advance { .. } = progress {
+        if matches!(progress, Progress::Advance { .. }) && applied.refused.is_empty() {
             lease.sequence += 1;
         }
         self.lane = Some(lane);

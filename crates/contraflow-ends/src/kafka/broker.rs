@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
@@ -26,6 +27,11 @@ use super::place::TopicPlace;
 const TRIES: u32 = 10;
 /// After so many of them, connections that are closed again and again are refused ones.
 const TRIES_SURE: u32 = 4;
+
+/// How often a partition is asked for that has no leader, and the pause in between: five seconds.
+/// One that was just made gets it soon.
+const LEADER_TRIES: u32 = 50;
+const LEADER_WAIT: Duration = Duration::from_millis(100);
 
 /// A topic that is there.
 #[derive(Clone, Debug)]
@@ -407,9 +413,18 @@ fn offsets(consumer: &Asker, topic: &Topic, which: Offset) -> Result<Vec<i64>> {
         let added = asked.add_partition_offset(&topic.name, partition, which);
         added.map_err(fail)?;
     }
-    let answered = consumer
-        .offsets_for_times(asked, ANSWER_MAX)
-        .map_err(fail)?;
+    let mut tries = 0..LEADER_TRIES;
+    let answered = loop {
+        let answered = consumer.offsets_for_times(asked.clone(), ANSWER_MAX);
+        match unserved(&answered) {
+            None => break answered.map_err(fail)?,
+            Some(which) if tries.next().is_none() => {
+                return Err(without_leader(&topic.name, &which));
+            }
+            // Nothing comes of it: this consumer has no partitions.
+            Some(_) => drop(consumer.poll(LEADER_WAIT)),
+        }
+    };
     let mut offsets = vec![None; topic.partitions];
     for element in answered.elements() {
         element.error().map_err(fail)?;
@@ -421,6 +436,36 @@ fn offsets(consumer: &Asker, topic: &Topic, which: Offset) -> Result<Vec<i64>> {
     let whole: Option<Vec<i64>> = offsets.into_iter().collect();
     let message = format!("the broker does not say where `{}` ends", topic.name);
     whole.ok_or_else(|| unreachable(&message))
+}
+
+/// The partition that nobody serves, as far as an answer names it.
+fn unserved(answered: &KafkaResult<TopicPartitionList>) -> Option<String> {
+    use RDKafkaErrorCode as C;
+    let is_it = |error: &KafkaError| {
+        let code = error.rdkafka_error_code();
+        code.is_some_and(|code| {
+            matches!(
+                code,
+                C::LeaderNotAvailable
+                    | C::NotLeaderForPartition
+                    | C::UnknownTopicOrPartition
+                    | C::UnknownPartition
+            )
+        })
+    };
+    match answered {
+        Err(error) => is_it(error).then(|| "a partition".to_owned()),
+        Ok(all) => all.elements().iter().find_map(|element| {
+            let error = element.error().err()?;
+            is_it(&error).then(|| format!("partition {}", element.partition()))
+        }),
+    }
+}
+
+fn without_leader(topic: &str, partition: &str) -> Error {
+    let hint =
+        format!("Bring its brokers back: `kafka-topics.sh --describe --topic {topic}` names them.");
+    unreachable(&format!("{partition} of `{topic}` has no leader")).hint(hint)
 }
 
 /// The policies of a topic, in one order.

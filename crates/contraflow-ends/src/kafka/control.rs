@@ -24,7 +24,8 @@ use super::excerpt::{Excerpt, Span};
 use super::names::Names;
 use super::native::TopicId;
 use super::place::TopicPlace;
-use super::producer::{Outgoing, Producer};
+use super::producer::{self, Outgoing, Producer};
+use super::refused::{Number, Refusal};
 
 /// Lanes of a direction.
 pub(super) const LANES: u16 = 1;
@@ -278,6 +279,7 @@ impl Note {
     /// Writes it with the transaction that is open.
     pub(super) fn send(&self, producer: &Producer, context: &Context) -> Result<()> {
         producer.send(Outgoing {
+            number: Number::OURS,
             topic: &context.names.control,
             partition: self.partition,
             timestamp: None,
@@ -298,13 +300,24 @@ pub(super) struct Coordinator {
 impl Coordinator {
     /// Takes the right to move authority, and reads how it stands.
     pub(super) fn take(context: &Context) -> Result<Coordinator> {
-        let producer = Producer::take(context, &context.names.coordinator())?;
+        Coordinator::take_for(context, producer::BATCH_BYTES)
+    }
+
+    /// As [`Coordinator::take`], with batches of so many bytes.
+    pub(super) fn take_for(context: &Context, batch_bytes: u64) -> Result<Coordinator> {
+        let id = context.names.coordinator();
+        let producer = Producer::take_for(context, &id, batch_bytes)?;
         let control = Control::read(context)?.unwrap_or_default();
         Ok(Coordinator {
             context: context.clone(),
             producer,
             control,
         })
+    }
+
+    /// What was refused of a write that failed because of it.
+    pub(super) fn refused(&self) -> Vec<Refusal> {
+        self.producer.refused()
     }
 
     /// Writes in one transaction, and waits until everybody can see it: a commit that was answered

@@ -2,6 +2,7 @@
 
 use contraflow_core::code::Code;
 use contraflow_core::codec::payload::Payload;
+use contraflow_core::end::Letter;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::log::{Envelope, FIELDS, Place};
 use contraflow_core::probe::Point;
@@ -14,6 +15,7 @@ use super::native::TopicId;
 use super::park::Turn;
 use super::place::TopicPlace;
 use super::producer::{Outgoing, Producer};
+use super::refused::{Number, Refusal};
 
 /// The timestamp that the client takes for "now".
 const TAKEN_FOR_NOW: i64 = 0;
@@ -29,7 +31,7 @@ pub(super) struct Copies<'c> {
 }
 
 impl Copies<'_> {
-    /// Hands records to the transaction that is open.
+    /// Hands records to the transaction that is open, numbered from 1.
     pub(super) fn send(&self, producer: &Producer, records: &[&Record]) -> Result<()> {
         let mut payload = Vec::new();
         for (number, record) in records.iter().enumerate() {
@@ -38,16 +40,23 @@ impl Copies<'_> {
             }
             let topic = self.from.get(usize::from(record.pair.0));
             let topic = topic.ok_or_else(without_envelope)?.id;
-            self.send_one(producer, record, (topic, Turn::Theirs), &mut payload)?;
+            let number = Number(number + 1);
+            self.send_one(
+                producer,
+                (number, record),
+                (topic, Turn::Theirs),
+                &mut payload,
+            )?;
         }
         Ok(())
     }
 
-    /// Hands over a record of a topic, which may have been a letter.
+    /// Hands over a record of a topic, which may have been a letter. One that cannot be written is
+    /// refused.
     pub(super) fn send_one(
         &self,
         producer: &Producer,
-        record: &Record,
+        (number, record): (Number, &Record),
         (from, turn): (TopicId, Turn),
         payload: &mut Vec<u8>,
     ) -> Result<()> {
@@ -58,7 +67,9 @@ impl Copies<'_> {
             return Err(broken("a record that was carried already is carried again"));
         }
         if envelope.timestamp == TAKEN_FOR_NOW {
-            return Err(without_time(place));
+            let reason = "the client would write the time of now for its timestamp, which is 0";
+            producer.refuse(number, Code::VALUE_UNMAPPABLE, reason.to_owned());
+            return Ok(());
         }
         payload.clear();
         let none = Complement::default();
@@ -66,9 +77,14 @@ impl Copies<'_> {
             Change::Put(image) | Change::Replace(image) => {
                 let fields = image.row.0.get(FIELDS.len()..).unwrap_or_default();
                 let format = self.payload(topic)?;
-                let written = format.write(fields, payload);
-                written.map_err(|error| unwritable(place, &error))?;
-                (Some(payload.as_slice()), &image.complement)
+                match format.write(fields, payload) {
+                    Ok(()) => (Some(payload.as_slice()), &image.complement),
+                    Err(error) if error.kind == Kind::Data => {
+                        producer.refuse(number, error.code, error.message);
+                        return Ok(());
+                    }
+                    Err(error) => return Err(unwritable(place, &error)),
+                }
             }
             Change::Delete => (None, &none),
         };
@@ -84,6 +100,7 @@ impl Copies<'_> {
         let headers = envelope::write(&envelope.headers, &source, complement, hash)
             .ok_or_else(|| broken("headers that cannot be written"))?;
         producer.send(Outgoing {
+            number,
             topic,
             partition: place.partition,
             timestamp: Some(envelope.timestamp),
@@ -100,22 +117,27 @@ impl Copies<'_> {
     }
 }
 
+/// Those of these records that were refused, as letters.
+pub(super) fn refused(refusals: Vec<Refusal>, sent: &[&Record]) -> Vec<Letter> {
+    let letter = |refusal: Refusal| {
+        let record = sent.get(refusal.number.0.checked_sub(1)?)?;
+        Some(Letter {
+            pair: record.pair,
+            source_key: record.source_key.clone(),
+            code: refusal.code,
+            reason: refusal.reason,
+            retry_after: None,
+        })
+    };
+    refusals.into_iter().filter_map(letter).collect()
+}
+
 pub(super) fn without_envelope() -> Error {
     broken("a record without an envelope")
 }
 
 pub(super) fn broken(what: &str) -> Error {
     Error::new(Kind::Internal, Code::INTERNAL, what)
-}
-
-fn without_time(place: Place) -> Error {
-    let Place {
-        partition, offset, ..
-    } = place;
-    let message = format!("record {offset} of partition {partition} has the timestamp 0");
-    Error::new(Kind::Hold, Code::VALUE_UNMAPPABLE, message)
-        .detail("The client writes the time of now in its place, so it is not written.")
-        .hint("Wait until retention has taken it, or delete records up to it.")
 }
 
 fn unwritable(place: Place, error: &Error) -> Error {

@@ -1,8 +1,8 @@
 //! Late writes to the old topics: copies of them, and what is given up, written by whoever has the
 //! coordinator's id, in one transaction with how far they are settled.
 
-use contraflow_core::end::{Late, fenced};
-use contraflow_core::error::Result;
+use contraflow_core::end::{Late, Letter, fenced};
+use contraflow_core::error::{Kind, Result};
 use contraflow_core::lease::{LaneId, Ownership};
 use contraflow_core::log::Place;
 use contraflow_core::position::Position;
@@ -11,8 +11,9 @@ use contraflow_core::record::{PairId, Record};
 
 use super::Context;
 use super::control::{self, Checkpoint, Coordinator, GivenUp, Note};
-use super::copies::{Copies, broken};
+use super::copies::{self, Copies, broken};
 use super::place;
+use super::producer;
 
 pub(super) struct LateWrites {
     context: Context,
@@ -33,7 +34,8 @@ impl LateWrites {
 
 impl Late for LateWrites {
     fn claim(&mut self) -> Result<Position> {
-        let coordinator = Coordinator::take(&self.context)?;
+        let batch_bytes = producer::batch_bytes(&self.context)?;
+        let coordinator = Coordinator::take_for(&self.context, batch_bytes)?;
         let control = &coordinator.control;
         let side = self.context.role.side;
         let gained = matches!(control.ownership(), Ownership::Held { by, .. } if by == side);
@@ -55,7 +57,7 @@ impl Late for LateWrites {
         copies: &[Record],
         given_up: &[(PairId, Place)],
         through: &Position,
-    ) -> Result<()> {
+    ) -> Result<Vec<Letter>> {
         // After any error it is gone: the next claim says what was settled.
         let Some(coordinator) = self.coordinator.take() else {
             return Err(fenced("late writes were not claimed"));
@@ -73,12 +75,19 @@ impl Late for LateWrites {
             late: true,
             from: &from,
         };
-        coordinator.write(&notes, |producer| {
-            out.send(producer, &copies.iter().collect::<Vec<_>>())?;
+        let sent: Vec<&Record> = copies.iter().collect();
+        let written = coordinator.write(&notes, |producer| {
+            out.send(producer, &sent)?;
             self.context.probe.at(Point::COMMIT_BEFORE)
-        })?;
+        });
+        if let Err(error) = written {
+            return match error.kind {
+                Kind::Data => Ok(copies::refused(coordinator.refused(), &sent)),
+                _ => Err(error),
+            };
+        }
         self.context.probe.at(Point::COMMIT_AFTER)?;
         self.coordinator = Some(coordinator);
-        Ok(())
+        Ok(Vec::new())
     }
 }

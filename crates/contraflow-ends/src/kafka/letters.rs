@@ -4,7 +4,7 @@
 //! from, and what a record has besides, with why it is here. The topic is compacted: a letter that
 //! was carried is taken away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -27,12 +27,19 @@ use super::native::TopicId;
 use super::park::At;
 use super::place::TopicPlace;
 use super::producer::{Outgoing, Producer};
+use super::refused::Number;
 
-/// A letter that was carried is taken away soon.
-const SETTINGS: [(&str, &str); 3] = [
+/// A letter that was carried is taken away soon. What another topic did not take has room here.
+const SETTINGS: [(&str, &str); 4] = [
     ("cleanup.policy", "compact"),
     ("segment.bytes", "16777216"),
     ("min.cleanable.dirty.ratio", "0.1"),
+    ("max.message.bytes", "134217728"),
+];
+/// Brokers that have bounds for the time of a record have none here.
+const UNBOUNDED: [(&str, &str); 2] = [
+    ("message.timestamp.before.max.ms", "9223372036854775807"),
+    ("message.timestamp.after.max.ms", "9223372036854775807"),
 ];
 /// How long the topic may take to be known everywhere, and how often is looked.
 const KNOWN_MAX: Duration = Duration::from_secs(15);
@@ -149,6 +156,7 @@ impl Parked {
         let (others, change) = (&envelope.headers, context.names.hash);
         let headers = envelope::write_letter(others, &source, &meta, change);
         producer.send(Outgoing {
+            number: Number::OURS,
             topic: &context.names.letters,
             partition: 0,
             timestamp: Some(envelope.timestamp),
@@ -164,6 +172,7 @@ impl Parked {
             return Ok(());
         };
         producer.send(Outgoing {
+            number: Number::OURS,
             topic: &context.names.letters,
             partition: 0,
             timestamp: None,
@@ -221,7 +230,17 @@ pub(super) fn make(context: &Context) -> Result<()> {
     }
     let control = broker.topic(&context.names.control)?;
     let replicas = control.map_or(1, |topic| topic.replicas);
-    broker.create(name, (1, replicas), &SETTINGS)?;
+    let mut known = HashMap::new();
+    if let Some(table) = context.role.tables.first() {
+        known = broker.settings(&table.name)?;
+    }
+    let mut settings = SETTINGS.to_vec();
+    settings.extend(
+        UNBOUNDED
+            .iter()
+            .filter(|(name, _)| known.contains_key(*name)),
+    );
+    broker.create(name, (1, replicas), &settings)?;
     let deadline = context.clock.elapsed() + KNOWN_MAX;
     while context.clock.elapsed() < deadline {
         if broker.topic(name)?.is_some() {

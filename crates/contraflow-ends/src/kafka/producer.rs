@@ -10,12 +10,13 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _};
 use rdkafka::util::Timeout;
 
 use super::Context;
 use super::client::{self, ANSWER_MAX, failure, unsupported};
 use super::control;
+use super::refused::{Number, Refusal, Refusals};
 
 /// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
 /// a reader may be held up by a process that died.
@@ -24,7 +25,7 @@ pub(super) const TRANSACTION_MAX_MS: &str = "30000";
 /// meanwhile, and what it wrote becomes visible or void.
 const TAKE_MAX: Duration = Duration::from_secs(45);
 /// Bytes of a batch at most: enough to amortise a request.
-const BATCH_BYTES: u64 = 1_000_000;
+pub(super) const BATCH_BYTES: u64 = 1_000_000;
 /// Kilobytes of records that wait to be sent at most, and so of one record.
 const QUEUE_KB: usize = 64 << 10;
 /// How long a step of a trial may take: nothing is open that it could wait for.
@@ -33,9 +34,12 @@ const TRIAL_MAX: Duration = Duration::from_secs(15);
 const QUEUE_WAIT: Duration = Duration::from_millis(10);
 /// How long the last records of a transaction are waited for before they are looked at again.
 const SENT_WAIT: Duration = Duration::from_millis(1);
+/// How long reports are waited for that say why a transaction takes nothing more.
+const REPORT_WAIT: Duration = Duration::from_millis(100);
 
 /// One record on its way.
 pub(super) struct Outgoing<'a> {
+    pub(super) number: Number,
     pub(super) topic: &'a str,
     pub(super) partition: i32,
     pub(super) timestamp: Option<i64>,
@@ -57,7 +61,7 @@ pub(super) fn batch_bytes(context: &Context) -> Result<u64> {
 }
 
 pub(super) struct Producer {
-    inner: BaseProducer,
+    inner: BaseProducer<Refusals, NoCustomPartitioner>,
 }
 
 impl Producer {
@@ -84,7 +88,8 @@ impl Producer {
             .set("message.max.bytes", "1000000000")
             .set("delivery.report.only.error", "true");
         let fail = |error| failure(&format!("taking transactional id `{id}`"), error);
-        let inner: BaseProducer = settings.create().map_err(fail)?;
+        let inner = settings.create_with_context(Refusals::default());
+        let inner: BaseProducer<Refusals, NoCustomPartitioner> = inner.map_err(fail)?;
         // A client that has just learned of the brokers is connected to none of them, and looks for
         // the coordinator again half a second later. The leader of a partition is waited for.
         let client = inner.client();
@@ -122,8 +127,12 @@ impl Producer {
     }
 
     /// Hands a record over; it is sent with others.
+    ///
+    /// # Errors
+    /// As [`Producer::commit`].
     pub(super) fn send(&self, outgoing: Outgoing<'_>) -> Result<()> {
         let Outgoing {
+            number,
             topic,
             partition,
             timestamp,
@@ -131,7 +140,8 @@ impl Producer {
             payload,
             headers,
         } = outgoing;
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(partition);
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(topic, number.0).partition(partition);
         record.timestamp = timestamp;
         record.key = key;
         record.payload = payload;
@@ -141,13 +151,53 @@ impl Producer {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     if self.inner.in_flight_count() == 0 {
-                        return Err(too_large(&back));
+                        return self.has_no_room(&back);
                     }
                     self.inner.poll(QUEUE_WAIT);
                     record = back;
                 }
-                Err((error, _)) => return Err(failure("writing a record", error)),
+                Err((error, _)) => return Err(self.failed("writing a record", error)),
             }
+        }
+    }
+
+    /// A record that is known not to be writable. Nothing of its transaction is committed.
+    pub(super) fn refuse(&self, number: Number, code: Code, reason: String) {
+        self.inner.context().add(Refusal {
+            number,
+            code,
+            reason,
+            too_large: false,
+        });
+    }
+
+    /// What was refused of the transaction that failed.
+    pub(super) fn refused(&self) -> Vec<Refusal> {
+        self.inner.context().take()
+    }
+
+    /// Records wait in memory to be sent, and there is no room for this one.
+    fn has_no_room(&self, record: &BaseRecord<'_, [u8], [u8], usize>) -> Result<()> {
+        let of = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        let bytes = of(record.key) + of(record.payload);
+        let reason = format!("its {bytes} bytes are more than the {QUEUE_KB} kB that wait at most");
+        let number = Number(record.delivery_opaque);
+        if number == Number::OURS {
+            let message = format!("a letter cannot be parked: {reason}");
+            let hint = "Delete records up to it with `kafka-delete-records.sh`, or `contraflow \
+                        abort`.";
+            return Err(Error::new(Kind::Hold, Code::CONSTRAINT_VIOLATED, message).hint(hint));
+        }
+        self.refuse(number, Code::CONSTRAINT_VIOLATED, reason);
+        Ok(())
+    }
+
+    /// What a failure means: it may be that of a record.
+    fn failed(&self, what: &str, error: KafkaError) -> Error {
+        self.inner.poll(REPORT_WAIT);
+        match self.inner.context().are_there() {
+            true => refused(),
+            false => failure(what, error),
         }
     }
 
@@ -167,23 +217,27 @@ impl Producer {
     }
 
     /// Commits. The client itself gives up when the transaction's time has passed.
+    ///
+    /// # Errors
+    /// Of [`Kind::Data`] when [`Producer::refused`] says which records cannot be written, or some
+    /// of them.
     pub(super) fn commit(&self) -> Result<()> {
+        let refusals = self.inner.context();
         // The binding looks for the end of this ten times a second only.
-        while self.inner.in_flight_count() > 0 {
+        while self.inner.in_flight_count() > 0 && !refusals.are_there() {
             // Lets nothing linger; whether all was sent is asked again.
             drop(self.inner.flush(Duration::ZERO));
             self.inner.poll(SENT_WAIT);
         }
+        if refusals.are_there() {
+            return Err(refused());
+        }
         let committed = self.inner.commit_transaction(Timeout::Never);
-        committed.map_err(|error| failure("committing a transaction", error))
+        committed.map_err(|error| self.failed("committing a transaction", error))
     }
 }
 
-fn too_large(record: &BaseRecord<'_, [u8], [u8]>) -> Error {
-    let of = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
-    let bytes = of(record.key) + of(record.payload);
-    let message = format!("a record of {bytes} bytes is larger than {QUEUE_KB} kB");
-    Error::new(Kind::Hold, Code::CONSTRAINT_VIOLATED, message)
-        .detail("Records wait in memory to be sent, and there is no room for this one.")
-        .hint("Delete records up to it, or `contraflow abort`.")
+fn refused() -> Error {
+    let message = "a record cannot be written";
+    Error::new(Kind::Data, Code::CONSTRAINT_VIOLATED, message)
 }

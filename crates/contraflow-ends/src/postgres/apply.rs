@@ -208,6 +208,7 @@ impl Apply for Writer {
             letters: all.len() as u64,
             // Nobody waits for more than the rows we write, which nobody else may.
             held: Duration::ZERO,
+            refused: Vec::new(),
         })
     }
 

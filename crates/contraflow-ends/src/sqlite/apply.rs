@@ -219,6 +219,7 @@ impl Apply for Writer {
             records: records.len() as u64,
             letters: written,
             held,
+            refused: Vec::new(),
         })
     }
 

@@ -102,6 +102,7 @@ impl Apply for Writer {
             records: records.len() as u64,
             letters: letters.len() as u64,
             held: Duration::ZERO,
+            refused: Vec::new(),
         })
     }
 

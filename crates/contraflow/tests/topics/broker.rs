@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use contraflow_testkit::kafka::{Kafka, wait};
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -62,6 +65,16 @@ pub(super) fn make(servers: &str, name: &str, partitions: i32, settings: &[(&str
 pub(super) fn delete(servers: &str, name: &str) {
     let gone = wait(admin(servers).delete_topics(&[name], &AdminOptions::new()));
     assert!(gone.expect("an answer").iter().all(Result::is_ok));
+}
+
+/// Gives a topic these settings and no others.
+pub(super) fn alter(servers: &str, name: &str, settings: &[(&str, &str)]) {
+    let topic = AlterConfig::new(ResourceSpecifier::Topic(name)).set("retention.ms", "-1");
+    let altered = settings
+        .iter()
+        .fold(topic, |topic, (name, value)| topic.set(name, value));
+    let done = wait(admin(servers).alter_configs([&altered], &AdminOptions::new()));
+    assert!(done.expect("an answer").iter().all(Result::is_ok));
 }
 
 /// Makes a topic have more partitions.

@@ -1,14 +1,12 @@
 //! Topics that are not as one thinks of them, all the way and back.
 
-use std::process::Command;
-
 use super::audit::{holds, read};
 use super::broker::{self, Written};
 use super::stage::{Kind, Stage};
 use crate::live::process::until;
 
 /// Bytes that nobody can compress.
-fn noise(count: usize) -> Vec<u8> {
+pub(super) fn noise(count: usize) -> Vec<u8> {
     let mut seed = 7_u32;
     let mut next = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -115,36 +113,6 @@ fn records_at_the_edge_of_what_is_allowed_go_there_and_back() {
         written(0, 3, Some(""), None),
     ];
     goes_there_and_back(&stage, 1, &old, &new);
-}
-
-/// A client that writes the times of 1970 as they are; ours would write the time of now instead.
-#[test]
-fn a_record_of_the_first_moment_of_1970_holds_the_change() {
-    let stage = stage(1, &[]);
-    stage.write(&stage.old, &[written(0, 7, None, Some(b"before"))]);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/topics/moment.py");
-    let wrote = Command::new("python3")
-        .args([script, &stage.servers, &stage.old])
-        .status();
-    assert!(
-        wrote.is_ok_and(|status| status.success()),
-        "the script failed"
-    );
-    let times: Vec<i64> = read(&stage.servers, &stage.old)[0]
-        .iter()
-        .map(|seen| seen.record.timestamp)
-        .collect();
-    assert_eq!(times, [7, 0]);
-    let mut run = stage.start(&["run"], &[]);
-    stage.holds(40);
-    stage.says(
-        &["status"],
-        1,
-        &["record 1 of partition 0 has the timestamp 0"],
-    );
-    assert_eq!(run.terminate(), Some(0), "{}", run.err());
-    // Nothing of its batch was written.
-    holds(&stage.servers, &stage.new, &[], 1);
 }
 
 /// A topic that is the new one of another change: its copies are records like any other here.

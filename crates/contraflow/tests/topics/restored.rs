@@ -192,30 +192,6 @@ fn a_run_that_only_the_broker_has_fenced_goes_on() {
     ended(run);
 }
 
-#[test]
-fn a_record_larger_than_the_memory_for_them_holds_the_change() {
-    let stage = Stage::bare(Kind::Raw);
-    let settings = [("max.message.bytes", "104857600")];
-    for topic in [&stage.old, &stage.new] {
-        broker::make(&stage.servers, topic, 3, &settings);
-    }
-    let huge = Written {
-        partition: 0,
-        timestamp: 5,
-        key: None,
-        value: Some(vec![7; 66 << 20]),
-        headers: Vec::new(),
-    };
-    let settings = [("message.max.bytes", "80000000")];
-    let producer = broker::producer(&stage.servers, &settings);
-    broker::send(&producer, &stage.old, &huge);
-    producer.flush(LIMIT).expect("it is written");
-    let run = stage.start(&["run"], &[]);
-    stage.holds(208);
-    stage.says(&["status"], 1, &["is larger than"]);
-    ended(run);
-}
-
 /// Whoever looks at the mirror begins where an earlier look has ended.
 #[test]
 fn a_mirror_is_looked_at_once() {

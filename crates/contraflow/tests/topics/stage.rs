@@ -173,10 +173,19 @@ pairs:
             .unwrap_or_else(|_| panic!("no status: {}", process.err()))
     }
 
+    /// What all runs have said of their failures.
+    pub(super) fn run_said(&self) -> String {
+        let files = std::fs::read_dir(self.dir.path()).expect("a folder");
+        let files = files.map(|file| file.expect("a file").path());
+        let of_runs = files.filter(|file| file.to_string_lossy().ends_with("run.err"));
+        of_runs.flat_map(std::fs::read_to_string).collect()
+    }
+
     /// Waits until the change is in a phase.
     pub(super) fn reaches(&self, phase: &str) {
         let reached = reached_in_time(|| self.status()["phase"] == phase);
-        assert!(reached, "{phase}: {:#}", self.status());
+        let said = self.run_said();
+        assert!(reached, "{phase}: {:#} {said}", self.status());
     }
 
     /// Waits until the change is held for this reason.

@@ -3,7 +3,8 @@
 
 use contraflow_core::probe::Point;
 
-use super::audit::holds;
+use super::audit::{holds, places, read};
+use super::broker::Written;
 use super::stage::{Kind, PARTITIONS, Stage};
 use crate::live::process::{Process, until};
 
@@ -104,6 +105,66 @@ fn a_write_to_the_old_topic_behind_the_last_compare_ends_the_turn() {
     holds(&stage.servers, &stage.new, &all, PARTITIONS);
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover"], 0, &["reverse"]);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
+/// Writes what a lane writes that carries one record: its copy, and the checkpoint behind it.
+fn carries(stage: &Stage, record: &Written, offset: i64) {
+    let partition = usize::try_from(record.partition).expect("from 0");
+    let copies = &read(&stage.servers, &stage.new)[partition];
+    let (name, source) = copies.last().expect("a copy").ours[0].clone();
+    let mut source = source.expect("a source");
+    let at = source.len() - 8;
+    source[at..].copy_from_slice(&offset.to_be_bytes());
+    let mut copy = record.clone();
+    copy.headers.push((name, Some(source)));
+    let control = format!("__contraflow.{}", stage.change);
+    let all = read(&stage.servers, &control);
+    let mut lane = all[1].iter().map(|seen| &seen.record);
+    let newest = lane.rfind(|record| record.key.as_deref() == Some(b"lane/forward/0"));
+    let mut checkpoint: Written = newest.expect("a checkpoint").clone();
+    let value = checkpoint.value.expect("a checkpoint");
+    let mut value: serde_json::Value = serde_json::from_slice(&value).expect("JSON");
+    value["next"][0]["next"][partition] = (offset + 1).into();
+    checkpoint.value = Some(value.to_string().into_bytes());
+    stage.write(&stage.new, &[copy]);
+    stage.write(&control, &[checkpoint]);
+}
+
+/// A lane that is not fenced yet, and carries what a producer wrote that was said to have stopped,
+/// when all is sealed: what it carried is late and is there, and nobody stops at it.
+#[test]
+fn what_an_overtaken_lane_carried_between_seal_and_flip_is_passed() {
+    let stage = Stage::new(Kind::Raw);
+    stage.write(&stage.old, &stage.records(1..300, "old"));
+    let at = format!("{}:1", Point::SEAL_AFTER.0);
+    let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
+    stage.reaches("follow");
+    stage.says(&["producer", "stopped"], 0, &[]);
+    let mut asked = stage.start(&["cutover"], &[]);
+    run.until_stopped();
+    let late = stage.records(300..301, "old");
+    stage.write(&stage.old, &late);
+    let all = places(&stage.servers, &stage.old);
+    let offset = all.iter().find(|place| place.2 == late[0].timestamp);
+    carries(&stage, &late[0], offset.expect("it is there").1);
+    run.signal("-CONT");
+    assert_eq!(asked.wait(), Some(0), "{}", asked.err());
+    stage.holds(203);
+    stage.write(&stage.new, &stage.records(301..320, "new"));
+    stage.says(&["repair", "--late"], 0, &["0 late records carried"]);
+    stage.verified();
+    let of = |numbers: std::ops::Range<i64>| stage.records(numbers, "old");
+    let mut on_old = [
+        (of(1..300), false),
+        (of(300..301), false),
+        (of(301..320), true),
+    ];
+    holds(&stage.servers, &stage.old, &on_old, PARTITIONS);
+    for (_, carried) in &mut on_old {
+        *carried = !*carried;
+    }
+    holds(&stage.servers, &stage.new, &on_old, PARTITIONS);
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
 }
 

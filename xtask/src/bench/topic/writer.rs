@@ -33,8 +33,8 @@ pub(super) struct Load<'l> {
 }
 
 /// Lets a producer write beside readers of two topics, who must see every record; does something
-/// as soon as it has stopped, and says what came of it, and how many milliseconds each record took to
-/// each reader.
+/// as soon as it has stopped, and says what came of it, and how many milliseconds each record took
+/// to each reader.
 pub(super) fn write<T>(
     cluster: &Cluster,
     load: Load<'_>,

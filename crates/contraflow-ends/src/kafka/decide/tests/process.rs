@@ -532,10 +532,11 @@ impl Flip {
         if until <= next {
             return None;
         }
-        let records = log.committed(next, until);
+        let mut records = log.committed(next, until);
         if records.iter().any(|(_, what)| *what != What::Own) {
-            // The product stops. On the way back a copy may lie here only when it is of a late
-            // record, which a lane that was still allowed to carried between the seal and the sweep.
+            // On the way back a copy may lie here only when it is of a late record, which a lane
+            // that was still allowed to carried between the seal and the sweep: it is passed. At any
+            // other the product stops.
             let ends = world.control.flip.as_ref();
             let ends = ends.map_or_else(Vec::new, |flip| offsets(&flip.old_ends));
             let is_late = |what: &What| match what {
@@ -543,10 +544,14 @@ impl Flip {
                 What::Own => true,
             };
             let all_late = records.iter().all(|(_, what)| is_late(what));
-            if direction == Direction::Reverse && !all_late {
-                world.fault = Some("the way back began among copies");
+            if direction == Direction::Forward {
+                return Some(None);
             }
-            return Some(None);
+            if !all_late {
+                world.fault = Some("the way back began among copies");
+                return Some(None);
+            }
+            records.retain(|(_, what)| *what == What::Own);
         }
         let copies: Vec<u8> = records.iter().map(|(at, _)| *at).collect();
         let whose = Whose::Lane(direction, k);
