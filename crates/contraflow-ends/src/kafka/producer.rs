@@ -16,6 +16,7 @@ use rdkafka::util::Timeout;
 use super::Context;
 use super::broker::Broker;
 use super::client::{self, ANSWER_MAX, failure, unsupported};
+use super::native;
 
 /// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
 /// a reader may be held up by a process that died.
@@ -31,8 +32,8 @@ const QUEUE_KB: usize = 64 << 10;
 const TRIAL_MAX: Duration = Duration::from_secs(15);
 /// How long a full queue is waited for before it is tried again.
 const QUEUE_WAIT: Duration = Duration::from_millis(10);
-/// How long the last records of a transaction are waited for before they are looked at again.
-const SENT_WAIT: Duration = Duration::from_millis(1);
+/// How long the last records of a transaction are waited for before is looked whether one failed.
+const SENT_WAIT: Duration = Duration::from_millis(20);
 
 /// One record on its way.
 pub(super) struct Outgoing<'a> {
@@ -163,11 +164,9 @@ impl Producer {
 
     /// Commits. The client itself gives up when the transaction's time has passed.
     pub(super) fn commit(&self) -> Result<()> {
-        // The binding looks for the end of this ten times a second only.
-        while self.inner.in_flight_count() > 0 {
-            // Lets nothing linger; whether all was sent is asked again.
-            drop(self.inner.flush(Duration::ZERO));
-            self.inner.poll(SENT_WAIT);
+        while !native::flushed(self.inner.client(), SENT_WAIT) {
+            // What could not be sent counts until it was told here.
+            self.inner.poll(Duration::ZERO);
         }
         let committed = self.inner.commit_transaction(Timeout::Never);
         committed.map_err(|error| failure("committing a transaction", error))
