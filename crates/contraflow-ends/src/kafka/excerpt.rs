@@ -16,8 +16,6 @@ use super::native::Record;
 /// How long reading them may take.
 const READ_MAX: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
-/// Records that are taken at once.
-const EACH: usize = 100;
 /// How often the client says how far it has read.
 const SAID_EVERY_MS: &str = "5";
 
@@ -73,7 +71,7 @@ impl<'e> Excerpt<'e> {
                 let message = format!("topic `{topic}` cannot be read to its end");
                 return Err(unreachable(&message));
             }
-            let found = self.reader.next(EACH, POLL).map_err(fail)?;
+            let found = self.reader.next(usize::MAX, POLL).map_err(fail)?;
             let (nothing, mut done) = (found.is_empty(), TopicPartitionList::new());
             for message in found {
                 let partition = message.partition();

@@ -38,8 +38,6 @@ const SAID_EVERY_MS: &str = "50";
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of keys and payloads in a batch, about: huge records must not fill the memory.
 const BATCH_BYTES: usize = 8 << 20;
-/// Records that are taken from the client at once.
-const EACH: usize = 200;
 /// Records of one look at a mirror.
 const WATCHED_MAX: usize = 4_000;
 /// Records that a look names.
@@ -103,7 +101,7 @@ impl TopicFeed {
         for open in &mut reading.topics {
             while taken < records_max && bytes < BATCH_BYTES {
                 let wait = if taken == 0 { POLL } else { Duration::ZERO };
-                let found = open.reader.next(EACH.min(records_max - taken), wait);
+                let found = open.reader.next(records_max - taken, wait);
                 let found = found.map_err(|error| {
                     let what = format!("reading topic `{}`", open.topic.name);
                     failure(&what, error).at(context.role.side)

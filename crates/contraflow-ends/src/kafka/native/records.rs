@@ -16,7 +16,8 @@ use rdkafka::message::{Header, Headers, Message, Timestamp};
 
 use crate::kafka::client::Brief;
 
-/// Records that are taken at once at most: a few hundred bytes for each are on the stack.
+/// Records that are taken at once at most: enough that taking them costs nothing, few enough that
+/// huge ones are counted before more are taken.
 const TAKEN_MAX: usize = 256;
 
 /// A consumer, by its queues.
