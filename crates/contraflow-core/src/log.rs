@@ -10,6 +10,8 @@ mod partitioner;
 pub use keys::Keys;
 pub use partitioner::{Keyed, Partitioner, Probed, probe};
 
+use std::borrow::Cow;
+
 use crate::code::Code;
 use crate::error::Problem;
 use crate::record::Key;
@@ -182,15 +184,15 @@ pub fn too_old(age_ms: u64, (new_name, new): (&str, &Room)) -> Vec<Problem> {
 
 /// What a record carries besides its payload. Never printed: its key and headers are values.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Envelope {
+pub struct Envelope<'e> {
     /// Where it was written first.
     pub place: Place,
     /// Its timestamp, in milliseconds since 1970; -1 when it has none.
     pub timestamp: i64,
     /// Its key.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<Cow<'e, [u8]>>,
     /// Its headers, encoded by the end.
-    pub headers: Vec<u8>,
+    pub headers: Cow<'e, [u8]>,
 }
 
 /// Where a record was written first. Ordered as the records of a log are, per partition; those
@@ -294,34 +296,39 @@ impl Place {
     }
 }
 
-impl Envelope {
+impl Envelope<'_> {
     /// As a key.
     #[must_use]
     pub fn into_key(self) -> Key {
-        let mut values = self.place.values().to_vec();
-        values.push(Value::Int(self.timestamp));
-        values.push(self.key.map_or(Value::Null, Value::Bytes));
-        values.push(Value::Bytes(self.headers));
-        Key(values)
+        let [partition, origin, offset] = self.place.values();
+        let bytes = |bytes: Cow<'_, [u8]>| Value::Bytes(bytes.into_owned());
+        Key(vec![
+            partition,
+            origin,
+            offset,
+            Value::Int(self.timestamp),
+            self.key.map_or(Value::Null, bytes),
+            bytes(self.headers),
+        ])
     }
 
     /// From a key of a record; `None` when it is a key of something else.
     #[must_use]
-    pub fn of(key: &Key) -> Option<Envelope> {
+    pub fn of(key: &Key) -> Option<Envelope<'_>> {
         let place = Place::of(key)?;
         let [Value::Int(timestamp), bytes, Value::Bytes(headers)] = key.0.get(3..)? else {
             return None;
         };
         let key = match bytes {
             Value::Null => None,
-            Value::Bytes(bytes) => Some(bytes.clone()),
+            Value::Bytes(bytes) => Some(bytes.into()),
             _ => return None,
         };
         Some(Envelope {
             place,
             timestamp: *timestamp,
             key,
-            headers: headers.clone(),
+            headers: headers.into(),
         })
     }
 }

@@ -35,8 +35,9 @@ use stops::Stops;
 /// Events per batch at most: enough to amortise a commit. How many is found by measuring, so that
 /// huge rows neither fill the memory nor hold the target's lock for long.
 const EVENTS_MAX: usize = 4_000;
-/// The same of a log: it has no lock that anybody waits for, and a transaction has a price.
-const LOG_EVENTS_MAX: usize = 10_000;
+/// The same of a log: it has no lock that anybody waits for, and a transaction has a price. Its
+/// feed sees to it that huge records do not fill the memory.
+const LOG_EVENTS_MAX: usize = 20_000;
 
 /// How long a checkpoint may be put off while ranges are carried: each is a commit that waits for
 /// the disk, and the source keeps its log for that long.

@@ -44,7 +44,10 @@ const AMBIENT: &[Ambient] = &[
     },
     Ambient {
         words: &["unsafe"],
-        files: &["crates/contraflow-ends/src/kafka/native.rs"],
+        files: &[
+            "crates/contraflow-ends/src/kafka/native.rs",
+            "crates/contraflow-ends/src/kafka/native/records.rs",
+        ],
         why: "what the compiler cannot check stands in one module",
     },
     Ambient {

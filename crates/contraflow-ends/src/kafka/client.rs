@@ -14,7 +14,7 @@ use contraflow_core::code::Code;
 use contraflow_core::end::fenced;
 use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext, DefaultConsumerContext};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -71,26 +71,26 @@ pub(super) fn consumer(cluster: &Cluster, group: &str) -> ClientConfig {
         .set("check.crcs", "true")
         .set("fetch.wait.max.ms", "50")
         .set("fetch.queue.backoff.ms", "20")
-        // Every record that waits here takes the client as much again for itself.
-        .set("queued.max.messages.kbytes", "8192");
+        // Every record that waits here takes the client as much again for itself. An answer comes on
+        // top of it, and is compressed.
+        .set("queued.max.messages.kbytes", "8192")
+        .set("fetch.max.bytes", "2097152");
     settings
 }
 
 /// A consumer that is gone at once when this is dropped: the binding itself looks for the end of
 /// closing ten times a second only.
-pub(super) struct Brief<C: ConsumerContext + 'static = DefaultConsumerContext>(
-    pub(super) BaseConsumer<C>,
-);
+pub(super) struct Brief(pub(super) BaseConsumer);
 
-impl<C: ConsumerContext + 'static> Deref for Brief<C> {
-    type Target = BaseConsumer<C>;
+impl Deref for Brief {
+    type Target = BaseConsumer;
 
-    fn deref(&self) -> &BaseConsumer<C> {
+    fn deref(&self) -> &BaseConsumer {
         &self.0
     }
 }
 
-impl<C: ConsumerContext + 'static> Drop for Brief<C> {
+impl Drop for Brief {
     fn drop(&mut self) {
         // One that cannot be closed is closed by the binding, which says why.
         if self.0.close_queue().is_ok() {

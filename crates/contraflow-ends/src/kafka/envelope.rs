@@ -7,9 +7,7 @@
 use contraflow_core::log::Place;
 use contraflow_core::record::{Complement, PairId};
 use contraflow_core::side::{Direction, Side};
-use rdkafka::message::{
-    BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message, OwnedHeaders,
-};
+use rdkafka::message::{Header, Headers as HeadersOf, Message, OwnedHeaders};
 
 use super::Context;
 use super::control::Control;
@@ -26,6 +24,8 @@ const REPLAYED: &str = "contraflow-replayed";
 const LETTER: &str = "contraflow-letter";
 /// The first byte of [`SOURCE`]: its layout.
 const VERSION: u8 = 1;
+/// Its length: layout, change, way, topic, partition and offset.
+const SOURCE_BYTES: usize = 1 + 8 + 1 + 16 + 4 + 8;
 
 /// Where a record that we wrote comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +41,27 @@ pub(super) struct Source {
 }
 
 impl Source {
-    fn encode(&self, change: [u8; 8]) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        bytes.extend(change);
-        bytes.push(match (self.direction, self.late, self.replayed) {
+    fn encode(&self, change: [u8; 8]) -> [u8; SOURCE_BYTES] {
+        let way = match (self.direction, self.late, self.replayed) {
             (Direction::Forward, false, false) => 0,
             (Direction::Reverse, _, false) => 1,
             (Direction::Forward, true, _) => 2,
             (Direction::Forward, false, true) => 3,
             (Direction::Reverse, _, true) => 4,
-        });
-        bytes.extend(self.topic.0);
-        bytes.extend(self.partition.to_be_bytes());
-        bytes.extend(self.offset.to_be_bytes());
+        };
+        let mut bytes = [0; SOURCE_BYTES];
+        let mut rest = bytes.as_mut_slice();
+        let mut put = |part: &[u8]| {
+            let (place, after) = std::mem::take(&mut rest).split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = after;
+        };
+        put(&[VERSION]);
+        put(&change);
+        put(&[way]);
+        put(&self.topic.0);
+        put(&self.partition.to_be_bytes());
+        put(&self.offset.to_be_bytes());
         bytes
     }
 
@@ -159,28 +167,40 @@ impl Telling {
     }
 
     /// Reads the headers of a record.
-    pub(super) fn read(&self, message: &BorrowedMessage<'_>) -> Headers {
-        let mut found = Headers::default();
+    pub(super) fn read(&self, message: &impl Message) -> Headers {
         let Some(headers) = message.headers() else {
-            return found;
+            return Headers::default();
         };
-        // Ours come last. One that was there before is of whoever wrote what we have copied.
-        let complement = headers.count().checked_sub(1).map(|last| headers.get(last));
-        let complement = complement.filter(|header| header.key == COMPLEMENT);
-        let ours = headers.count() - usize::from(complement.is_some());
+        let (source, ours) = self.ours(headers);
+        let Some(source) = source else {
+            return Headers {
+                others: encoded(headers, headers.count()),
+                ..Headers::default()
+            };
+        };
+        let others = ours - 1 - usize::from(source.replayed);
+        let complement = headers.try_get(ours).and_then(|header| header.value);
+        Headers {
+            source: Some(source),
+            complement: Complement(complement.unwrap_or_default().to_vec()),
+            others: encoded(headers, others),
+        }
+    }
+
+    /// Where a record comes from, when this change wrote it.
+    pub(super) fn source_of(&self, message: &impl Message) -> Option<Source> {
+        self.ours(message.headers()?).0
+    }
+
+    /// What ours say, and how many there are up to it. They come last, but for a complement. One
+    /// that was there before is of whoever wrote what we have copied.
+    fn ours(&self, headers: &impl HeadersOf) -> (Option<Source>, usize) {
+        let count = headers.count();
+        let last = count.checked_sub(1).map(|last| headers.get(last));
+        let has_complement = last.is_some_and(|header| header.key == COMPLEMENT);
+        let ours = count - usize::from(has_complement);
         let source = ours.checked_sub(1).map(|last| headers.get(last));
-        found.source = source.and_then(|header| self.source(&header));
-        let others = match found.source {
-            Some(_) => {
-                let complement = complement.and_then(|header| header.value);
-                found.complement = Complement(complement.unwrap_or_default().to_vec());
-                let replayed = found.source.is_some_and(|source| source.replayed);
-                ours - 1 - usize::from(replayed)
-            }
-            None => headers.count(),
-        };
-        found.others = encoded(headers, others);
-        found
+        (source.and_then(|header| self.source(&header)), ours)
     }
 
     /// A copy says that it comes from the topic at the other side.
@@ -196,7 +216,7 @@ impl Telling {
 }
 
 /// The first headers of a record, encoded.
-fn encoded(headers: &BorrowedHeaders, count: usize) -> Vec<u8> {
+fn encoded(headers: &impl HeadersOf, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for header in headers.iter().take(count) {
         push(&mut bytes, header.key.as_bytes());
@@ -214,7 +234,7 @@ fn encoded(headers: &BorrowedHeaders, count: usize) -> Vec<u8> {
 /// Reads what [`write_letter`] has written: where the record is from, what is said of it, and its
 /// own headers.
 pub(super) fn letter(
-    message: &BorrowedMessage<'_>,
+    message: &impl Message,
     change: [u8; 8],
 ) -> Option<(Source, Vec<u8>, Vec<u8>)> {
     let headers = message.headers()?;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use contraflow_core::error::Result;
 use rdkafka::consumer::Consumer;
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Context;
-use super::client::{self, Brief, failure, unreachable};
-use super::fetched::{self, Fetched};
+use super::client::{self, failure, unreachable};
+use super::fetched::Reader;
+use super::native::Record;
 
 /// How long reading them may take.
 const READ_MAX: Duration = Duration::from_secs(30);
@@ -29,20 +30,18 @@ pub(super) struct Span {
 pub(super) struct Excerpt<'e> {
     context: &'e Context,
     topic: &'e str,
-    reader: Brief<Fetched>,
+    reader: Reader,
 }
 
 impl<'e> Excerpt<'e> {
     pub(super) fn new(context: &'e Context, topic: &'e str) -> Result<Excerpt<'e>> {
         let mut settings = client::consumer(&context.cluster, "contraflow");
-        settings
-            .set("statistics.interval.ms", SAID_EVERY_MS)
-            .set("fetch.wait.max.ms", "5");
-        let reader = settings.create_with_context(Fetched::default());
+        settings.set("fetch.wait.max.ms", "5");
+        let reader = Reader::new(&mut settings, SAID_EVERY_MS);
         Ok(Excerpt {
             context,
             topic,
-            reader: Brief(reader.map_err(|error| failure("making a client", error))?),
+            reader: reader.map_err(|error| failure("making a client", error))?,
         })
     }
 
@@ -50,9 +49,9 @@ impl<'e> Excerpt<'e> {
     /// `take` has seen enough of it. Up to the end of a span everything is read, whoever leads the
     /// partition meanwhile.
     pub(super) fn at(
-        &self,
+        mut self,
         spans: &[Span],
-        mut take: impl FnMut(usize, &BorrowedMessage<'_>) -> bool,
+        mut take: impl FnMut(usize, &Record<'_>) -> bool,
     ) -> Result<()> {
         let topic = self.topic;
         let fail = |error| failure(&format!("reading topic `{topic}`"), error);
@@ -65,33 +64,32 @@ impl<'e> Excerpt<'e> {
             added.map_err(fail)?;
             open.insert(partition, span);
         }
-        self.reader.assign(&from).map_err(fail)?;
+        self.reader.consumer().assign(&from).map_err(fail)?;
         let deadline = self.context.clock.elapsed() + READ_MAX;
         while !open.is_empty() {
             if self.context.clock.elapsed() >= deadline {
                 let message = format!("topic `{topic}` cannot be read to its end");
                 return Err(unreachable(&message));
             }
-            match fetched::poll(&self.reader, POLL) {
-                Some(Err(error)) => return Err(fail(error)),
-                Some(Ok(message)) => {
-                    let partition = message.partition();
-                    let Some(span) = open.get(&partition) else {
-                        continue;
-                    };
-                    let within = message.offset() < span.to;
-                    if !within || !take(span.partition, &message) || message.offset() + 1 == span.to
-                    {
-                        open.remove(&partition);
-                        let mut done = TopicPartitionList::new();
-                        done.add_partition(topic, partition);
-                        self.reader.pause(&done).map_err(fail)?;
-                    }
+            let found = self.reader.next(usize::MAX, POLL).map_err(fail)?;
+            let (nothing, mut done) = (found.is_empty(), TopicPartitionList::new());
+            for message in found {
+                let partition = message.partition();
+                let Some(span) = open.get(&partition) else {
+                    continue;
+                };
+                let within = message.offset() < span.to;
+                if !within || !take(span.partition, &message) || message.offset() + 1 == span.to {
+                    open.remove(&partition);
+                    done.add_partition(topic, partition);
                 }
-                None => {
-                    let fetched = self.reader.context();
-                    open.retain(|partition, span| fetched.handed_out(topic, *partition) < span.to);
-                }
+            }
+            if nothing {
+                let reader = &self.reader;
+                open.retain(|partition, span| reader.handed_out(topic, *partition) < span.to);
+            }
+            if done.count() > 0 {
+                self.reader.consumer().pause(&done).map_err(fail)?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! A position lies behind transaction markers, which no consumer is handed: see `fetched`. Now and
 //! then it is looked whether the topic is still the one that it was.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,16 +16,16 @@ use contraflow_core::record::{Batch, Event, Image, Key, Op, Origin, PairId, Row}
 use contraflow_core::side::Direction;
 use contraflow_core::value::Value;
 use rdkafka::consumer::Consumer;
-use rdkafka::message::{BorrowedMessage, Message, Timestamp};
+use rdkafka::message::{Message, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
-use super::client::{self, Brief, failure};
+use super::client::{self, failure};
 use super::control::{Control, GivenUp, Known};
 use super::envelope::{Headers, Source, Telling};
-use super::fetched::{self, Fetched};
-use super::native::TopicId;
+use super::fetched::Reader;
+use super::native::{Record, TopicId};
 use super::notes::Notes;
 use super::place::{self, TopicPlace};
 
@@ -64,7 +65,7 @@ struct Open {
     pair: PairId,
     topic: Topic,
     telling: Telling,
-    consumer: Brief<Fetched>,
+    reader: Reader,
     /// The oldest offset of each partition when it was opened.
     starts: Vec<i64>,
     /// The next offset of each partition.
@@ -90,7 +91,7 @@ impl TopicFeed {
     fn poll(
         &mut self,
         records_max: usize,
-        mut take: impl FnMut(&Context, Told, &BorrowedMessage<'_>) -> Result<()>,
+        mut take: impl FnMut(&Context, &Terms<'_>, &Record<'_>) -> Result<()>,
     ) -> Result<()> {
         let context = self.context.clone();
         let reading = self.reading()?;
@@ -100,20 +101,25 @@ impl TopicFeed {
         for open in &mut reading.topics {
             while taken < records_max && bytes < BATCH_BYTES {
                 let wait = if taken == 0 { POLL } else { Duration::ZERO };
-                match fetched::poll(&open.consumer, wait) {
-                    None => break,
-                    Some(Ok(message)) => {
-                        let told = Told::by(open, &reading.left_out, &message);
-                        take(&context, told, &message)?;
-                        taken += 1;
-                        bytes += message.key_len() + message.payload_len();
-                        let partition = index(message.partition());
-                        open.next[partition] = message.offset() + 1;
-                    }
-                    Some(Err(error)) => {
-                        let what = format!("reading topic `{}`", open.topic.name);
-                        return Err(failure(&what, error).at(context.role.side));
-                    }
+                let found = open.reader.next(records_max - taken, wait);
+                let found = found.map_err(|error| {
+                    let what = format!("reading topic `{}`", open.topic.name);
+                    failure(&what, error).at(context.role.side)
+                })?;
+                if found.is_empty() {
+                    break;
+                }
+                for message in found {
+                    let terms = Terms {
+                        pair: open.pair,
+                        telling: &open.telling,
+                        left_out: &reading.left_out,
+                    };
+                    take(&context, &terms, &message)?;
+                    taken += 1;
+                    bytes += message.key().map_or(0, <[u8]>::len);
+                    bytes += message.payload().map_or(0, <[u8]>::len);
+                    open.next[index(message.partition())] = message.offset() + 1;
                 }
             }
             open.pass_markers();
@@ -151,9 +157,9 @@ impl Reading {
 impl Open {
     /// Goes on to where the client has fetched and handed out everything: behind markers.
     fn pass_markers(&mut self) {
-        let fetched = self.consumer.context();
         for (number, next) in (0..).zip(&mut self.next) {
-            *next = fetched.handed_out(&self.topic.name, number).max(*next);
+            let handed_out = self.reader.handed_out(&self.topic.name, number);
+            *next = handed_out.max(*next);
         }
     }
 
@@ -214,8 +220,8 @@ impl Feed for TopicFeed {
 
     fn next(&mut self, events_max: usize) -> Result<Batch> {
         let (mut events, mut unreadable) = (Vec::new(), Vec::new());
-        self.poll(events_max, |context, told, message| {
-            match event(context, told, message)? {
+        self.poll(events_max, |context, terms, message| {
+            match event(context, terms, message)? {
                 Ok(event) => events.push(event),
                 Err(letter) => unreadable.push(letter),
             }
@@ -232,9 +238,9 @@ impl Feed for TopicFeed {
 
     fn watch(&mut self, echo: Direction) -> Result<Watched> {
         let (mut events, mut foreign, mut named) = (0, 0, Vec::new());
-        self.poll(WATCHED_MAX, |_, told, message| {
+        self.poll(WATCHED_MAX, |_, terms, message| {
             events += 1;
-            let source = told.headers.source;
+            let source = terms.telling.source_of(message);
             if source.is_some_and(|source| source.direction == echo) {
                 return Ok(());
             }
@@ -360,21 +366,19 @@ fn open(
     }
     let fail = |error| failure(&format!("opening topic `{name}`"), error);
     let mut settings = client::consumer(&context.cluster, "contraflow");
-    settings.set("statistics.interval.ms", SAID_EVERY_MS);
-    let consumer = settings.create_with_context(Fetched::default());
-    let consumer = Brief(consumer.map_err(fail)?);
+    let reader = Reader::new(&mut settings, SAID_EVERY_MS).map_err(fail)?;
     let mut assigned = TopicPartitionList::new();
     for (partition, offset) in (0..).zip(&next) {
         let added = assigned.add_partition_offset(name, partition, Offset::Offset(*offset));
         added.map_err(fail)?;
     }
-    consumer.assign(&assigned).map_err(fail)?;
+    reader.consumer().assign(&assigned).map_err(fail)?;
     Ok(Open {
         pair,
         telling,
         starts,
         topic,
-        consumer,
+        reader,
         next,
     })
 }
@@ -394,31 +398,14 @@ fn same_topic(topic: &Topic, id: TopicId, partitions: usize) -> Result<()> {
         .hint("`contraflow abort`, and plan anew with two topics of as many partitions."))
 }
 
-/// What is known of a record without its payload.
-struct Told {
+/// What is known of a topic whose records come.
+struct Terms<'r> {
     pair: PairId,
-    place: Place,
-    headers: Headers,
-    /// Nobody reads its payload.
-    left_out: bool,
+    telling: &'r Telling,
+    left_out: &'r LeftOut,
 }
 
-impl Told {
-    fn by(open: &Open, left_out: &LeftOut, message: &BorrowedMessage<'_>) -> Told {
-        let (pair, telling) = (open.pair, &open.telling);
-        let headers = telling.read(message);
-        let (partition, offset) = (message.partition(), message.offset());
-        let place = telling.place(partition, offset, headers.source.as_ref());
-        Told {
-            pair,
-            place,
-            headers,
-            left_out: left_out.names(pair, place),
-        }
-    }
-}
-
-fn timestamp(message: &BorrowedMessage<'_>) -> i64 {
+fn timestamp(message: &Record<'_>) -> i64 {
     match message.timestamp() {
         Timestamp::NotAvailable => -1,
         Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => ms,
@@ -426,7 +413,7 @@ fn timestamp(message: &BorrowedMessage<'_>) -> i64 {
 }
 
 /// A record by where it lies and when it was written, for people.
-fn name(message: &BorrowedMessage<'_>) -> String {
+fn name(message: &Record<'_>) -> String {
     let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
     let timestamp = timestamp(message);
     format!("{topic}:{partition}:{offset} (timestamp {timestamp})")
@@ -435,27 +422,24 @@ fn name(message: &BorrowedMessage<'_>) -> String {
 /// A record as an event, or why that alone cannot be read.
 fn event(
     context: &Context,
-    told: Told,
-    message: &BorrowedMessage<'_>,
+    terms: &Terms<'_>,
+    message: &Record<'_>,
 ) -> Result<std::result::Result<Event, Letter>> {
-    let (partition, offset) = (message.partition(), message.offset());
-    let Told {
-        pair,
-        place,
-        headers,
-        left_out,
-    } = told;
+    let (pair, partition, offset) = (terms.pair, message.partition(), message.offset());
     let Headers {
         source,
         complement,
         others,
-    } = headers;
+    } = terms.telling.read(message);
+    let place = terms.telling.place(partition, offset, source.as_ref());
+    // Nobody reads the payload of what is left out.
+    let left_out = terms.left_out.names(pair, place);
     let timestamp = timestamp(message);
     let key = Envelope {
         place,
         timestamp,
-        key: message.key().map(<[u8]>::to_vec),
-        headers: others,
+        key: message.key().map(Cow::from),
+        headers: others.into(),
     };
     let key = key.into_key();
     let image = match message.payload().filter(|_| !left_out) {
@@ -484,7 +468,7 @@ fn event(
         op: if image.is_some() { Op::Put } else { Op::Delete },
         image,
         // One record says nothing of the other partitions: nobody can go on from here alone.
-        position: Position::new(offset.to_be_bytes()),
+        position: Position::new([]),
         origin: source.map_or(Origin::Application, ours),
     }))
 }

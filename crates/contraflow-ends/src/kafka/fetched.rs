@@ -2,32 +2,29 @@
 //!
 //! The client says so in its statistics, and what it says is a place in the log that it has read up
 //! to, not an end that some leader believed in: a leader that has just become one may know of less
-//! than was told of its partition before. Statistics overtake records in the client's queue, so
-//! they count once the queue was empty after them.
+//! than was told of its partition before. Statistics overtake the records that wait, so they count
+//! once there was none after them.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
-use rdkafka::message::BorrowedMessage;
 use serde::Deserialize;
 
+use super::client::Brief;
+use super::native::{Intake, Record};
+
 /// A consumer that knows how far it is.
-pub(super) type Reader = BaseConsumer<Fetched>;
+pub(super) struct Reader {
+    intake: Intake,
+    said: Said,
+}
 
 /// What a consumer's client says of itself.
 #[derive(Default)]
-pub(super) struct Fetched {
-    said: Mutex<Said>,
-}
-
-#[derive(Default)]
 struct Said {
-    /// How often.
-    times: u64,
     /// The next offset of partitions that it may not have handed out yet, and of those that it has.
     fetched: HashMap<String, HashMap<i32, i64>>,
     handed_out: HashMap<String, HashMap<i32, i64>>,
@@ -50,23 +47,41 @@ struct PartitionStatistics {
     next_offset: i64,
 }
 
-impl Fetched {
-    fn said(&self) -> MutexGuard<'_, Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+impl Reader {
+    /// A consumer that says how far it is every so many milliseconds.
+    pub(super) fn new(settings: &mut ClientConfig, said_every_ms: &str) -> KafkaResult<Reader> {
+        settings.set("statistics.interval.ms", said_every_ms);
+        Ok(Reader {
+            intake: Intake::of(Brief(settings.create()?))?,
+            said: Said::default(),
+        })
+    }
+
+    /// What to assign partitions to.
+    pub(super) fn consumer(&self) -> &BaseConsumer {
+        self.intake.consumer()
+    }
+
+    /// The next records, at most so many; none when there was none for so long.
+    pub(super) fn next(&mut self, most: usize, wait: Duration) -> KafkaResult<Vec<Record<'_>>> {
+        // What is heard before the queue is found empty was fetched before.
+        self.intake
+            .listen(|statistics| self.said.hear(statistics))?;
+        let found = self.intake.take(most, wait)?;
+        if found.is_empty() {
+            self.said.settle();
+        }
+        Ok(found)
     }
 
     /// Everything before this offset of a partition was handed out, as far as is known.
     pub(super) fn handed_out(&self, topic: &str, partition: i32) -> i64 {
-        let said = self.said();
-        let found = said.handed_out.get(topic);
-        let found = found.and_then(|partitions| partitions.get(&partition));
-        found.copied().unwrap_or(0)
+        self.said.handed_out(topic, partition)
     }
 }
 
 impl Said {
     fn hear(&mut self, statistics: &[u8]) {
-        self.times += 1;
         // What cannot be read says nothing; then the end is never reached, which is noticed.
         let Ok(heard) = serde_json::from_slice::<Statistics>(statistics) else {
             return;
@@ -86,28 +101,11 @@ impl Said {
     fn settle(&mut self) {
         self.handed_out.clone_from(&self.fetched);
     }
-}
 
-impl ClientContext for Fetched {
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.said().hear(statistics);
-    }
-}
-
-impl ConsumerContext for Fetched {}
-
-/// The next record; `None` when there was none for so long.
-pub(super) fn poll(reader: &Reader, wait: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
-    loop {
-        let before = reader.context().said().times;
-        if let Some(found) = reader.poll(wait) {
-            return Some(found);
-        }
-        let mut said = reader.context().said();
-        if said.times == before {
-            said.settle();
-            return None;
-        }
+    fn handed_out(&self, topic: &str, partition: i32) -> i64 {
+        let found = self.handed_out.get(topic);
+        let found = found.and_then(|partitions| partitions.get(&partition));
+        found.copied().unwrap_or(0)
     }
 }
 

@@ -4,6 +4,7 @@
 //! from, and what a record has besides, with why it is here. The topic is compacted: a letter that
 //! was carried is taken away.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use contraflow_core::log::{Envelope, Place};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Complement, Image, Key, PairId, Row};
 use contraflow_core::side::Direction;
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::Message;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
@@ -104,14 +105,14 @@ impl Parked {
         Some(format!("{direction}/{}/{partition}/{offset}", pair.0))
     }
 
-    fn read(message: &BorrowedMessage<'_>, change: [u8; 8]) -> Option<Parked> {
+    fn read(message: &impl Message, change: [u8; 8]) -> Option<Parked> {
         let (source, said, others) = envelope::letter(message, change)?;
         let meta: Meta = serde_json::from_slice(&said).ok()?;
         let envelope = Envelope {
             place: Place::new(source.partition, source.direction.source(), source.offset),
             timestamp: meta.timestamp,
-            key: meta.key,
-            headers: others,
+            key: meta.key.map(Cow::from),
+            headers: others.into(),
         };
         let letter = Letter {
             pair: PairId(meta.pair),
@@ -148,7 +149,7 @@ impl Parked {
             since_ms: stored.since_ms,
             attempts: stored.attempts,
             timestamp: envelope.timestamp,
-            key: envelope.key.clone(),
+            key: envelope.key.map(Cow::into_owned),
             deletes: self.payload.is_none(),
         };
         let meta = serde_json::to_vec(&meta).expect("plain fields become JSON");

@@ -1,11 +1,11 @@
 //! What the client's safe interface does not tell and its C interface does: the id of a topic,
 //! which another topic of its name has not, and consumer groups of both protocols.
 //!
-//! This is the one module with `unsafe` in it. Every question goes through [`question`]: what is
+//! This module and the one below it alone have `unsafe` in them. Every question goes through [`question`]: what is
 //! made for it is destroyed there, and what is read from an answer is copied before.
 #![expect(
     unsafe_code,
-    reason = "the safe interface of the client knows neither topic ids nor groups"
+    reason = "the safe interface of the client knows neither topic ids nor groups, and is slow"
 )]
 
 use std::ffi::{CStr, CString, c_char};
@@ -20,6 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use super::client::{failure, unreachable, unsupported};
 use super::commits::Commits;
+
+mod records;
+
+pub(super) use records::{Intake, Record};
 
 /// The 128 bits of a topic's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -193,6 +197,15 @@ pub(super) fn committed(commits: &Commits, group: &str) -> Result<Vec<Committed>
             found => whole(&format!("asking for the offsets of group `{group}`"), found),
         }
     }
+}
+
+/// Sends what waits to be sent, and waits at most so long until the brokers have all of it. Says
+/// whether they have. The binding itself looks ten times a second only, or does not rest.
+pub(super) fn flushed<C: ClientContext>(client: &Client<C>, limit: Duration) -> bool {
+    let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client outlives the call, which keeps nothing of it.
+    let left = unsafe { c::rd_kafka_flush(client.native_ptr(), limit_ms) };
+    matches!(left, c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR)
 }
 
 /// One question: it is asked on a queue of its own, and its answer is read.

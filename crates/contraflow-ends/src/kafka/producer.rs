@@ -16,6 +16,7 @@ use rdkafka::util::Timeout;
 use super::Context;
 use super::client::{self, ANSWER_MAX, failure, unsupported};
 use super::control;
+use super::native;
 use super::refused::{Number, Refusal, Refusals};
 
 /// After this time the broker ends a transaction whose producer is silent: as long as the fetch of
@@ -32,8 +33,8 @@ const QUEUE_KB: usize = 64 << 10;
 const TRIAL_MAX: Duration = Duration::from_secs(15);
 /// How long a full queue is waited for before it is tried again.
 const QUEUE_WAIT: Duration = Duration::from_millis(10);
-/// How long the last records of a transaction are waited for before they are looked at again.
-const SENT_WAIT: Duration = Duration::from_millis(1);
+/// How long the last records of a transaction are waited for before is looked whether one failed.
+const SENT_WAIT: Duration = Duration::from_millis(20);
 /// How long reports are waited for that say why a transaction takes nothing more.
 const REPORT_WAIT: Duration = Duration::from_millis(100);
 
@@ -223,11 +224,9 @@ impl Producer {
     /// of them.
     pub(super) fn commit(&self) -> Result<()> {
         let refusals = self.inner.context();
-        // The binding looks for the end of this ten times a second only.
-        while self.inner.in_flight_count() > 0 && !refusals.are_there() {
-            // Lets nothing linger; whether all was sent is asked again.
-            drop(self.inner.flush(Duration::ZERO));
-            self.inner.poll(SENT_WAIT);
+        while !refusals.are_there() && !native::flushed(self.inner.client(), SENT_WAIT) {
+            // What could not be sent counts until it was told here.
+            self.inner.poll(Duration::ZERO);
         }
         if refusals.are_there() {
             return Err(refused());

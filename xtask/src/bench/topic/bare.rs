@@ -21,6 +21,8 @@ const BATCH: u64 = 20_000;
 const LIMIT: Duration = Duration::from_secs(30);
 /// How long a batch that is begun waits for more.
 const WAIT: Duration = Duration::from_millis(5);
+/// How often is looked whether a batch was sent.
+const REST: Duration = Duration::from_micros(500);
 
 /// Copies so many records from one topic to another, and says the seconds and the peak of memory.
 pub(in crate::bench) fn play(servers: &str, from: &str, to: &str, records: u64) -> Result<()> {
@@ -53,10 +55,12 @@ pub(in crate::bench) fn play(servers: &str, from: &str, to: &str, records: u64) 
         }
         let group = consumer.group_metadata().context("it has a group")?;
         producer.send_offsets_to_transaction(&offsets, &group, LIMIT)?;
-        // The client looks for the end of its own wait ten times a second only.
+        // The client looks for the end of its own wait ten times a second only, and does not rest
+        // in a wait of a millisecond.
         while producer.in_flight_count() > 0 {
             producer.flush(Duration::ZERO).ok();
-            producer.poll(Duration::from_millis(1));
+            producer.poll(Duration::ZERO);
+            shell::pause(REST);
         }
         producer.commit_transaction(Timeout::Never)?;
     }

@@ -20,7 +20,8 @@ const ARTIFACTS: [&str; 2] = ["connect-mirror", "connect-mirror-client"];
 const LOOK: Duration = Duration::from_millis(50);
 /// Nothing more comes: it commits every few hundred milliseconds.
 const STILL: Duration = Duration::from_secs(4);
-const PATIENCE: Duration = Duration::from_secs(1_800);
+/// It starts in a few seconds, and then commits all the time.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// The process; it ends with this value.
 struct Running(Child);
@@ -72,7 +73,11 @@ pub(super) fn copy(stage: &Stage<'_>) -> Result<Copied> {
         if seen >= stage.records() && begun.read() > last + STILL {
             break;
         }
-        ensure!(begun.read() < PATIENCE, "MirrorMaker does not end");
+        let silent = begun.read() - last;
+        ensure!(
+            silent < SILENCE_MAX,
+            "MirrorMaker does not go on: see mirror-maker.log"
+        );
         Usage::of(&id).context("MirrorMaker has ended: see mirror-maker.log")?;
         shell::pause(LOOK);
     }
@@ -122,7 +127,6 @@ refresh.groups.enabled=false
 replication.factor=1
 checkpoints.topic.replication.factor=1
 heartbeats.topic.replication.factor=1
-offset-syncs.topic.replication.factor=1
 offset.storage.replication.factor=1
 status.storage.replication.factor=1
 config.storage.replication.factor=1

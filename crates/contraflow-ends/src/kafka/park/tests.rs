@@ -18,8 +18,8 @@ fn envelope(offset: i64, key: Option<&str>) -> Key {
     let envelope = Envelope {
         place: place(offset),
         timestamp: 5,
-        key: key.map(|key| key.as_bytes().to_vec()),
-        headers: Vec::new(),
+        key: key.map(|key| key.as_bytes().into()),
+        headers: Default::default(),
     };
     envelope.into_key()
 }
