@@ -5,7 +5,7 @@
 //! handed out and is not visible to every session yet is *unproven*: the slot keeps it, so that a
 //! restart receives it again and readers can wait for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -30,14 +30,19 @@ use super::{Context, bookkeeping, connection, slot};
 const BATCH_BYTES: usize = 4 << 20;
 /// How long an empty feed waits for something to arrive.
 const WAIT: Duration = Duration::from_millis(1);
-/// How long what follows in a transaction is left to gather.
+/// How long what follows is left to gather.
 const NAP: Duration = Duration::from_micros(300);
+/// A sender that had so much to send was kept from it until it was read, and has more.
+const KEPT_BYTES: usize = 16 << 10;
 /// How long the middle of a transaction is waited for: the server has all of it.
 const WAIT_INSIDE: Duration = Duration::from_millis(500);
 /// A log in which nothing concerns us is passed over after so long or so much of it, so that the
 /// server need not keep it.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 const IDLE_BYTES: u64 = 16 << 20;
+/// How often is looked whether every table is still in the log: it costs the server more than
+/// everything else that it is asked.
+const PUBLISHED_EVERY: Duration = Duration::from_secs(1);
 /// What an event weighs in the log, about: how far behind we are is known in bytes only.
 const EVENT_BYTES: u64 = 300;
 
@@ -55,6 +60,8 @@ pub(super) struct LogFeed {
     /// What the numbers of relations mean, as the stream has told.
     relations: HashMap<u32, Known>,
     inside: Option<Inside>,
+    /// Pairs beside whose rows nothing lies, nor will as long as this end has authority.
+    bare: HashSet<PairId>,
     /// Everything up to here has been handed out.
     received: Place,
     /// The server has looked through the log up to here, and we have seen all that it found.
@@ -64,6 +71,8 @@ pub(super) struct LogFeed {
     told: (u64, Duration),
     reported: Duration,
     asked: Duration,
+    /// When every table was seen to be in the log.
+    published: Option<Duration>,
     /// Since when the server owes an answer.
     owed: Option<Duration>,
     moved: Duration,
@@ -99,12 +108,14 @@ impl LogFeed {
             wire: None,
             relations: HashMap::new(),
             inside: None,
+            bare: HashSet::new(),
             received: Place::default(),
             looked: 0,
             confirmed: 0,
             told: (0, Duration::ZERO),
             reported: Duration::ZERO,
             asked: Duration::ZERO,
+            published: None,
             owed: None,
             moved: Duration::ZERO,
             watches: None,
@@ -157,7 +168,7 @@ impl LogFeed {
     /// Takes messages until the batch is full or there are none now. Says the place it reaches,
     /// if it has got anywhere that somebody waits for.
     fn gather(&mut self, events_max: usize, folded: &mut Folded) -> Result<Option<Place>> {
-        let mut reached = None;
+        let (mut reached, mut napped_at) = (None, folded.bytes);
         loop {
             let full = folded.changes >= events_max || folded.bytes >= BATCH_BYTES;
             if full {
@@ -176,6 +187,10 @@ impl LogFeed {
             if wire.is_drained()? {
                 match &self.inside {
                     Some(_) => self.context.clock.sleep(NAP),
+                    None if folded.bytes - napped_at >= KEPT_BYTES => {
+                        napped_at = folded.bytes;
+                        self.context.clock.sleep(NAP);
+                    }
                     None if reached.is_some() => return Ok(reached),
                     None => {}
                 }
@@ -475,6 +490,7 @@ impl Feed for LogFeed {
         };
         self.wire = None;
         self.inside = None;
+        self.bare.clear();
         (self.received, self.confirmed) = (received, confirmed);
         self.looked = received.lsn;
         self.moved = context.clock.elapsed();
@@ -524,8 +540,13 @@ impl Feed for LogFeed {
 
     fn head(&mut self) -> Result<(Position, u64)> {
         let context = self.context.clone();
-        // The log itself says nothing of a table that is no longer in it.
-        bookkeeping::published(self.client()?, &context)?;
+        let now = context.clock.elapsed();
+        let looked = |at: Duration| now.saturating_sub(at) < PUBLISHED_EVERY;
+        if !self.published.is_some_and(looked) {
+            // The log itself says nothing of a table that is no longer in it.
+            bookkeeping::published(self.client()?, &context)?;
+            self.published = Some(now);
+        }
         let newest = slot::wal_position(self.client()?)?;
         let behind = newest.saturating_sub(self.looked.max(self.received.lsn));
         let events = if behind == 0 && self.inside.is_none() {
