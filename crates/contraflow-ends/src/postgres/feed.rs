@@ -15,10 +15,11 @@ use contraflow_core::position::Position;
 use contraflow_core::record::{Batch, PairId};
 use contraflow_core::side::Direction;
 use contraflow_core::value::Value;
-use postgres::Client;
+use postgres::{Client, Statement};
 
 use super::catalog::Layout;
 use super::changes::{Change, key_of, own_key, row_of, unreadable};
+use super::connection::failure;
 use super::folded::{By, Folded};
 use super::names::{SCHEMA, TableName};
 use super::pgoutput::{self, Message, Relation, Tuple};
@@ -30,19 +31,14 @@ use super::{Context, bookkeeping, connection, slot};
 const BATCH_BYTES: usize = 4 << 20;
 /// How long an empty feed waits for something to arrive.
 const WAIT: Duration = Duration::from_millis(1);
-/// How long what follows is left to gather.
+/// How long what follows in a transaction is left to gather.
 const NAP: Duration = Duration::from_micros(300);
-/// A sender that had so much to send was kept from it until it was read, and has more.
-const KEPT_BYTES: usize = 16 << 10;
 /// How long the middle of a transaction is waited for: the server has all of it.
 const WAIT_INSIDE: Duration = Duration::from_millis(500);
 /// A log in which nothing concerns us is passed over after so long or so much of it, so that the
 /// server need not keep it.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 const IDLE_BYTES: u64 = 16 << 20;
-/// How often is looked whether every table is still in the log: it costs the server more than
-/// everything else that it is asked.
-const PUBLISHED_EVERY: Duration = Duration::from_secs(1);
 /// What an event weighs in the log, about: how far behind we are is known in bytes only.
 const EVENT_BYTES: u64 = 300;
 
@@ -71,8 +67,8 @@ pub(super) struct LogFeed {
     told: (u64, Duration),
     reported: Duration,
     asked: Duration,
-    /// When every table was seen to be in the log.
-    published: Option<Duration>,
+    /// What asks whether every table is in the log, which is asked again and again.
+    published: Option<Statement>,
     /// Since when the server owes an answer.
     owed: Option<Duration>,
     moved: Duration,
@@ -126,8 +122,18 @@ impl LogFeed {
     fn client(&mut self) -> Result<&mut Client> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             self.client = Some(connection::connect(&self.context.target)?);
+            self.published = None;
         }
         Ok(self.client.as_mut().expect("connected above"))
+    }
+
+    fn published(&mut self) -> Result<Statement> {
+        self.client()?;
+        if let Some(published) = &self.published {
+            return Ok(published.clone());
+        }
+        let prepared = self.client()?.prepare(bookkeeping::PUBLISHED);
+        Ok(self.published.insert(prepared.map_err(failure)?).clone())
     }
 
     /// Opens the stream where the slot is: what was handed out before is received again, and
@@ -168,7 +174,7 @@ impl LogFeed {
     /// Takes messages until the batch is full or there are none now. Says the place it reaches,
     /// if it has got anywhere that somebody waits for.
     fn gather(&mut self, events_max: usize, folded: &mut Folded) -> Result<Option<Place>> {
-        let (mut reached, mut napped_at) = (None, folded.bytes);
+        let mut reached = None;
         loop {
             let full = folded.changes >= events_max || folded.bytes >= BATCH_BYTES;
             if full {
@@ -187,10 +193,6 @@ impl LogFeed {
             if wire.is_drained()? {
                 match &self.inside {
                     Some(_) => self.context.clock.sleep(NAP),
-                    None if folded.bytes - napped_at >= KEPT_BYTES => {
-                        napped_at = folded.bytes;
-                        self.context.clock.sleep(NAP);
-                    }
                     None if reached.is_some() => return Ok(reached),
                     None => {}
                 }
@@ -540,13 +542,9 @@ impl Feed for LogFeed {
 
     fn head(&mut self) -> Result<(Position, u64)> {
         let context = self.context.clone();
-        let now = context.clock.elapsed();
-        let looked = |at: Duration| now.saturating_sub(at) < PUBLISHED_EVERY;
-        if !self.published.is_some_and(looked) {
-            // The log itself says nothing of a table that is no longer in it.
-            bookkeeping::published(self.client()?, &context)?;
-            self.published = Some(now);
-        }
+        // The log itself says nothing of a table that is no longer in it.
+        let published = self.published()?;
+        bookkeeping::published_by(self.client()?, &context, &published)?;
         let newest = slot::wal_position(self.client()?)?;
         let behind = newest.saturating_sub(self.looked.max(self.received.lsn));
         let events = if behind == 0 && self.inside.is_none() {

@@ -9,7 +9,7 @@ use super::super::{connection, visible};
 use super::LogFeed;
 
 /// How often the server is told at most what was confirmed: each word of ours wakes it up.
-const TELL_EVERY: Duration = Duration::from_millis(500);
+const TELL_EVERY: Duration = Duration::from_millis(100);
 /// How often the server is told where we are, well within its `wal_sender_timeout`.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// An answer is waited for so many times as long as elsewhere: a server that decodes a large
