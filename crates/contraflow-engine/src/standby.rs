@@ -22,6 +22,11 @@ const REST: Duration = Duration::from_millis(100);
 /// How many times as long as a look it rests while the feed brings history: who copies is waited
 /// for, and what this looks at stays where it is.
 const RESTS: u32 = 9;
+/// For how long it rests while ranges are copied at full speed. Who copies is waited for here too,
+/// and the end keeps its log for no longer.
+const REST_OF_COPY: Duration = Duration::from_secs(4);
+/// How long somebody who has nothing to show now is left alone, while there must be more.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// What to do about writes that came before the flip: nothing carries them, and what is carried
 /// would lie behind them.
@@ -34,12 +39,13 @@ const LATE: &str = "Stop that producer, then `contraflow repair --late` carries 
 /// Somebody who looks at the mirror's feed, in a thread of its own, until this is dropped.
 pub(crate) struct Standby {
     faults: Receiver<Error>,
+    hurried: Arc<AtomicBool>,
     _looker: TaskSet,
 }
 
 impl Standby {
     /// Begins behind what the opposite flow has carried and an earlier look has seen. Mostly rests
-    /// until the flow is `fed`.
+    /// until the flow is `fed`, and while it copies as for [`Standby::hurry`].
     ///
     /// # Errors
     /// When the feed has lost its place, or the system has no thread left.
@@ -47,6 +53,7 @@ impl Standby {
         context: &Arc<Context>,
         direction: Direction,
         fed: &Arc<AtomicBool>,
+        copies: bool,
     ) -> Result<Standby> {
         let mut feed = context.side(direction.target()).feed()?;
         let opposite = direction.opposite();
@@ -57,17 +64,31 @@ impl Standby {
         feed.open(&Start::NotBefore(checkpoint))?;
         let (out, faults) = sync_channel(1);
         let mut looker = TaskSet::new(Stop::default());
-        let (context, fed) = (Arc::clone(context), Arc::clone(fed));
+        let hurried = Arc::new(AtomicBool::new(copies));
+        let mut eyes = Eyes {
+            context: Arc::clone(context),
+            direction,
+            feed,
+            fed: Arc::clone(fed),
+            hurried: Arc::clone(&hurried),
+        };
         looker.spawn("standby", move |stop| {
-            if let Err(error) = look(&context, direction, feed.as_mut(), &fed, stop) {
+            if let Err(error) = eyes.look(stop) {
                 // The flow may be gone.
                 drop(out.send(error));
             }
         })?;
         Ok(Standby {
             faults,
+            hurried,
             _looker: looker,
         })
+    }
+
+    /// Leaves the ends to a copy at full speed, or no longer: looks now and then at all that has
+    /// gathered.
+    pub(crate) fn hurry(&self, copies: bool) {
+        self.hurried.store(copies, Ordering::Relaxed);
     }
 
     /// Says what was found.
@@ -79,30 +100,69 @@ impl Standby {
     }
 }
 
-fn look(
-    context: &Context,
+/// The thread's side.
+struct Eyes {
+    context: Arc<Context>,
     direction: Direction,
-    feed: &mut dyn Feed,
-    fed: &AtomicBool,
-    stop: &Stop,
-) -> Result<()> {
-    let mut gather = Gather::resting(REST);
-    while !stop.asked() {
-        let began = context.clock.elapsed();
-        let seen = feed.watch(direction)?;
+    feed: Box<dyn Feed>,
+    fed: Arc<AtomicBool>,
+    hurried: Arc<AtomicBool>,
+}
+
+impl Eyes {
+    fn look(&mut self, stop: &Stop) -> Result<()> {
+        let mut gather = Gather::resting(REST);
+        while !stop.asked() {
+            if self.hurried.load(Ordering::Relaxed) {
+                self.rest_of_copy(stop);
+                self.look_to_the_end(stop)?;
+                continue;
+            }
+            let began = self.context.clock.elapsed();
+            let mut rest = gather.after(self.look_once()?.events);
+            if !self.fed.load(Ordering::Relaxed) {
+                rest = rest.max(self.context.clock.elapsed().saturating_sub(began) * RESTS);
+            }
+            if stop.wait(rest) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn look_once(&mut self) -> Result<Watched> {
+        let seen = self.feed.watch(self.direction)?;
         if seen.foreign > 0 {
-            return Err(written(context, direction, &seen));
+            return Err(written(&self.context, self.direction, &seen));
         }
-        feed.confirm(&seen.through)?;
-        let mut rest = gather.after(seen.events);
-        if !fed.load(Ordering::Relaxed) {
-            rest = rest.max(context.clock.elapsed().saturating_sub(began) * RESTS);
+        self.feed.confirm(&seen.through)?;
+        Ok(seen)
+    }
+
+    /// Looks at everything up to where the log ends now: more may come as fast as it is looked at.
+    fn look_to_the_end(&mut self, stop: &Stop) -> Result<()> {
+        let (end, _) = self.feed.head()?;
+        let side = Arc::clone(&self.context.side(self.direction.target()).end);
+        while self.hurried.load(Ordering::Relaxed) && !stop.asked() {
+            let seen = self.look_once()?;
+            // A sender may need a moment for what comes next.
+            if side.reached(&seen.through, &end) || seen.events == 0 && stop.wait(MOMENT) {
+                break;
+            }
         }
-        if stop.wait(rest) {
-            return Ok(());
+        Ok(())
+    }
+
+    /// Rests for as long as the copy goes on, within the bound.
+    fn rest_of_copy(&self, stop: &Stop) {
+        let began = self.context.clock.elapsed();
+        let rested = || self.context.clock.elapsed().saturating_sub(began);
+        while self.hurried.load(Ordering::Relaxed) && rested() < REST_OF_COPY {
+            if stop.wait(REST) {
+                return;
+            }
         }
     }
-    Ok(())
 }
 
 fn written(context: &Context, direction: Direction, seen: &Watched) -> Error {

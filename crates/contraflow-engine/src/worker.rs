@@ -219,9 +219,10 @@ fn carry(
     progressed: &mut bool,
 ) -> Result<()> {
     let mut flow = Flow::start(context, direction, Pace::Ahead)?;
-    let standby = Standby::start(context, direction, flow.fed())?;
     let size = Arc::new(Size::default());
     let mut copy = Copy::start(context, &flow, history, &size)?;
+    let full = context.limits.copies_at_full_speed();
+    let standby = Standby::start(context, direction, flow.fed(), full && !copy.is_done())?;
     shared.publish(|status| {
         status.windows = Some(Arc::clone(flow.windows()));
         status.applied = Some(flow.applied().clone());
@@ -253,6 +254,7 @@ fn carry(
             }
             Stepped::Recarried | Stepped::Followed | Stepped::Idle => {}
         }
+        standby.hurry(full && !copy.is_done());
         standby.is_silent()?;
         let now = context.clock.elapsed();
         let mut lag = None;

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, Standing};
-use postgres::GenericClient;
+use postgres::{GenericClient, ToStatement};
 
 use super::Context;
 use super::catalog;
@@ -121,19 +121,27 @@ pub(super) fn unchanged(
     published(client, context)
 }
 
+/// The tables that are published with every row and every kind of write.
+pub(super) const PUBLISHED: &str = "select n.nspname::text, c.relname::text from pg_publication p
+   join pg_publication_rel r on r.prpubid = p.oid
+   join pg_class c on c.oid = r.prrelid join pg_namespace n on n.oid = c.relnamespace
+   where p.pubname = $1 and p.pubinsert and p.pubupdate and p.pubdelete
+     and p.pubtruncate and to_jsonb(r) ->> 'prqual' is null";
+
 /// Refuses to go on when a table is no longer in the publication with every row and every kind of
 /// write: one that was dropped and made again is not.
 pub(super) fn published(client: &mut impl GenericClient, context: &Context) -> Result<()> {
-    let rows = client
-        .query(
-            "select n.nspname::text, c.relname::text from pg_publication p
-             join pg_publication_rel r on r.prpubid = p.oid
-             join pg_class c on c.oid = r.prrelid join pg_namespace n on n.oid = c.relnamespace
-             where p.pubname = $1 and p.pubinsert and p.pubupdate and p.pubdelete
-               and p.pubtruncate and to_jsonb(r) ->> 'prqual' is null",
-            &[&context.names.slot],
-        )
-        .map_err(failure)?;
+    published_by(client, context, PUBLISHED)
+}
+
+/// The same, by [`PUBLISHED`] as a statement that was prepared.
+pub(super) fn published_by(
+    client: &mut impl GenericClient,
+    context: &Context,
+    statement: &(impl ToStatement + ?Sized),
+) -> Result<()> {
+    let rows = client.query(statement, &[&context.names.slot]);
+    let rows = rows.map_err(failure)?;
     let quoted = |row: &postgres::Row| {
         let (schema, name) = (row.get(0), row.get(1));
         TableName { schema, name }.quoted()

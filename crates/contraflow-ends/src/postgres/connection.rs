@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
-use postgres::Client;
 use postgres::config::Host;
+use postgres::{Client, GenericClient, SimpleQueryMessage};
 use tokio_postgres::Config;
 
 use super::patience;
@@ -104,6 +104,18 @@ pub(super) fn connect(target: &Target) -> Result<Client> {
     config.options(format!("{own} {SPELLING} {SESSION}"));
     config.application_name("contraflow");
     patience::connect(&config, target.silence_max()).map_err(failure)
+}
+
+/// The one value that a query without parameters finds, as text. One message there and one back:
+/// for what is asked again and again.
+pub(super) fn asked(client: &mut impl GenericClient, sql: &str) -> Result<String> {
+    let messages = client.simple_query(sql).map_err(failure)?;
+    let mut values = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let value = values.next().map(str::to_owned);
+    value.ok_or_else(|| lost("a query has found nothing"))
 }
 
 /// Translates a failure of PostgreSQL into what the operator does about it.

@@ -5,7 +5,7 @@
 //! handed out and is not visible to every session yet is *unproven*: the slot keeps it, so that a
 //! restart receives it again and readers can wait for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -15,10 +15,11 @@ use contraflow_core::position::Position;
 use contraflow_core::record::{Batch, PairId};
 use contraflow_core::side::Direction;
 use contraflow_core::value::Value;
-use postgres::Client;
+use postgres::{Client, Statement};
 
 use super::catalog::Layout;
 use super::changes::{Change, key_of, own_key, row_of, unreadable};
+use super::connection::failure;
 use super::folded::{By, Folded};
 use super::names::{SCHEMA, TableName};
 use super::pgoutput::{self, Message, Relation, Tuple};
@@ -55,6 +56,8 @@ pub(super) struct LogFeed {
     /// What the numbers of relations mean, as the stream has told.
     relations: HashMap<u32, Known>,
     inside: Option<Inside>,
+    /// Pairs beside whose rows nothing lies, nor will as long as this end has authority.
+    bare: HashSet<PairId>,
     /// Everything up to here has been handed out.
     received: Place,
     /// The server has looked through the log up to here, and we have seen all that it found.
@@ -64,6 +67,8 @@ pub(super) struct LogFeed {
     told: (u64, Duration),
     reported: Duration,
     asked: Duration,
+    /// What asks whether every table is in the log, which is asked again and again.
+    published: Option<Statement>,
     /// Since when the server owes an answer.
     owed: Option<Duration>,
     moved: Duration,
@@ -99,12 +104,14 @@ impl LogFeed {
             wire: None,
             relations: HashMap::new(),
             inside: None,
+            bare: HashSet::new(),
             received: Place::default(),
             looked: 0,
             confirmed: 0,
             told: (0, Duration::ZERO),
             reported: Duration::ZERO,
             asked: Duration::ZERO,
+            published: None,
             owed: None,
             moved: Duration::ZERO,
             watches: None,
@@ -115,8 +122,18 @@ impl LogFeed {
     fn client(&mut self) -> Result<&mut Client> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             self.client = Some(connection::connect(&self.context.target)?);
+            self.published = None;
         }
         Ok(self.client.as_mut().expect("connected above"))
+    }
+
+    fn published(&mut self) -> Result<Statement> {
+        self.client()?;
+        if let Some(published) = &self.published {
+            return Ok(published.clone());
+        }
+        let prepared = self.client()?.prepare(bookkeeping::PUBLISHED);
+        Ok(self.published.insert(prepared.map_err(failure)?).clone())
     }
 
     /// Opens the stream where the slot is: what was handed out before is received again, and
@@ -475,6 +492,7 @@ impl Feed for LogFeed {
         };
         self.wire = None;
         self.inside = None;
+        self.bare.clear();
         (self.received, self.confirmed) = (received, confirmed);
         self.looked = received.lsn;
         self.moved = context.clock.elapsed();
@@ -525,7 +543,8 @@ impl Feed for LogFeed {
     fn head(&mut self) -> Result<(Position, u64)> {
         let context = self.context.clone();
         // The log itself says nothing of a table that is no longer in it.
-        bookkeeping::published(self.client()?, &context)?;
+        let published = self.published()?;
+        bookkeeping::published_by(self.client()?, &context, &published)?;
         let newest = slot::wal_position(self.client()?)?;
         let behind = newest.saturating_sub(self.looked.max(self.received.lsn));
         let events = if behind == 0 && self.inside.is_none() {

@@ -7,7 +7,7 @@ use contraflow_core::error::{Error, Kind, Result};
 use postgres::Client;
 
 use super::changes::unreadable;
-use super::connection::failure;
+use super::connection::{self, failure};
 use super::place::parse_lsn;
 use super::{Context, bookkeeping};
 
@@ -17,10 +17,8 @@ const FREE_PAUSE: Duration = Duration::from_millis(10);
 
 /// What is on disk of the log: a feed is shown nothing else.
 pub(super) fn wal_position(client: &mut Client) -> Result<u64> {
-    let row = client
-        .query_one("select pg_current_wal_flush_lsn()::text", &[])
-        .map_err(failure)?;
-    parse_lsn(row.get(0)).ok_or_else(unreadable)
+    let text = connection::asked(client, "select pg_current_wal_flush_lsn()")?;
+    parse_lsn(&text).ok_or_else(unreadable)
 }
 
 /// Where the slot is, if it is the one that expand made and still has everything behind it.

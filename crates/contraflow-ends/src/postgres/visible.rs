@@ -15,7 +15,7 @@ use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use postgres::Client;
 
-use super::connection::failure;
+use super::connection;
 
 /// The first and the longest pause between two looks.
 const PAUSE_FIRST: Duration = Duration::from_micros(100);
@@ -121,11 +121,8 @@ fn widened(xid: u32, near: u64) -> u64 {
 
 /// The snapshot of the next statement of this session, or of its transaction.
 pub(super) fn snapshot(client: &mut impl postgres::GenericClient) -> Result<Snapshot> {
-    let row = client
-        .query_one("select pg_current_snapshot()::text", &[])
-        .map_err(failure)?;
-    let text: &str = row.get(0);
-    Snapshot::parse(text).ok_or_else(|| {
+    let text = connection::asked(client, "select pg_current_snapshot()")?;
+    Snapshot::parse(&text).ok_or_else(|| {
         Error::new(
             Kind::Internal,
             Code::INTERNAL,

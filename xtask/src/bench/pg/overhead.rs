@@ -1,6 +1,7 @@
 //! What the application loses: transactions per second of `pgbench` at the old end while history
-//! is copied and while it is followed, beside the same without us. The application and its server
-//! have cores of their own, as on a machine of their own.
+//! is copied and while it is followed, and while nobody but `pg_recvlogical` reads its log, beside
+//! the same without any of them. The application and its server have cores of their own, as on a
+//! machine of their own.
 
 use std::time::Duration;
 
@@ -15,15 +16,17 @@ use crate::shell::{self, Stopwatch};
 
 const CLIENTS: u32 = 8;
 /// For how long `pgbench` writes at a time.
-const WINDOW: Duration = Duration::from_secs(15);
+const WINDOW: Duration = Duration::from_secs(8);
 /// Branches of `pgbench`, each with ten tellers.
 const SCALE: u32 = 10;
 
-/// Transactions per second in two windows: from the start of the copy, and after it.
+/// Transactions per second in three windows: from the start of the copy, after it, and while the
+/// log is read to nowhere.
 #[derive(Clone, Copy)]
 struct Tps {
     copy: f64,
     follow: f64,
+    read: f64,
 }
 
 /// Transactions per second.
@@ -31,12 +34,18 @@ pub(in crate::bench) fn measure(plan: Plan) -> Result<Vec<Measure>> {
     let stage = Stage::raise_apart(Reshape::Rename, plan)?;
     programs::pgbench_tables(&stage, SCALE)?;
     loosen(&stage)?;
-    let names = ["pg-overhead.tps", "pg-overhead.copy", "pg-overhead.follow"];
+    let names = [
+        "pg-overhead.tps",
+        "pg-overhead.copy",
+        "pg-overhead.follow",
+        "pg-overhead.recvlogical",
+    ];
     let mut measures = beside(&stage, plan, &bank(stage.rows()), names)?;
     let names = [
         "pg-overhead.single.tps",
         "pg-overhead.single.copy",
         "pg-overhead.single.follow",
+        "pg-overhead.single.recvlogical",
     ];
     let script = single(stage.rows());
     measures.extend(beside(&stage, plan, &script, names)?);
@@ -78,17 +87,26 @@ fn beside(
     stage: &Stage,
     plan: Plan,
     script: &str,
-    [tps, copy, follow]: [&'static str; 3],
+    [tps, copy, follow, read]: [&'static str; 4],
 ) -> Result<Vec<Measure>> {
     alone(stage, script)?;
     let pairs = pairs(plan, || carried(stage, script), || alone(stage, script))?;
     ensure!(!pairs.is_empty(), "nothing was measured");
+    for (ours, alone) in &pairs {
+        shell::note(&format!(
+            "{tps}: copy {:.3}, follow {:.3}, read {:.3} of a pair",
+            ours.copy / alone.copy,
+            ours.follow / alone.follow,
+            ours.read / alone.read
+        ));
+    }
     Ok(vec![
         figure(tps, "tps", &pairs, |tps| {
             f64::midpoint(tps.copy, tps.follow)
         }),
         figure(copy, "tps", &pairs, |tps| tps.copy),
         figure(follow, "tps", &pairs, |tps| tps.follow),
+        figure(read, "tps", &pairs, |tps| tps.read),
     ])
 }
 
@@ -123,6 +141,7 @@ fn alone(stage: &Stage, script: &str) -> Result<Tps> {
     Ok(Tps {
         copy: window(stage, script)?,
         follow: window(stage, script)?,
+        read: window(stage, script)?,
     })
 }
 
@@ -138,5 +157,6 @@ fn carried(stage: &Stage, script: &str) -> Result<Tps> {
     ));
     let follow = window(stage, script)?;
     stage.strike(run)?;
-    Ok(Tps { copy, follow })
+    let read = programs::while_read(stage, || window(stage, script))?;
+    Ok(Tps { copy, follow, read })
 }

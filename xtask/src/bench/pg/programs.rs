@@ -121,6 +121,11 @@ pub(super) fn keep_log(stage: &Stage) -> Result<()> {
 /// Lets the server forget what it kept for the peer.
 pub(super) fn drop_log(stage: &Stage) -> Result<()> {
     let mut old = stage.connect(OLD)?;
+    // Its sender may not have noticed yet that nobody reads.
+    old.batch_execute(&format!(
+        "select pg_terminate_backend(active_pid, 10000) from pg_replication_slots
+         where slot_name = '{SLOT}' and active_pid is not null"
+    ))?;
     old.batch_execute(&format!("select pg_drop_replication_slot('{SLOT}')"))?;
     old.batch_execute(&format!("drop publication {SLOT}"))?;
     Ok(())
@@ -128,14 +133,30 @@ pub(super) fn drop_log(stage: &Stage) -> Result<()> {
 
 /// Reads the log up to a place to nowhere, and says how long that took and its peak of memory.
 pub(super) fn read_log(stage: &Stage, end: &str) -> Result<(Duration, f64)> {
-    let mut command = program("pg_recvlogical");
-    command.args(["-d", &stage.url(OLD), "-S", SLOT, "--start", "--no-loop"]);
-    command.args(["-E", end, "-f", "/dev/null", "-o", "proto_version=1", "-o"]);
-    command.arg(format!("publication_names={SLOT}"));
     let watch = Stopwatch::start();
-    let child = command.stdin(Stdio::null()).spawn();
-    let child = child.context("cannot start pg_recvlogical")?;
+    let child = reader(stage, &["-E", end])?;
     ended(&watch, &mut [("pg_recvlogical", child)])
+}
+
+/// Has the log of the old table read to nowhere while something is done.
+pub(super) fn while_read<T>(stage: &Stage, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    keep_log(stage)?;
+    let mut child = reader(stage, &[])?;
+    let done = work();
+    ensure!(child.try_wait()?.is_none(), "pg_recvlogical has ended");
+    child.kill()?;
+    child.wait()?;
+    drop_log(stage)?;
+    done
+}
+
+fn reader(stage: &Stage, more: &[&str]) -> Result<Child> {
+    let mut command = shell::on(stage.far(), program("pg_recvlogical").get_program());
+    command.args(["-d", &stage.url(OLD), "-S", SLOT, "--start", "--no-loop"]);
+    command.args(["-f", "/dev/null", "-o", "proto_version=1", "-o"]);
+    command.arg(format!("publication_names={SLOT}")).args(more);
+    let child = command.stdin(Stdio::null()).spawn();
+    child.context("cannot start pg_recvlogical")
 }
 
 /// Makes the tables of `pgbench` in the old database.

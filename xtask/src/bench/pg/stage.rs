@@ -142,8 +142,7 @@ impl Stage {
 
     /// Starts our program on the change.
     pub(super) fn start(&self) -> Result<Run> {
-        let cores = self.cores.far.as_deref();
-        Run::start_on(cores, &self.program, self.folder(), CHANGE)
+        Run::start_on(self.far(), &self.program, self.folder(), CHANGE)
     }
 
     /// Runs a verb of our program to its end.
@@ -191,6 +190,11 @@ impl Stage {
     /// Where the application runs.
     pub(super) fn near(&self) -> Option<&str> {
         self.cores.near.as_deref()
+    }
+
+    /// Where who reads the application's log runs.
+    pub(super) fn far(&self) -> Option<&str> {
+        self.cores.far.as_deref()
     }
 
     pub(super) fn connect(&self, database: &str) -> Result<Client> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use contraflow_core::error::Result;
+use contraflow_core::lease::Gate;
 use contraflow_core::record::{Event, Image, Key, Op, Origin, PairId, Row};
 
 use super::super::catalog::Layout;
@@ -62,8 +63,7 @@ impl LogFeed {
             if rows.is_empty() {
                 continue;
             }
-            let names = &context.names;
-            let beside = bookkeeping::has_complements(self.client()?, names, pair.0)?;
+            let beside = self.has_complements(pair)?;
             let wanted = rows
                 .into_iter()
                 .filter(|touched| beside || matches!(touched.latest, Latest::Partial));
@@ -73,6 +73,22 @@ impl LogFeed {
             }
         }
         Ok(again)
+    }
+
+    /// Whether something may lie beside rows of a pair. Only who writes a mirror lays it there: at
+    /// the end with authority it grows less, and nothing stays nothing.
+    fn has_complements(&mut self, pair: PairId) -> Result<bool> {
+        if self.bare.contains(&pair) {
+            return Ok(false);
+        }
+        let names = self.context.names.clone();
+        let client = self.client()?;
+        let gate = bookkeeping::carried(client, &names)?.gate;
+        let some = bookkeeping::has_complements(client, &names, pair.0)?;
+        if !some && gate == Gate::Open {
+            self.bare.insert(pair);
+        }
+        Ok(some)
     }
 
     /// The rows of keys as they are now: at least as new as what was received.
