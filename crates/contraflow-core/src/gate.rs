@@ -56,8 +56,8 @@ impl Rule {
                 "`contraflow verify` shows what differs, `contraflow repair` carries it"
             }
             (Rule::Compare, Compared::InOrder) => {
-                "`contraflow verify` shows what differs; `contraflow repair --late` carries what was \
-                 written late, for all else `contraflow abort` and begin anew"
+                "`contraflow verify` shows what differs; `contraflow repair --late` carries what \
+                 was late, for all else `contraflow abort` and begin anew"
             }
             (Rule::Letters, Compared::ByKey) => {
                 "`contraflow letters list`, correct the rows, `contraflow letters replay`"

@@ -179,11 +179,9 @@ impl Producer {
         let number = Number(record.delivery_opaque);
         if number == Number::OURS {
             let message = format!("a letter cannot be parked: {reason}");
-            return Err(
-                Error::new(Kind::Hold, Code::CONSTRAINT_VIOLATED, message).hint(
-                    "Delete records up to it with `kafka-delete-records.sh`, or `contraflow abort`.",
-                ),
-            );
+            let hint =
+                "Delete records up to it by `kafka-delete-records.sh`, or `contraflow abort`.";
+            return Err(Error::new(Kind::Hold, Code::CONSTRAINT_VIOLATED, message).hint(hint));
         }
         self.refuse(number, Code::CONSTRAINT_VIOLATED, reason);
         Ok(())
@@ -216,8 +214,8 @@ impl Producer {
     /// Commits. The client itself gives up when the transaction's time has passed.
     ///
     /// # Errors
-    /// Of [`Kind::Data`] when [`Producer::refused`] says which records cannot be written, or some of
-    /// them.
+    /// Of [`Kind::Data`] when [`Producer::refused`] says which records cannot be written, or some
+    /// of them.
     pub(super) fn commit(&self) -> Result<()> {
         let refusals = self.inner.context();
         // The binding looks for the end of this ten times a second only.
