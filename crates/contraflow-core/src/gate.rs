@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::end::User;
 use crate::lease::Epoch;
+use crate::phase::Compared;
 use crate::side::Direction;
 
 /// Who is named when a gate is closed, at most: all are in its evidence.
@@ -47,23 +48,36 @@ impl Rule {
         }
     }
 
-    /// How to open it.
+    /// How to open it, for ends that are compared so.
     #[must_use]
-    pub fn advice(self) -> &'static str {
-        match self {
-            Rule::Compare => {
+    pub fn advice(self, compared: Compared) -> &'static str {
+        match (self, compared) {
+            (Rule::Compare, Compared::ByKey) => {
                 "`contraflow verify` shows what differs, `contraflow repair` carries it"
             }
-            Rule::Letters => {
-                "`contraflow letters list`, correct the rows, `contraflow letters replay`; \
-                 `contraflow status` names partitions that have stopped"
+            (Rule::Compare, Compared::InOrder) => {
+                "`contraflow verify` shows what differs; `contraflow repair --late` carries what \
+                 was late, for all else `contraflow abort` and begin anew"
             }
-            Rule::Lag => "wait until the flow has caught up: `contraflow wait --for lag`",
-            Rule::Laws => "`contraflow check --laws` shows a row that does not survive the mapping",
-            Rule::Keys => "`contraflow check` says how many go elsewhere, and what to do",
-            Rule::ForeignKeys => "rows of the mirror point at nothing: carry the tables together",
-            Rule::Users => "stop or move what still uses the old end; `contraflow status` names it",
-            Rule::Writers => "stop the producers, then say so: `contraflow producer stopped`",
+            (Rule::Letters, Compared::ByKey) => {
+                "`contraflow letters list`, correct the rows, `contraflow letters replay`"
+            }
+            (Rule::Letters, Compared::InOrder) => {
+                "`contraflow status` names partitions that have stopped: mend what is wrong, \
+                 `contraflow resume`; `contraflow letters replay` carries what was parked"
+            }
+            (Rule::Lag, _) => "wait until the flow has caught up: `contraflow wait --for lag`",
+            (Rule::Laws, _) => {
+                "`contraflow check --laws` shows a row that does not survive the mapping"
+            }
+            (Rule::Keys, _) => "`contraflow check` says how many go elsewhere, and what to do",
+            (Rule::ForeignKeys, _) => {
+                "rows of the mirror point at nothing: carry the tables together"
+            }
+            (Rule::Users, _) => {
+                "stop or move what still uses the old end; `contraflow status` names it"
+            }
+            (Rule::Writers, _) => "stop the producers, then say so: `contraflow producer stopped`",
         }
     }
 }

@@ -91,9 +91,20 @@ impl Registry {
         }
     }
 
-    /// The number that a schema has under a subject; `None` when it is not registered there.
+    /// The number that a schema has under a subject, as it is written; `None` when it is not
+    /// registered there.
     pub fn lookup(&self, subject: &str, source: &Source) -> Result<Option<SchemaId>> {
-        let path = format!("subjects/{}", escaped(subject));
+        self.look_up(subject, "", source)
+    }
+
+    /// The number of a schema that is the same to the registry, and written otherwise: with other
+    /// spaces, say. Some compare less than what a schema says.
+    pub fn lookup_otherwise(&self, subject: &str, source: &Source) -> Result<Option<SchemaId>> {
+        self.look_up(subject, "?normalize=true", source)
+    }
+
+    fn look_up(&self, subject: &str, how: &str, source: &Source) -> Result<Option<SchemaId>> {
+        let path = format!("subjects/{}{how}", escaped(subject));
         match self.door.post(&path, source).map_err(before_start)? {
             Answer::Refused(refusal) if refusal.status == NOT_FOUND => Ok(None),
             answer => {

@@ -185,8 +185,8 @@ impl Producer {
         let number = Number(record.delivery_opaque);
         if number == Number::OURS {
             let message = format!("a letter cannot be parked: {reason}");
-            let hint = "Delete records up to it with `kafka-delete-records.sh`, or `contraflow \
-                        abort`.";
+            let hint =
+                "Delete records up to it by `kafka-delete-records.sh`, or `contraflow abort`.";
             return Err(Error::new(Kind::Hold, Code::CONSTRAINT_VIOLATED, message).hint(hint));
         }
         self.refuse(number, Code::CONSTRAINT_VIOLATED, reason);

@@ -4,7 +4,7 @@ use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::{Evidence, Rule, Verdict, judge};
 use contraflow_core::ledger::Answer;
-use contraflow_core::phase::{Ask, Decision, Phase, State};
+use contraflow_core::phase::{Ask, Compared, Decision, Phase, State};
 use contraflow_core::side::{Direction, Side};
 
 use super::requests::is_starting;
@@ -43,7 +43,7 @@ impl Runner<'_> {
             lock(&self.ledger).prove(evidence)?;
         }
         self.verdicts.clone_from(&verdicts);
-        if let Some(closed) = closed(&verdicts) {
+        if let Some(closed) = closed(&verdicts, self.context.mode.rules().compared) {
             turn.give_up(worker, &mut self.kept);
             return Err(closed);
         }
@@ -78,7 +78,8 @@ impl Runner<'_> {
             |rule| self.context.allowed(rule),
         );
         self.verdicts.clone_from(&verdicts);
-        closed(&verdicts).map_or(Ok(()), Err)
+        let compared = self.context.mode.rules().compared;
+        closed(&verdicts, compared).map_or(Ok(()), Err)
     }
 
     /// Who uses the old end, now or not long enough ago.
@@ -166,7 +167,7 @@ impl Runner<'_> {
 }
 
 /// The error that lists closed gates, if any is closed.
-pub(super) fn closed(verdicts: &[Verdict]) -> Option<Error> {
+pub(super) fn closed(verdicts: &[Verdict], compared: Compared) -> Option<Error> {
     let closed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.open).collect();
     let first = closed.first()?;
     let said: Vec<String> = closed
@@ -183,7 +184,7 @@ pub(super) fn closed(verdicts: &[Verdict]) -> Option<Error> {
     Some(
         Error::new(Kind::Precondition, Code::GATE_CLOSED, message)
             .detail(format!("{}.", said.join("; ")))
-            .hint(format!("{}.", first.rule.advice())),
+            .hint(format!("{}.", first.rule.advice(compared))),
     )
 }
 

@@ -198,6 +198,28 @@ fn a_topic_gets_another_avro_schema() {
     assert_eq!(run.wait(), Some(0), "{}", run.err());
 }
 
+/// The registry compares texts. A file with other spaces is the same schema, and one that only has
+/// other fields in the end is not.
+#[test]
+fn a_schema_file_may_be_written_otherwise_than_it_was_registered() {
+    let url = shared().url();
+    let stage = stage(shared());
+    let old = register(&url, &of(&stage.old), &first());
+    let file = stage.dir.path().join("old.avsc");
+    let pretty = serde_json::to_string_pretty(&first()).expect("JSON");
+    assert_ne!(pretty, first().to_string());
+    std::fs::write(&file, pretty).expect("a file");
+    stage.says(&["check"], 0, &["nothing is in the way"]);
+    assert_eq!(
+        newest(&url, &of(&stage.old)),
+        Some(old),
+        "it was registered again"
+    );
+    let other = with_active(first(), "boolean", &json!(false));
+    std::fs::write(&file, other.to_string()).expect("a file");
+    stage.says(&["check"], 2, &["CF0515", "old.avsc"]);
+}
+
 #[test]
 fn schemas_that_are_missing_or_do_not_fit_are_found_before_anything_is_written() {
     let url = shared().url();

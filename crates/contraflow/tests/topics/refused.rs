@@ -3,13 +3,15 @@
 
 use std::process::Command;
 
+use contraflow_core::probe::Point;
 use rdkafka::producer::Producer;
 
 use super::audit::{holds, read};
 use super::broker::{self, LIMIT, Written};
 use super::odd::noise;
 use super::stage::{Kind, PARTITIONS, Stage};
-use crate::live::process::{Process, reached_in_time};
+use super::zombies::heir;
+use crate::live::process::{Process, reached_in_time, until};
 
 /// How large a record of the new topic may be.
 const SMALL: [(&str, &str); 1] = [("max.message.bytes", "20000")];
@@ -146,22 +148,101 @@ fn a_record_that_is_too_large_is_parked_and_carried_later() {
         &["6 letters tried again, 0 stand"],
     );
     stage.verified();
-    let found = read(&stage.servers, &stage.new).into_iter().flatten();
-    let again: Vec<Written> = found
-        .filter(|seen| {
-            seen.ours
-                .iter()
-                .any(|(name, _)| name == "contraflow-replayed")
-        })
-        .map(|seen| seen.record)
-        .collect();
-    let of = |partition: i32| move |one: &&Written| one.partition == partition;
-    let mut wanted: Vec<Written> = waits.iter().filter(of(1)).cloned().collect();
-    wanted.extend(waits.iter().filter(of(2)).cloned());
-    assert_eq!(again, wanted);
+    assert_eq!(carried_again(&stage), sorted(&waits));
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover"], 0, &["reverse"]);
     ended(run);
+}
+
+/// What was carried again, by partition and in order.
+fn carried_again(stage: &Stage) -> Vec<Written> {
+    let found = read(&stage.servers, &stage.new).into_iter().flatten();
+    let is_again = |name: &str| name == "contraflow-replayed";
+    found
+        .filter(|seen| seen.ours.iter().any(|(name, _)| is_again(name)))
+        .map(|seen| seen.record)
+        .collect()
+}
+
+/// These, by partition.
+fn sorted(all: &[Written]) -> Vec<Written> {
+    let mut all = all.to_vec();
+    all.sort_by_key(|written| written.partition);
+    all
+}
+
+/// Whoever parks is killed, within the transaction and behind it: none is lost, none is there twice.
+#[test]
+fn letters_are_parked_once_whoever_is_killed() {
+    let points = [
+        Point::BATCH_APPLY_MID,
+        Point::COMMIT_BEFORE,
+        Point::COMMIT_AFTER,
+        Point::BATCH_APPLIED,
+    ];
+    let [all, flows, waits] = large(19_900);
+    for point in points {
+        let (stage, mut run) = follows(PARK, &SMALL);
+        assert_eq!(run.terminate(), Some(0), "{}", run.err());
+        write(&stage, &all);
+        let at = format!("{}:1", point.0);
+        let mut killed = stage.start(&["run"], &[("CONTRAFLOW_CRASH_AT", &at)]);
+        assert_eq!(killed.wait(), None, "{at}: {}", killed.err());
+        let run = heir(&stage);
+        let words = format!("{} rows compared, {} are letters", flows.len(), waits.len());
+        stage.says(&["verify"], 0, &[&words]);
+        holds(
+            &stage.servers,
+            &stage.new,
+            &[(flows.clone(), true)],
+            PARTITIONS,
+        );
+        let topic = format!("__contraflow.{}.letters", stage.change);
+        let kept = read(&stage.servers, &topic).into_iter().flatten();
+        let mut kept: Vec<Written> = kept.map(|seen| seen.record).collect();
+        kept.sort_by_key(|written| written.timestamp);
+        let values = |all: &[Written]| -> Vec<_> {
+            let each = all.iter();
+            each.map(|one| (one.timestamp, one.value.clone())).collect()
+        };
+        assert_eq!(values(&kept), values(&waits), "{at}");
+        ended(run);
+    }
+}
+
+/// The same of whoever carries them again.
+#[test]
+fn letters_are_carried_again_once_whoever_is_killed() {
+    let [all, _, waits] = large(19_900);
+    for (point, hit) in [
+        (Point::COMMIT_BEFORE, 1),
+        (Point::COMMIT_AFTER, 1),
+        (Point::CHUNK_APPLIED, 1),
+    ] {
+        let (stage, mut run) = follows(PARK, &SMALL);
+        write(&stage, &all);
+        let stand = || stage.status()["letters"].as_u64() == Some(waits.len() as u64);
+        assert!(reached_in_time(stand), "{:#}", stage.status());
+        assert_eq!(run.terminate(), Some(0), "{}", run.err());
+        broker::alter(&stage.servers, &stage.new, &[]);
+        let at = format!("{}:{hit}", point.0);
+        let mut killed = stage.start(&["run"], &[("CONTRAFLOW_CRASH_AT", &at)]);
+        until("it runs, or was killed", || {
+            !killed.runs() || stage.status()["running"]["pid"] == killed.id()
+        });
+        let mut asked = stage.start(&["letters", "replay"], &[]);
+        assert_eq!(killed.wait(), None, "{at}: {}", killed.err());
+        asked.wait();
+        let run = heir(&stage);
+        let none = || {
+            stage.start(&["letters", "replay"], &[]).wait();
+            stage.status()["letters"] == 0
+        };
+        assert!(reached_in_time(none), "{at}: {:#}", stage.status());
+        stage.verified();
+        assert_eq!(carried_again(&stage), sorted(&waits), "{at}");
+        ended(run);
+    }
 }
 
 /// A batch that was made for more is not the fault of its records.
