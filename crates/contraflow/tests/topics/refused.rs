@@ -250,8 +250,11 @@ fn letters_are_carried_again_once_whoever_is_killed() {
 fn a_topic_that_takes_less_than_before_is_written_in_smaller_batches() {
     let (stage, run) = follows("", &[]);
     broker::alter(&stage.servers, &stage.new, &SMALL);
+    // No two alike, or they could be compressed.
+    let noise_of_all = noise(200 * 900);
     let mut all: Vec<Written> = (1..200)
-        .map(|n| written((n % 3) as i32, n, "a", &noise(900)))
+        .zip(noise_of_all.chunks(900))
+        .map(|(n, noise)| written((n % 3) as i32, n, "a", noise))
         .collect();
     all.insert(150, written(1, 150, "a", &noise(30_000)));
     let before = |(at, written): &(usize, &Written)| written.partition != 1 || *at < 150;
@@ -372,8 +375,11 @@ fn late_records_keep_to_what_the_topic_takes() {
     let (stage, mut run) = follows("", &SMALL);
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover"], 0, &["reverse"]);
+    // No two alike, or they could be compressed.
+    let noise_of_all = noise(100 * 1_000);
     let late: Vec<Written> = (1..101)
-        .map(|n| written(1, n, "a", &noise(1_000)))
+        .zip(noise_of_all.chunks(1_000))
+        .map(|(n, noise)| written(1, n, "a", noise))
         .collect();
     for few in late.chunks(10) {
         stage.write(&stage.old, few);
