@@ -398,7 +398,7 @@ impl<'w> Runner<'w> {
             }
             Effect::Lift { side } => {
                 if let (Some(turn), Some(worker)) = (self.turn.take(), &self.worker) {
-                    turn.give_up(worker, &mut self.kept);
+                    turn.give_up(&context, worker, &mut self.kept);
                 }
                 context.side(side).switch()?.lift(epoch)
             }

@@ -67,6 +67,7 @@ impl Kept {
         stop: &Stop,
     ) -> Result<(Audit, Comparison)> {
         let compare = |audit: &mut Audit| {
+            audit.wake()?;
             let head = audit.head()?;
             let goal = match worker.wait_applied(context, &head, SETTLE_MAX) {
                 true => head,
@@ -87,8 +88,9 @@ impl Kept {
         Ok((audit, found))
     }
 
-    fn keep(&mut self, worker: &Worker, audit: Audit) {
-        let windows = worker.windows().filter(|_| audit.is_whole());
+    fn keep(&mut self, context: &Context, worker: &Worker, mut audit: Audit) {
+        let rests = audit.is_whole() && audit.rest(context).is_ok();
+        let windows = worker.windows().filter(|_| rests);
         self.0 = windows.map(|windows| (windows, audit));
     }
 }
@@ -198,9 +200,9 @@ impl Turn {
     }
 
     /// Ends a turn that did not come to its flip: the next one compares what is new.
-    pub fn give_up(self, worker: &Worker, kept: &mut Kept) {
+    pub fn give_up(self, context: &Context, worker: &Worker, kept: &mut Kept) {
         if let Proof::Order(Some(audit)) = self.proof {
-            kept.keep(worker, audit);
+            kept.keep(context, worker, audit);
         }
     }
 
@@ -402,7 +404,7 @@ pub fn whole(
         }
         Compared::InOrder => {
             let (audit, found) = kept.go_on(context, worker, stop)?;
-            kept.keep(worker, audit);
+            kept.keep(context, worker, audit);
             Ok(found)
         }
     }

@@ -37,7 +37,7 @@ const SAID_EVERY_MS: &str = "50";
 /// How often is looked whether the topics are still those that they were.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of keys and payloads in a batch, about: huge records must not fill the memory.
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 16 << 20;
 /// Records of one look at a mirror.
 const WATCHED_MAX: usize = 4_000;
 /// Records that a look names.

@@ -59,6 +59,8 @@ pub struct Audit {
     direction: Direction,
     authority: Box<dyn Feed>,
     mirror: Box<dyn Feed>,
+    /// How far both were read, while they are closed.
+    rests: Option<Box<[Position; 2]>>,
     /// Whether a side keeps no more than the newest record of each key, by pair.
     compacts: BTreeMap<PairId, [bool; 2]>,
     lanes: BTreeMap<Line, Lane>,
@@ -120,12 +122,41 @@ impl Audit {
             direction,
             authority,
             mirror,
+            rests: None,
             compacts,
             lanes: BTreeMap::new(),
             letters: Letters::default(),
             is_whole: false,
             result: Comparison::default(),
         })
+    }
+
+    /// Closes both logs until it goes on: who does not read must not stay connected, for what a
+    /// client is told meanwhile piles up.
+    ///
+    /// # Errors
+    /// When a face is missing.
+    pub fn rest(&mut self, context: &Context) -> Result<()> {
+        self.rests = Some(Box::new([
+            self.authority.received(),
+            self.mirror.received(),
+        ]));
+        self.authority = context.side(self.direction.source()).feed()?;
+        self.mirror = context.side(self.direction.target()).feed()?;
+        Ok(())
+    }
+
+    /// Opens both logs again, where they were left.
+    ///
+    /// # Errors
+    /// When an end cannot be read, or what comes next is gone.
+    pub fn wake(&mut self) -> Result<()> {
+        let Some(places) = self.rests.take() else {
+            return Ok(());
+        };
+        let [authority, mirror] = *places;
+        self.authority.open(&Start::After(authority))?;
+        self.mirror.open(&Start::After(mirror))
     }
 
     /// Where the authority's log ends now.

@@ -44,7 +44,7 @@ impl Runner<'_> {
         }
         self.verdicts.clone_from(&verdicts);
         if let Some(closed) = closed(&verdicts, self.context.mode.rules().compared) {
-            turn.give_up(worker, &mut self.kept);
+            turn.give_up(&self.context, worker, &mut self.kept);
             return Err(closed);
         }
         self.turn = Some(turn);
