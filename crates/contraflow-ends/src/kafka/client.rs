@@ -71,8 +71,8 @@ pub(super) fn consumer(cluster: &Cluster, group: &str) -> ClientConfig {
         .set("check.crcs", "true")
         .set("fetch.wait.max.ms", "50")
         .set("fetch.queue.backoff.ms", "20")
-        // Every record that waits here takes the client as much again for itself. An answer comes on
-        // top of it, and is compressed.
+        // Every record that waits here takes the client as much again for itself. An answer comes
+        // on top of it, and is compressed.
         .set("queued.max.messages.kbytes", "8192")
         .set("fetch.max.bytes", "2097152");
     settings

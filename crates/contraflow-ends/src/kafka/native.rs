@@ -1,8 +1,9 @@
 //! What the client's safe interface does not tell and its C interface does: the id of a topic,
 //! which another topic of its name has not, and consumer groups of both protocols.
 //!
-//! This module and the one below it alone have `unsafe` in them. Every question goes through [`question`]: what is
-//! made for it is destroyed there, and what is read from an answer is copied before.
+//! This module and the one below it alone have `unsafe` in them. Every question goes through
+//! [`question`]: what is made for it is destroyed there, and what is read from an answer is copied
+//! before.
 #![expect(
     unsafe_code,
     reason = "the safe interface of the client knows neither topic ids nor groups, and is slow"
