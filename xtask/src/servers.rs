@@ -75,10 +75,12 @@ impl Server {
             "{name} is up: `cargo xtask servers down {name}`"
         );
         fs::create_dir_all(folder.parent().context("it lies in `target`")?)?;
-        let log = folder.with_extension("log");
+        // Nothing of ours stays open in the servers: whoever waits for our end is not kept.
+        let (log, errors) = (folder.with_extension("log"), folder.with_extension("err"));
         let mut holds = Command::new(HOLDER)
             .args(["-f", "/dev/null"])
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()?;
         fs::write(&holder, holds.id().to_string())?;
         let mut script = Command::new("bash")
@@ -87,13 +89,15 @@ impl Server {
             .arg(self.port.to_string())
             .stdin(holds.stdout.take().context("stdout is piped")?)
             .stdout(File::create(&log)?)
+            .stderr(File::create(&errors)?)
             .spawn()
             .with_context(|| format!("cannot start scripts/{name}"))?;
         let watch = shell::Stopwatch::start();
         while fs::read_to_string(&log)?.trim() != "ready" {
             if script.try_wait()?.is_some() || watch.read() > PATIENCE {
                 self.down()?;
-                bail!("{name} does not start: has scripts/setup been run?");
+                let said = fs::read_to_string(&errors)?;
+                bail!("{name} does not start: has scripts/setup been run?\n{said}");
             }
             shell::pause(LOOK);
         }

@@ -57,6 +57,7 @@ fn a_checkpoint_that_was_lost_has_nothing_written_twice() {
     lose_checkpoint(&stage, "reverse");
     stage.write(&stage.new, &stage.records(200..220, "new"));
     let run = stage.start(&["run"], &[]);
+    stage.runs();
     stage.verified();
     let of = |numbers: std::ops::Range<i64>| stage.records(numbers, "old");
     let on_old = [(of(1..150), false), (of(150..220), true)];

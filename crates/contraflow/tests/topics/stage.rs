@@ -188,6 +188,12 @@ pairs:
         assert!(reached, "{phase}: {:#} {said}", self.status());
     }
 
+    /// Waits until somebody runs the change: a verb that comes first runs it by itself.
+    pub(super) fn runs(&self) {
+        let runs = reached_in_time(|| !self.status()["running"].is_null());
+        assert!(runs, "nobody runs: {:#}", self.status());
+    }
+
     /// Waits until the change is held for this reason.
     pub(super) fn holds(&self, code: u64) {
         let held = reached_in_time(|| self.status()["state"]["held"]["code"] == code);
