@@ -123,14 +123,7 @@ fn a_record_that_is_too_large_is_parked_and_carried_later() {
     let (stage, run) = follows(PARK, &SMALL);
     let [all, flows, waits] = large(19_900);
     write(&stage, &all);
-    let words = format!("{} rows compared, {} are letters", flows.len(), waits.len());
-    stage.says(&["verify"], 0, &[&words]);
-    holds(
-        &stage.servers,
-        &stage.new,
-        &[(flows.clone(), true)],
-        PARTITIONS,
-    );
+    parks(&stage, &flows, &waits);
     let said = stage.says(&["letters", "list"], 1, &["19901 bytes"]);
     // Of one key all but the first wait; of the other there is nothing but what is too large.
     assert_eq!(said.matches("CF0208").count(), 2, "{said}");
@@ -152,6 +145,14 @@ fn a_record_that_is_too_large_is_parked_and_carried_later() {
     stage.says(&["producer", "stopped"], 0, &[]);
     stage.says(&["cutover"], 0, &["reverse"]);
     ended(run);
+}
+
+/// The new topic holds what flows, and all else are letters.
+fn parks(stage: &Stage, flows: &[Written], waits: &[Written]) {
+    let words = format!("{} rows compared, {} are letters", flows.len(), waits.len());
+    stage.says(&["verify"], 0, &[&words]);
+    let copied = [(flows.to_vec(), true)];
+    holds(&stage.servers, &stage.new, &copied, PARTITIONS);
 }
 
 /// What was carried again, by partition and in order.
@@ -189,14 +190,7 @@ fn letters_are_parked_once_whoever_is_killed() {
         let mut killed = stage.start(&["run"], &[("CONTRAFLOW_CRASH_AT", &at)]);
         assert_eq!(killed.wait(), None, "{at}: {}", killed.err());
         let run = heir(&stage);
-        let words = format!("{} rows compared, {} are letters", flows.len(), waits.len());
-        stage.says(&["verify"], 0, &[&words]);
-        holds(
-            &stage.servers,
-            &stage.new,
-            &[(flows.clone(), true)],
-            PARTITIONS,
-        );
+        parks(&stage, &flows, &waits);
         let topic = format!("__contraflow.{}.letters", stage.change);
         let kept = read(&stage.servers, &topic).into_iter().flatten();
         let mut kept: Vec<Written> = kept.map(|seen| seen.record).collect();
