@@ -8,8 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use contraflow_core::log::Place;
 
-/// Keys that wait for a newer record at most, of all partitions together: some 50 MB.
-pub(super) const KEYS_MAX: usize = 1 << 19;
+/// Keys that wait for a newer record at most, of all partitions together: some 50 MB with all that
+/// is made of them.
+pub(super) const KEYS_MAX: usize = 1 << 18;
 
 /// A share of all keys, by their digests: those from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
