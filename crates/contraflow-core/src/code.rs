@@ -185,6 +185,8 @@ codes! {
     PAYLOAD_UNWRITABLE = 503;
     /// A payload does not name its schema.
     PAYLOAD_UNFRAMED = 504;
+    /// The headers of a record cannot be read whole.
+    HEADERS_UNREAD = 505;
 
     /// A schema is not Avro, or cannot be used for what it is needed for.
     SCHEMA_UNUSABLE = 511;

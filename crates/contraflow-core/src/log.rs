@@ -95,12 +95,16 @@ pub struct Room {
     pub cleanup: String,
 }
 
+/// Bytes by which a record grows when it is carried, and more: the header that says where it comes
+/// from.
+pub const HEADER_BYTES: u64 = 1_024;
+
 /// Everything that keeps a new log from holding what an old one holds.
 #[must_use]
 pub fn unfit(old: (&str, &Room), new: (&str, &Room)) -> Vec<Problem> {
     let ((old_name, old), (new_name, new)) = (old, new);
     let mut problems = Vec::new();
-    let mut found = |message: String, hint: &str| {
+    let mut found = |message: String, hint: String| {
         problems.push(Problem::error(Code::LOGS_UNEQUAL, message).hint(hint));
     };
     if old.partitions != new.partitions {
@@ -108,76 +112,89 @@ pub fn unfit(old: (&str, &Room), new: (&str, &Room)) -> Vec<Problem> {
             "`{new_name}` has {} partitions, `{old_name}` has {}",
             new.partitions, old.partitions
         );
-        found(
-            message,
-            "Make the new one with as many: a key must stay in its partition.",
-        );
+        let hint = "Make the new one with as many: a key must stay in its partition.";
+        found(message, hint.to_owned());
     }
     if new.record_bytes_max < old.record_bytes_max {
         let message = format!(
             "`{new_name}` takes records of {} bytes, `{old_name}` of {}",
             new.record_bytes_max, old.record_bytes_max
         );
+        let bytes = old.record_bytes_max.saturating_add(HEADER_BYTES);
         found(
             message,
-            "Set `max.message.bytes` of the new one as high, and a little higher.",
+            alter(new_name, "max.message.bytes", &bytes.to_string()),
         );
     }
     if new.cleanup != old.cleanup {
         let message = format!(
-            "`cleanup.policy` of `{new_name}` is {}, of `{old_name}` {}",
+            "`cleanup.policy` of `{new_name}` is {}, of `{old_name}` {}: what one of them drops \
+             the other would keep",
             new.cleanup, old.cleanup
         );
         found(
             message,
-            "Set it alike on both: what one of them drops the other would keep, or the reverse.",
+            alter(new_name, "cleanup.policy", &format!("[{}]", old.cleanup)),
         );
     }
-    // No limit is the highest one.
-    let less =
-        |old: Option<u64>, new: Option<u64>| new.is_some_and(|new| old.is_none_or(|old| new < old));
-    if less(old.kept_ms, new.kept_ms) {
-        let message = format!("`{new_name}` forgets sooner than `{old_name}`");
-        found(
-            message,
-            "Set `retention.ms` of the new one as high: timestamps are kept.",
-        );
-    }
-    if less(old.future_max_ms, new.future_max_ms) {
-        let message = format!("`{new_name}` refuses timestamps that `{old_name}` takes");
-        found(
-            message,
-            "Set `message.timestamp.after.max.ms` of the new one as high.",
-        );
-    }
-    if less(old.kept_bytes, new.kept_bytes) {
-        let message = format!("`{new_name}` keeps fewer bytes than `{old_name}`");
-        found(message, "Set `retention.bytes` of the new one as high.");
+    let limits = [
+        (
+            old.kept_ms,
+            new.kept_ms,
+            "forgets sooner than",
+            "retention.ms",
+        ),
+        (
+            old.future_max_ms,
+            new.future_max_ms,
+            "refuses timestamps that lie ahead sooner than",
+            "message.timestamp.after.max.ms",
+        ),
+        (
+            old.kept_bytes,
+            new.kept_bytes,
+            "keeps fewer bytes than",
+            "retention.bytes",
+        ),
+    ];
+    for (old, new, does, setting) in limits {
+        // No limit is the highest one.
+        if new.is_some_and(|new| old.is_none_or(|old| new < old)) {
+            let limit = old.map_or("-1".to_owned(), |limit| limit.to_string());
+            let message = format!("`{new_name}` {does} `{old_name}`");
+            found(message, alter(new_name, setting, &limit));
+        }
     }
     problems
+}
+
+/// The command that sets a setting of a log.
+#[must_use]
+pub fn alter(log: &str, setting: &str, value: &str) -> String {
+    format!(
+        "`kafka-configs.sh --alter --entity-type topics --entity-name {log} --add-config \
+         {setting}={value}`."
+    )
 }
 
 /// Everything that keeps the oldest record of a log out of a new one that is still empty.
 #[must_use]
 pub fn too_old(age_ms: u64, (new_name, new): (&str, &Room)) -> Vec<Problem> {
     let limits = [
-        (new.kept_ms, "deletes it", "retention.ms=-1"),
+        (new.kept_ms, "deletes it", "retention.ms", "-1"),
         (
             new.past_max_ms,
             "refuses its timestamp",
-            "message.timestamp.before.max.ms=9223372036854775807",
+            "message.timestamp.before.max.ms",
+            "9223372036854775807",
         ),
     ];
     let short = |limit: &Option<u64>| limit.is_some_and(|limit| limit < age_ms);
     let found = limits.into_iter().filter(|(limit, ..)| short(limit));
-    let problem = |(_, does, setting): (Option<u64>, &str, &str)| {
+    let problem = |(_, does, setting, value): (Option<u64>, &str, &str, &str)| {
         let hours = age_ms / 3_600_000;
         let message = format!("the oldest record is {hours} h old, and `{new_name}` {does}");
-        let hint = format!(
-            "`kafka-configs.sh --alter --entity-type topics --entity-name {new_name} --add-config \
-             {setting}`."
-        );
-        Problem::error(Code::LOGS_UNEQUAL, message).hint(hint)
+        Problem::error(Code::LOGS_UNEQUAL, message).hint(alter(new_name, setting, value))
     };
     found.map(problem).collect()
 }

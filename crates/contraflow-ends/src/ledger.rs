@@ -532,6 +532,11 @@ fn failed(message: &str) -> Error {
 }
 
 fn broken(source: rusqlite::Error) -> Error {
+    if source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+        return failed("the ledger is locked by another process")
+            .hint("One that stands still does so: let it go on, or end it, and ask again.")
+            .because(source);
+    }
     failed("the ledger cannot be used")
         .hint("Free space or restore the file, then `contraflow run`; the ends keep the data safe.")
         .because(source)

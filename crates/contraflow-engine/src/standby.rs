@@ -27,6 +27,10 @@ const REST_OF_COPY: Duration = Duration::from_secs(4);
 /// How long somebody who has nothing to show now is left alone, while there must be more.
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// How long somebody is looked for who wrote as well, and how many records are named at most.
+const NAMING_MAX: Duration = Duration::from_secs(2);
+const NAMED_MAX: usize = 20;
+
 /// What to do about writes that came before the flip: nothing carries them, and what is carried
 /// would lie behind them.
 const EARLY: &str = "Stop that producer. `contraflow abort`, make the new topic anew, and \
@@ -132,9 +136,31 @@ impl Eyes {
     fn look_once(&mut self) -> Result<Watched> {
         let seen = self.feed.watch(self.direction)?;
         if seen.foreign > 0 {
+            let seen = self.all_of_them(seen)?;
             return Err(written(&self.context, self.direction, &seen));
         }
         self.feed.confirm(&seen.through)?;
+        Ok(seen)
+    }
+
+    /// What others have written by now, once some of it was seen: nobody looks while the change is
+    /// held, and whoever mends it is to know of all.
+    fn all_of_them(&mut self, mut seen: Watched) -> Result<Watched> {
+        let (end, _) = self.feed.head()?;
+        let side = Arc::clone(&self.context.side(self.direction.target()).end);
+        let since = self.context.clock.elapsed();
+        while !side.reached(&seen.through, &end)
+            && self.context.clock.elapsed().saturating_sub(since) < NAMING_MAX
+        {
+            let more = self.feed.watch(self.direction)?;
+            if more.events == 0 {
+                self.context.clock.sleep(MOMENT);
+            }
+            seen.foreign += more.foreign;
+            seen.named.extend(more.named);
+            seen.named.truncate(NAMED_MAX);
+            seen.through = more.through;
+        }
         Ok(seen)
     }
 

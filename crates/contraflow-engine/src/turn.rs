@@ -100,7 +100,7 @@ enum Proof {
     /// The keys that were touched while the gates were judged, and are touched still.
     Keys(Touched),
     /// What the logs got since.
-    Order(Option<Audit>),
+    Order(Option<Box<Audit>>),
 }
 
 impl Turn {
@@ -173,7 +173,7 @@ impl Turn {
                 comparison
             }
             Proof::Order(audit) => {
-                let audit = audit.insert(kept.go_on(context, worker, stop)?.0);
+                let audit = audit.insert(Box::new(kept.go_on(context, worker, stop)?.0));
                 // Nobody writes any more when the gate of the writers opens: little is left then.
                 evidence.extend(gather(context, epoch, direction, worker)?);
                 let goal = applied(worker)?;
@@ -202,7 +202,7 @@ impl Turn {
     /// Ends a turn that did not come to its flip: the next one compares what is new.
     pub fn give_up(self, context: &Context, worker: &Worker, kept: &mut Kept) {
         if let Proof::Order(Some(audit)) = self.proof {
-            kept.keep(context, worker, audit);
+            kept.keep(context, worker, *audit);
         }
     }
 

@@ -51,6 +51,16 @@ impl Kafka {
         Kafka { port, script }
     }
 
+    /// A second broker of the cluster of this one, which alone decides who leads a partition.
+    ///
+    /// # Panics
+    /// When it does not start; the script has said why on stderr.
+    #[must_use]
+    pub fn second(&self, folder: &Path, settings: &[&str]) -> Kafka {
+        let first = self.port.to_string();
+        Kafka::with(folder, &[&["--beside", &first], settings].concat())
+    }
+
     /// The port at which it listens itself, whatever it tells its clients.
     #[must_use]
     pub fn port(&self) -> u16 {

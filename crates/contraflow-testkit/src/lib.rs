@@ -9,6 +9,7 @@
 //! * [`server`]: a PostgreSQL of the tests' own.
 //! * [`proxy`]: a network before it that fails when a test says so.
 //! * [`wire`]: a network before a Kafka that knows its questions.
+//! * [`raw`]: records of Kafka that no client writes.
 //! * [`mapping`]: mappings from a few lines of text.
 //! * [`conformance`]: the promises of [`contraflow_core::end`], one named check each.
 //! * [`mutant`]: ends that break one rule each; a test that does not notice is no test.
@@ -21,6 +22,7 @@ pub mod trap;
 pub mod kafka;
 #[cfg(unix)]
 pub mod proxy;
+pub mod raw;
 pub mod registry;
 mod script;
 pub mod server;

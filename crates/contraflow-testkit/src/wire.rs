@@ -10,6 +10,11 @@ use contraflow_engine::tasks::{Stop, TaskSet};
 /// The end of a transaction, as Kafka numbers its questions.
 pub const END_TXN: i16 = 26;
 
+/// What is known of topics.
+pub const METADATA: i16 = 3;
+/// Which kinds of questions a broker knows.
+const API_VERSIONS: i16 = 18;
+
 /// What becomes of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -34,6 +39,8 @@ struct Shared {
     /// The broker's own port.
     broker: AtomicU16,
     faults: Mutex<Vec<Meets>>,
+    /// The newest versions of kinds of questions that a broker owns up to.
+    knows: Mutex<Vec<(i16, i16)>>,
     changed: Condvar,
     ended: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
@@ -101,6 +108,11 @@ impl Wire {
         });
     }
 
+    /// From now on a broker says of this kind of questions that it knows none newer than this.
+    pub fn knows(&self, api: i16, newest: i16) {
+        lock(&self.shared.knows).push((api, newest));
+    }
+
     /// Whether a question has met its fault.
     #[must_use]
     pub fn has_met(&self, said: &str) -> bool {
@@ -147,6 +159,8 @@ struct Connection {
     client: TcpStream,
     broker: TcpStream,
     marked: Mutex<Option<Marked>>,
+    /// The number of the question what the broker knows.
+    versions: Mutex<Option<i32>>,
 }
 
 /// A question that met a fault.
@@ -216,6 +230,7 @@ impl Shared {
             client,
             broker,
             marked: Mutex::default(),
+            versions: Mutex::default(),
         }))
     }
 
@@ -223,6 +238,9 @@ impl Shared {
     fn questions(&self, connection: &Connection) {
         let (mut from, mut to) = (&connection.client, &connection.broker);
         while let Some(frame) = frame(&mut from) {
+            if short(&frame, 4) == Some(API_VERSIONS) {
+                *lock(&connection.versions) = number(&frame, 8);
+            }
             if let Some(marked) = self.met(&frame) {
                 *lock(&connection.marked) = Some(marked.clone());
                 match marked.fault {
@@ -244,7 +262,10 @@ impl Shared {
 
     fn answers(&self, connection: &Connection) {
         let (mut from, mut to) = (&connection.broker, &connection.client);
-        while let Some(frame) = frame(&mut from) {
+        while let Some(mut frame) = frame(&mut from) {
+            if *lock(&connection.versions) == number(&frame, 4) {
+                self.make_older(&mut frame);
+            }
             let marked = lock(&connection.marked).clone();
             let answered = marked.filter(|marked| number(&frame, 4) == Some(marked.number));
             match &answered {
@@ -277,6 +298,20 @@ impl Shared {
             said: meets.said.clone(),
             fault: meets.fault,
         })
+    }
+
+    /// Changes what a broker says that it knows: behind length, number, error and how many there
+    /// are, each kind stands with its oldest and its newest version and a zero.
+    fn make_older(&self, frame: &mut [u8]) {
+        let known = frame.get_mut(11..).unwrap_or_default();
+        for kind in known.chunks_exact_mut(7) {
+            let of = |api: i16, newest: i16| (short(kind, 0) == Some(api)).then_some(newest);
+            let knows = lock(&self.knows);
+            let newest = knows.iter().find_map(|(api, newest)| of(*api, *newest));
+            if let Some(newest) = newest {
+                kind[4..6].copy_from_slice(&newest.to_be_bytes());
+            }
+        }
     }
 
     fn until(&self, said: &str, reached: impl Fn(State) -> bool) {

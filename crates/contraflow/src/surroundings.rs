@@ -145,6 +145,18 @@ mod executioner {
     use contraflow_core::error::Result;
     use contraflow_core::probe::{Point, Probe};
 
+    /// Stops a process; with a lock on a file that another thread of it is about to give back, it
+    /// goes on until that thread has. Whoever is at the point waits meanwhile.
+    const STAND_STILL: &str = r#"
+        for try in $(seq 50); do
+            kill -STOP "$1"
+            until grep -q '^State:.T' "/proc/$1/status"; do :; done
+            grep -q "WRITE $1 " /proc/locks || exit 0
+            kill -CONT "$1"
+            sleep 0.02
+        done
+        kill -STOP "$1""#;
+
     pub(super) struct Executioner {
         /// Where it ends, from `CONTRAFLOW_CRASH_AT=point:hit`.
         crash: Option<(String, u64)>,
@@ -172,11 +184,11 @@ mod executioner {
             })
         }
 
-        fn signal(name: &str) {
+        fn signal(script: &str) {
             let pid = std::process::id().to_string();
             drop(
-                std::process::Command::new("kill")
-                    .args([name, &pid])
+                std::process::Command::new("sh")
+                    .args(["-c", script, "executioner", &pid])
                     .status(),
             );
         }
@@ -202,10 +214,10 @@ mod executioner {
                     .is_some_and(|(name, at)| name == point.0 && *at == *hit)
             };
             if here(&self.stop) {
-                Executioner::signal("-STOP");
+                Executioner::signal(STAND_STILL);
             }
             if here(&self.crash) {
-                Executioner::signal("-KILL");
+                Executioner::signal("kill -KILL $1");
                 loop {
                     std::thread::park();
                 }

@@ -1,7 +1,7 @@
 //! Questions to a cluster: topics, their ends, their settings.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use contraflow_core::change::cluster::Cluster;
@@ -32,6 +32,11 @@ const TRIES_SURE: u32 = 4;
 /// One that was just made gets it soon.
 const LEADER_TRIES: u32 = 50;
 const LEADER_WAIT: Duration = Duration::from_millis(100);
+/// How often is asked within the time for an answer: a question to a broker that is gone is not put
+/// to another one.
+const SILENT_TRIES: u32 = 4;
+
+type Admin = AdminClient<DefaultClientContext>;
 
 /// A topic that is there.
 #[derive(Clone, Debug)]
@@ -80,7 +85,7 @@ pub(super) struct Broker {
     pub(super) cluster: Arc<Cluster>,
     committed: OnceLock<Asker>,
     everything: OnceLock<Asker>,
-    admin: OnceLock<AdminClient<DefaultClientContext>>,
+    admin: Mutex<Option<Arc<Admin>>>,
 }
 
 impl Broker {
@@ -89,7 +94,7 @@ impl Broker {
             cluster: Arc::clone(cluster),
             committed: OnceLock::new(),
             everything: OnceLock::new(),
-            admin: OnceLock::new(),
+            admin: Mutex::default(),
         }
     }
 
@@ -212,15 +217,34 @@ impl Broker {
         })
     }
 
-    fn admin(&self) -> Result<&AdminClient<DefaultClientContext>> {
-        kept_or(&self.admin, || client::settings(&self.cluster).create())
+    /// Asks the controller. A client goes on asking one that is gone, so after that a new client
+    /// is asked.
+    fn administer<T>(&self, ask: impl Fn(&Admin) -> KafkaResult<T>) -> KafkaResult<T> {
+        let mut silent = 1..SILENT_TRIES;
+        loop {
+            let kept = self.kept_admin().clone();
+            let admin = match kept {
+                Some(admin) => admin,
+                None => Arc::new(client::settings(&self.cluster).create()?),
+            };
+            let asked = ask(&admin);
+            let again = is_silent(&asked) && silent.next().is_some();
+            *self.kept_admin() = (!again).then_some(admin);
+            if !again {
+                return asked;
+            }
+        }
+    }
+
+    fn kept_admin(&self) -> MutexGuard<'_, Option<Arc<Admin>>> {
+        self.admin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The settings of a topic.
     pub(super) fn settings(&self, topic: &str) -> Result<HashMap<String, String>> {
-        let admin = self.admin()?;
         let which = [ResourceSpecifier::Topic(topic)];
-        let asked = client::wait(admin.describe_configs(&which, &options()));
+        let asked =
+            self.administer(|admin| client::wait(admin.describe_configs(&which, &options())));
         let fail = |error| failure("asking for a topic's settings", error);
         let mut found = HashMap::new();
         for resource in asked.map_err(fail)? {
@@ -343,8 +367,7 @@ impl Broker {
         for (name, value) in settings {
             topic = topic.set(name, value);
         }
-        let admin = self.admin()?;
-        let made = client::wait(admin.create_topics([&topic], options));
+        let made = self.administer(|admin| client::wait(admin.create_topics([&topic], options)));
         let made = made.map_err(|error| failure(&format!("making topic `{name}`"), error))?;
         Ok(made
             .into_iter()
@@ -353,8 +376,7 @@ impl Broker {
 
     /// Deletes topics that may be gone already.
     pub(super) fn delete(&self, names: &[&str]) -> Result<()> {
-        let admin = self.admin()?;
-        let gone = client::wait(admin.delete_topics(names, &options()));
+        let gone = self.administer(|admin| client::wait(admin.delete_topics(names, &options())));
         let what = "deleting topics";
         for result in gone.map_err(|error| failure(what, error))? {
             match result {
@@ -367,8 +389,7 @@ impl Broker {
 
     /// Deletes consumer groups that may be gone already.
     pub(super) fn delete_groups(&self, names: &[&str]) -> Result<()> {
-        let admin = self.admin()?;
-        let gone = client::wait(admin.delete_groups(names, &options()));
+        let gone = self.administer(|admin| client::wait(admin.delete_groups(names, &options())));
         let what = "deleting consumer groups";
         for result in gone.map_err(|error| failure(what, error))? {
             match result {
@@ -399,7 +420,7 @@ fn kept_or<T>(kept: &OnceLock<T>, make: impl FnOnce() -> KafkaResult<T>) -> Resu
 
 fn options() -> AdminOptions {
     AdminOptions::new()
-        .request_timeout(Some(ANSWER_MAX))
+        .request_timeout(Some(ANSWER_MAX / SILENT_TRIES))
         .operation_timeout(Some(ANSWER_MAX))
 }
 
@@ -413,17 +434,20 @@ fn offsets(consumer: &Asker, topic: &Topic, which: Offset) -> Result<Vec<i64>> {
         let added = asked.add_partition_offset(&topic.name, partition, which);
         added.map_err(fail)?;
     }
-    let mut tries = 0..LEADER_TRIES;
+    let (mut tries, mut silent) = (0..LEADER_TRIES, 1..SILENT_TRIES);
     let answered = loop {
-        let answered = consumer.offsets_for_times(asked.clone(), ANSWER_MAX);
+        let answered = consumer.offsets_for_times(asked.clone(), ANSWER_MAX / SILENT_TRIES);
         match unserved(&answered) {
-            None => break answered.map_err(fail)?,
             Some(which) if tries.next().is_none() => {
                 return Err(without_leader(&topic.name, &which));
             }
             // Nothing comes of it: this consumer has no partitions.
             Some(_) => drop(consumer.poll(LEADER_WAIT)),
+            None if is_silent(&answered) && silent.next().is_some() => {}
+            None => break answered.map_err(fail)?,
         }
+        // Whoever it asked may be gone, and nobody tells it who leads now.
+        drop(consumer.fetch_metadata(Some(&topic.name), ANSWER_MAX / SILENT_TRIES));
     };
     let mut offsets = vec![None; topic.partitions];
     for element in answered.elements() {
@@ -436,6 +460,16 @@ fn offsets(consumer: &Asker, topic: &Topic, which: Offset) -> Result<Vec<i64>> {
     let whole: Option<Vec<i64>> = offsets.into_iter().collect();
     let message = format!("the broker does not say where `{}` ends", topic.name);
     whole.ok_or_else(|| unreachable(&message))
+}
+
+/// Whether whoever was asked has not answered, and may be gone.
+fn is_silent<T>(answered: &KafkaResult<T>) -> bool {
+    use RDKafkaErrorCode as C;
+    let error = answered.as_ref().err();
+    matches!(
+        error.and_then(client::code_of),
+        Some(C::OperationTimedOut | C::BrokerTransportFailure | C::DestroyBroker)
+    )
 }
 
 /// The partition that nobody serves, as far as an answer names it.

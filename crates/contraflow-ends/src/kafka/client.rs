@@ -124,6 +124,7 @@ pub(super) fn failure(what: &str, error: KafkaError) -> Error {
         }
         Some(
             C::BrokerTransportFailure
+            | C::DestroyBroker
             | C::AllBrokersDown
             | C::OperationTimedOut
             | C::RequestTimedOut
@@ -141,6 +142,7 @@ pub(super) fn failure(what: &str, error: KafkaError) -> Error {
 pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     match error {
         KafkaError::Transaction(cause) => Some(cause.code()),
+        KafkaError::AdminOp(code) => Some(*code),
         other => other.rdkafka_error_code(),
     }
 }

@@ -7,21 +7,21 @@
 use contraflow_core::log::Place;
 use contraflow_core::record::{Complement, PairId};
 use contraflow_core::side::{Direction, Side};
-use rdkafka::message::{Header, Headers as HeadersOf, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, Message, OwnedHeaders};
 
 use super::Context;
 use super::control::Control;
-use super::native::TopicId;
+use super::native::{self, Header, TopicId};
 
 /// The header that says where a record comes from.
-const SOURCE: &str = "contraflow-src";
+const SOURCE: &[u8] = b"contraflow-src";
 /// The header of what the payload alone does not show.
-const COMPLEMENT: &str = "contraflow-complement";
+const COMPLEMENT: &[u8] = b"contraflow-complement";
 /// The header right before [`SOURCE`] of a record that was a letter and is not in its turn, for
 /// readers.
-const REPLAYED: &str = "contraflow-replayed";
+const REPLAYED: &[u8] = b"contraflow-replayed";
 /// The header right before [`SOURCE`] of a letter: why it is one, and what a record has besides.
-const LETTER: &str = "contraflow-letter";
+const LETTER: &[u8] = b"contraflow-letter";
 /// The first byte of [`SOURCE`]: its layout.
 const VERSION: u8 = 1;
 /// Its length: layout, change, way, topic, partition and offset.
@@ -167,44 +167,52 @@ impl Telling {
     }
 
     /// Reads the headers of a record.
-    pub(super) fn read(&self, message: &impl Message) -> Headers {
+    pub(super) fn read(&self, message: &impl Message<Headers = BorrowedHeaders>) -> Headers {
         let Some(headers) = message.headers() else {
             return Headers::default();
         };
         let (source, ours) = self.ours(headers);
         let Some(source) = source else {
             return Headers {
-                others: encoded(headers, headers.count()),
+                others: encoded(native::headers(headers)),
                 ..Headers::default()
             };
         };
         let others = ours - 1 - usize::from(source.replayed);
-        let complement = headers.try_get(ours).and_then(|header| header.value);
+        let others = encoded(native::headers(headers).take(others));
+        let complement = native::headers(headers).nth(ours);
+        let complement = complement.and_then(|header| header.value);
         Headers {
             source: Some(source),
             complement: Complement(complement.unwrap_or_default().to_vec()),
-            others: encoded(headers, others),
+            others,
         }
     }
 
     /// Where a record comes from, when this change wrote it.
-    pub(super) fn source_of(&self, message: &impl Message) -> Option<Source> {
+    pub(super) fn source_of(
+        &self,
+        message: &impl Message<Headers = BorrowedHeaders>,
+    ) -> Option<Source> {
         self.ours(message.headers()?).0
     }
 
     /// What ours say, and how many there are up to it. They come last, but for a complement. One
     /// that was there before is of whoever wrote what we have copied.
-    fn ours(&self, headers: &impl HeadersOf) -> (Option<Source>, usize) {
-        let count = headers.count();
-        let last = count.checked_sub(1).map(|last| headers.get(last));
+    fn ours(&self, headers: &BorrowedHeaders) -> (Option<Source>, usize) {
+        let mut all = native::headers(headers);
+        let count = all.len();
+        let mut last = all.next_back();
         let has_complement = last.is_some_and(|header| header.key == COMPLEMENT);
-        let ours = count - usize::from(has_complement);
-        let source = ours.checked_sub(1).map(|last| headers.get(last));
-        (source.and_then(|header| self.source(&header)), ours)
+        if has_complement {
+            last = all.next_back();
+        }
+        let source = last.and_then(|header| self.source(&header));
+        (source, count - usize::from(has_complement))
     }
 
     /// A copy says that it comes from the topic at the other side.
-    fn source(&self, header: &Header<'_, &[u8]>) -> Option<Source> {
+    fn source(&self, header: &Header<'_>) -> Option<Source> {
         let value = header.value.filter(|_| header.key == SOURCE)?;
         let mut source = Source::decode(value, self.change)?;
         // A lane that was not fenced yet may have carried what came behind the end: it is late.
@@ -215,11 +223,11 @@ impl Telling {
     }
 }
 
-/// The first headers of a record, encoded.
-fn encoded(headers: &impl HeadersOf, count: usize) -> Vec<u8> {
+/// Headers of a record, encoded.
+fn encoded<'m>(headers: impl Iterator<Item = Header<'m>>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for header in headers.iter().take(count) {
-        push(&mut bytes, header.key.as_bytes());
+    for header in headers {
+        push(&mut bytes, header.key);
         match header.value {
             Some(value) => {
                 bytes.push(1);
@@ -234,16 +242,15 @@ fn encoded(headers: &impl HeadersOf, count: usize) -> Vec<u8> {
 /// Reads what [`write_letter`] has written: where the record is from, what is said of it, and its
 /// own headers.
 pub(super) fn letter(
-    message: &impl Message,
+    message: &impl Message<Headers = BorrowedHeaders>,
     change: [u8; 8],
 ) -> Option<(Source, Vec<u8>, Vec<u8>)> {
-    let headers = message.headers()?;
-    let others = headers.count().checked_sub(2)?;
-    let (said, source) = (headers.get(others), headers.get(others + 1));
+    let mut headers = native::headers(message.headers()?);
+    let (source, said) = (headers.next_back()?, headers.next_back()?);
     let source = source.value.filter(|_| source.key == SOURCE)?;
     let said = said.value.filter(|_| said.key == LETTER)?;
     let source = Source::decode(source, change)?;
-    Some((source, said.to_vec(), encoded(headers, others)))
+    Some((source, said.to_vec(), encoded(headers)))
 }
 
 /// The headers of a letter.
@@ -253,14 +260,10 @@ pub(super) fn write_letter(
     said: &[u8],
     change: [u8; 8],
 ) -> Option<OwnedHeaders> {
-    let headers = headers(others)?.insert(Header {
-        key: LETTER,
-        value: Some(said),
-    });
-    Some(headers.insert(Header {
-        key: SOURCE,
-        value: Some(&source.encode(change)),
-    }))
+    let mut headers = headers(others)?;
+    add(&mut headers, LETTER, Some(said));
+    add(&mut headers, SOURCE, Some(&source.encode(change)));
+    Some(headers)
 }
 
 /// The headers that a record is written with.
@@ -272,22 +275,11 @@ pub(super) fn write(
 ) -> Option<OwnedHeaders> {
     let mut headers = headers(others)?;
     if source.replayed {
-        let value: Option<&[u8]> = None;
-        headers = headers.insert(Header {
-            key: REPLAYED,
-            value,
-        });
+        add(&mut headers, REPLAYED, None);
     }
-    let encoded = source.encode(change);
-    headers = headers.insert(Header {
-        key: SOURCE,
-        value: Some(&encoded),
-    });
+    add(&mut headers, SOURCE, Some(&source.encode(change)));
     if !complement.is_empty() {
-        headers = headers.insert(Header {
-            key: COMPLEMENT,
-            value: Some(&complement.0),
-        });
+        add(&mut headers, COMPLEMENT, Some(&complement.0));
     }
     Some(headers)
 }
@@ -307,10 +299,13 @@ fn headers(others: &[u8]) -> Option<OwnedHeaders> {
             }
         };
         rest = after;
-        let key = std::str::from_utf8(key).ok()?;
-        headers = headers.insert(Header { key, value });
+        add(&mut headers, key, value);
     }
     Some(headers)
+}
+
+fn add(headers: &mut OwnedHeaders, key: &[u8], value: Option<&[u8]>) {
+    native::add(headers, Header { key, value });
 }
 
 fn push(bytes: &mut Vec<u8>, part: &[u8]) {

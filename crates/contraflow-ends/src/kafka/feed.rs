@@ -465,6 +465,12 @@ fn event(
         headers: others.into(),
     };
     let key = key.into_key();
+    if !left_out && !message.has_whole_headers() {
+        let why = "the client does not tell all of its headers: a key of theirs has a zero byte, \
+                   or they are too many";
+        let error = Error::new(Kind::Data, Code::HEADERS_UNREAD, why);
+        return Ok(Err(unreadable(pair, key, error)));
+    }
     let image = match message.payload().filter(|_| !left_out) {
         None => None,
         Some(payload) => {

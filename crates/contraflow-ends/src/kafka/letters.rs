@@ -24,7 +24,7 @@ use super::client::unreachable;
 use super::envelope::{self, Source};
 use super::excerpt::{Excerpt, Span};
 use super::feed;
-use super::native::TopicId;
+use super::native::{Record, TopicId};
 use super::park::At;
 use super::place::TopicPlace;
 use super::producer::{Outgoing, Producer};
@@ -105,7 +105,7 @@ impl Parked {
         Some(format!("{direction}/{}/{partition}/{offset}", pair.0))
     }
 
-    fn read(message: &impl Message, change: [u8; 8]) -> Option<Parked> {
+    fn read(message: &Record<'_>, change: [u8; 8]) -> Option<Parked> {
         let (source, said, others) = envelope::letter(message, change)?;
         let meta: Meta = serde_json::from_slice(&said).ok()?;
         let envelope = Envelope {
@@ -362,13 +362,18 @@ impl Lookup for Kept {
         let (mut rows, mut unreadable, mut bytes) = (Vec::new(), Vec::new(), 0);
         for parked in all(&self.context)? {
             let letter = parked.stored.letter;
+            if letter.pair != pair || !keys.contains(&letter.source_key) {
+                continue;
+            }
+            if letter.code == Code::HEADERS_UNREAD {
+                // What is kept of its headers is not all of them.
+                unreadable.push(letter);
+                continue;
+            }
             let (Some(payload), key) = (parked.payload, letter.source_key) else {
                 // Without a row it is carried as what deletes its key.
                 continue;
             };
-            if letter.pair != pair || !keys.contains(&key) {
-                continue;
-            }
             bytes += payload.len() as u64;
             match feed::row(&self.context, pair, &key.0, &payload) {
                 Ok(row) => {

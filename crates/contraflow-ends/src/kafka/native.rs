@@ -24,7 +24,7 @@ use super::commits::Commits;
 
 mod records;
 
-pub(super) use records::{Intake, Record};
+pub(super) use records::{Header, Intake, Record, add, headers};
 
 /// The 128 bits of a topic's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
 use contraflow_core::end::Role;
 use contraflow_core::error::{Problem, Result};
-use contraflow_core::log::Room;
+use contraflow_core::log::{HEADER_BYTES, Room, alter};
 use contraflow_core::preflight::{Looked, Preflight};
 use contraflow_core::side::{Direction, Side};
 
@@ -15,9 +15,6 @@ use super::broker::{Broker, IN_SYNC, Safety, Topic, Visible};
 use super::commits::Commits;
 use super::names::Names;
 use super::rights::Client;
-
-/// Bytes by which a record grows, and more: the header that says where it comes from.
-const HEADER_BYTES: u64 = 1_024;
 
 /// What a setting of a topic must be.
 struct Wanted {
@@ -160,11 +157,4 @@ fn kept(all: &mut Preflight, (name, control): (&str, Safety), topic: &Safety) {
     });
     let text = format!("`{name}` is kept by {} brokers", control.replicas);
     all.note(text, problem);
-}
-
-fn alter(topic: &str, setting: &str, value: &str) -> String {
-    format!(
-        "`kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config \
-         {setting}={value}`."
-    )
 }

@@ -260,3 +260,21 @@ fn a_sign_of_life_from_the_future_does_not_keep_a_run() {
     let runner = Runner::start(context, ledger, mark("run"), |_| true, stop, &mut watcher);
     assert!(runner.is_ok(), "{:?}", runner.err());
 }
+
+/// A process that stands still in the middle of a write keeps the others from writing.
+#[test]
+fn a_ledger_that_somebody_holds_is_said_to_be_locked() {
+    let old = File::new(OLD);
+    let path = old.path.with_file_name("ledger.db");
+    let mut ledger = SqliteLedger::open(&path, "l").unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    let error = ledger.report("{}").unwrap_err();
+    assert!(
+        error.message.contains("locked by another process"),
+        "{error}"
+    );
+    assert_eq!(ledger.reported().unwrap(), None);
+    other.execute_batch("rollback").unwrap();
+    ledger.report("{}").unwrap();
+}

@@ -29,13 +29,14 @@ use super::finding::{Comparison, Finding, Kind};
 use super::walk::stopped;
 use held::{Keys, held};
 use parked::{Letters, Unmatched};
-use unseen::{Dropped, Unseen};
+use unseen::{Dropped, KEYS_MAX, Share, Unseen};
 
 use crate::context::Context;
 use crate::tasks::Stop;
 
 mod held;
 mod parked;
+mod shares;
 mod unseen;
 
 /// Events read at once.
@@ -64,6 +65,9 @@ pub struct Audit {
     /// Whether a side keeps no more than the newest record of each key, by pair.
     compacts: BTreeMap<PairId, [bool; 2]>,
     lanes: BTreeMap<Line, Lane>,
+    /// The keys that are told apart where logs compact, and how many of them may wait.
+    share: Share,
+    room: usize,
     letters: Letters,
     is_whole: bool,
     result: Comparison,
@@ -85,6 +89,8 @@ struct Lane {
     compacts: [bool; 2],
     /// What a side has and the other one, which compacts, lacks.
     unseen: [Unseen; 2],
+    /// The keys of which that is known.
+    share: Share,
     unmatched: Unmatched,
 }
 
@@ -125,6 +131,8 @@ impl Audit {
             rests: None,
             compacts,
             lanes: BTreeMap::new(),
+            share: Share::ALL,
+            room: KEYS_MAX,
             letters: Letters::default(),
             is_whole: false,
             result: Comparison::default(),
@@ -179,11 +187,30 @@ impl Audit {
         stillness: Stillness,
         stop: &Stop,
     ) -> Result<Comparison> {
+        let read = self.read(context, goal, stop)?;
+        self.look_for_replays(context, stop)?;
+        let mut told = self.look_for_deleted(context, self.direction.source(), stop)?;
+        if stillness == Stillness::Settled {
+            told &= self.look_for_deleted(context, self.direction.target(), stop)?;
+        }
+        if self.share != Share::ALL {
+            told &= self.read_again(context, goal, stop)?;
+        }
+        let mut result = self.result.clone();
+        result.unproven += u64::from(!read) + u64::from(!told);
+        self.judge_rest(context, goal, stillness, &mut result);
+        self.is_whole = result.is_clean() && result.parked == 0 && result.given_up == 0;
+        Ok(result)
+    }
+
+    /// Reads the authority up to `goal`, and of the mirror what is there by then. Says whether it
+    /// got there in time.
+    fn read(&mut self, context: &Context, goal: &Position, stop: &Stop) -> Result<bool> {
         let (source, target) = (self.direction.source(), self.direction.target());
         let mut head = self.mirror.head()?.0;
         // A feed that knows how far its log reaches finds the way to there.
         self.authority.head()?;
-        let (mut unread, mut looked_again) = (false, false);
+        let mut looked_again = false;
         let mut since = context.clock.elapsed();
         loop {
             stopped(stop)?;
@@ -205,7 +232,7 @@ impl Audit {
                     continue;
                 }
                 if all {
-                    break;
+                    return Ok(true);
                 }
             }
             let batch = self.mirror.next(EVENTS)?;
@@ -216,21 +243,10 @@ impl Audit {
             }
             self.leave_parked(context)?;
             if context.clock.elapsed().saturating_sub(since) >= PATIENCE {
-                unread = !read || !reached(target, &self.mirror.received(), &head);
-                break;
+                return Ok(read && reached(target, &self.mirror.received(), &head));
             }
             context.clock.sleep(PAUSE);
         }
-        self.look_for_replays(context, stop)?;
-        let mut result = self.result.clone();
-        result.unproven += u64::from(unread);
-        self.look_for_deleted(context, source, stop, &mut result)?;
-        if stillness == Stillness::Settled {
-            self.look_for_deleted(context, target, stop, &mut result)?;
-        }
-        self.judge_rest(context, goal, stillness, &mut result);
-        self.is_whole = result.is_clean() && result.parked == 0 && result.given_up == 0;
-        Ok(result)
     }
 
     /// Whether every record had its counterpart when it was judged last. A letter may be carried
@@ -268,30 +284,23 @@ impl Audit {
     }
 
     /// Records of a side that delete their key, and that the other one lacks: they were carried and
-    /// dropped if nothing of the key is held there.
-    fn look_for_deleted(
-        &mut self,
-        context: &Context,
-        side: Side,
-        stop: &Stop,
-        result: &mut Comparison,
-    ) -> Result<()> {
+    /// dropped if nothing of the key is held there. Says whether that could be seen.
+    fn look_for_deleted(&mut self, context: &Context, side: Side, stop: &Stop) -> Result<bool> {
         let here = place(side);
         let of_lane = |(at, lane): (&_, &Lane)| (*at, lane.unseen[here].deletions());
         let mut wanted: Keys = self.lanes.iter().map(of_lane).collect();
         wanted.retain(|_, keys| !keys.is_empty());
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let Some(held) = held(context, side.other(), &wanted, stop)? else {
-            result.unproven += 1;
-            return Ok(());
+            return Ok(false);
         };
         for (at, lane) in &mut self.lanes {
             let held = held.get(at).cloned().unwrap_or_default();
             lane.unseen[here].excuse_all_but(&held);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn open_lane(&mut self, line: Line) {
@@ -300,6 +309,7 @@ impl Audit {
         self.lanes.entry(line).or_insert_with(|| {
             let mut lane = Lane {
                 compacts: self.compacts.get(&pair).copied().unwrap_or_default(),
+                share: self.share,
                 ..Lane::default()
             };
             let of = |feed: &dyn Feed| feed.has_forgotten(pair, partition);
@@ -354,6 +364,7 @@ impl Audit {
             lane.take(pair, side, entry, &mut self.result);
             lane.settle(pair, self.direction, &mut self.result);
         }
+        self.narrow();
         Ok(count)
     }
 
@@ -387,7 +398,6 @@ impl Audit {
                     result.find(found(*pair, at, Kind::Missing));
                 }
             }
-            result.unproven += lane.unseen[place(source)].untold();
             let extra = lane.waiting[place(target)].iter();
             // Nobody carries what was written late until somebody asks for it.
             for entry in extra.filter(|_| *late || stillness == Stillness::Settled) {
@@ -403,7 +413,6 @@ impl Audit {
                         result.find(found(*pair, at, Kind::Extra));
                     }
                 }
-                result.unproven += lane.unseen[place(target)].untold();
             }
         }
     }
@@ -469,7 +478,11 @@ impl Lane {
             deletes: entry.deletes,
         };
         match entry.key {
-            Some(key) if self.compacts[other] => self.unseen[here].miss(key, dropped),
+            Some(key) if self.compacts[other] => {
+                if self.share.has(key) {
+                    self.unseen[here].miss(key, dropped);
+                }
+            }
             _ => self.unmatched.lacks(side, entry.place, entry.digest, kind),
         }
     }

@@ -44,8 +44,8 @@ pub(super) struct Carrier<'w> {
     asked: VecDeque<SyncSender<()>>,
     /// When lag was looked at last.
     looked: Option<Duration>,
-    /// Nobody waits any more to be told how producers must choose partitions: the first lane says so
-    /// once all have brought history.
+    /// Nobody waits any more to be told how producers must choose partitions: the first lane says
+    /// so once all have brought history.
     told: bool,
 }
 

@@ -43,8 +43,23 @@ fn admin(servers: &str) -> AdminClient<DefaultClientContext> {
 
 /// Makes a topic with settings.
 pub(super) fn make(servers: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    make_on(
+        servers,
+        name,
+        (partitions, TopicReplication::Fixed(1)),
+        settings,
+    );
+}
+
+/// As [`make`], on these brokers.
+pub(super) fn make_on(
+    servers: &str,
+    name: &str,
+    (partitions, brokers): (i32, TopicReplication<'_>),
+    settings: &[(&str, &str)],
+) {
     // The records of these tests are years old.
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let topic = NewTopic::new(name, partitions, brokers);
     let mut topic = topic.set("retention.ms", "-1");
     for (name, value) in settings {
         topic = topic.set(name, value);

@@ -2,6 +2,7 @@
 //! as it stands, by Kafka's own tools.
 
 use contraflow_testkit::kafka::Kafka;
+use contraflow_testkit::wire::{METADATA, Wire};
 
 use super::access::Guarded;
 use super::broker;
@@ -69,6 +70,51 @@ fn a_topic_that_has_no_place_for_old_records_is_altered_as_told() {
     let words = ["CF0113", "deletes it", "refuses its timestamp", "CF0110"];
     stage.says(&["doctor"], 2, &words);
     assert_eq!(mended(&stage).len(), 3);
+}
+
+/// A new topic that would drop or refuse what the old one keeps, each by another setting.
+#[test]
+fn a_topic_with_less_room_is_altered_as_told() {
+    let stage = Stage::bare(Kind::Raw);
+    let any_time = ("message.timestamp.after.max.ms", "9223372036854775807");
+    let policies = ("cleanup.policy", "compact,delete");
+    broker::make(&stage.servers, &stage.old, 3, &[any_time, policies]);
+    let less = [
+        ("message.timestamp.after.max.ms", "1000"),
+        ("retention.bytes", "1000"),
+        ("max.message.bytes", "1000"),
+    ];
+    broker::make(&stage.servers, &stage.new, 3, &less);
+    let words = [
+        "refuses timestamps that lie ahead",
+        "keeps fewer bytes",
+        "records of 1000 bytes",
+        "is delete, of",
+    ];
+    stage.says(&["check"], 2, &words);
+    assert_eq!(mended(&stage).len(), 4);
+}
+
+/// Behind it is a broker of today that owns up to what one before 2.8 knows: no ids of topics.
+#[test]
+fn a_kafka_that_is_too_old_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wire = Wire::listen();
+    wire.knows(METADATA, 9);
+    let told = format!("advertised.listeners=PLAINTEXT://{}", wire.servers());
+    let kafka = Kafka::with(folder.path(), &[&told]);
+    wire.leads_to(kafka.port());
+    let stage = Stage::at(&wire.servers(), Kind::Raw);
+    stage.make_topics();
+    stage.says(
+        &["check"],
+        2,
+        &["CF0110", "too old", "Use Kafka 2.8 or newer"],
+    );
+    stage.says(&["run"], 2, &["CF0110"]);
+    assert!(
+        !super::audit::topics(&stage.servers).contains(&format!("__contraflow.{}", stage.change))
+    );
 }
 
 /// A user who may do nothing is told what to ask for, and may do the whole change with that.

@@ -35,6 +35,14 @@ fn names(stage: &Stage, topic: &str, numbers: std::ops::Range<i64>) -> Vec<Strin
         .collect()
 }
 
+/// Writes several records before the run sees the first of them.
+fn write_at_once(stage: &Stage, run: &mut Process, topic: &str, all: &[Written]) {
+    run.signal("-STOP");
+    run.until_stopped();
+    stage.write(topic, all);
+    run.signal("-CONT");
+}
+
 fn resumed(stage: &Stage) {
     let on = reached_in_time(|| {
         let status = stage.status();
@@ -68,7 +76,12 @@ fn both_hold(stage: &Stage, late: std::ops::Range<i64>, more: std::ops::Range<i6
 #[test]
 fn late_writes_are_named_and_carried_once() {
     let (stage, mut run) = flipped();
-    stage.write(&stage.old, &stage.records(110..115, "old"));
+    write_at_once(
+        &stage,
+        &mut run,
+        &stage.old,
+        &stage.records(110..115, "old"),
+    );
     stage.holds(203);
     let named = names(&stage, &stage.old, 110..115);
     assert_eq!(named.len(), 5);
@@ -167,9 +180,10 @@ fn early_writes_are_named_and_hold_the_change() {
     let stage = Stage::new(Kind::Json);
     let mut run = stage.start(&["run"], &[]);
     stage.reaches("follow");
-    stage.write(&stage.new, &stage.records(1..3, "new"));
+    write_at_once(&stage, &mut run, &stage.new, &stage.records(1..13, "new"));
     stage.holds(203);
-    let named = names(&stage, &stage.new, 1..3);
+    let named = names(&stage, &stage.new, 1..13);
+    assert_eq!(named.len(), 12);
     let mut words: Vec<&str> = named.iter().map(String::as_str).collect();
     words.push("`contraflow abort`");
     stage.says(&["status"], 1, &words);

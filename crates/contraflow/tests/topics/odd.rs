@@ -3,7 +3,6 @@
 use super::audit::{holds, read};
 use super::broker::{self, Written};
 use super::stage::{Kind, Stage};
-use crate::live::process::until;
 
 /// Bytes that nobody can compress.
 pub(super) fn noise(count: usize) -> Vec<u8> {
@@ -26,10 +25,7 @@ fn write(stage: &Stage, topic: &str, all: &[Written]) {
 /// All of it is copied, compared and flipped, and what the new producer writes goes back.
 fn goes_there_and_back(stage: &Stage, partitions: usize, old: &[Written], new: &[Written]) {
     write(stage, &stage.old, old);
-    // A partition that was just made may have no leader yet.
-    until("nothing is in the way", || {
-        stage.start(&["check"], &[]).wait() == Some(0)
-    });
+    stage.says(&["check"], 0, &["nothing is in the way"]);
     let mut run = stage.start(&["run"], &[]);
     stage.reaches("follow");
     stage.verified();

@@ -1,9 +1,8 @@
 //! Records that can be read and mapped, and not be written: each is a matter of its partition, or
 //! of its key, and of nobody else.
 
-use std::process::Command;
-
 use contraflow_core::probe::Point;
+use contraflow_testkit::raw::{self, Raw};
 use rdkafka::producer::Producer;
 
 use super::audit::{holds, read};
@@ -290,14 +289,13 @@ fn a_record_whose_time_is_refused_is_parked_alone() {
 
 /// Writes a record with the timestamp 0. Our client, and those at hand, write the time of now.
 fn writes_the_first_moment_of_1970(stage: &Stage) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/topics/moment.py");
-    let wrote = Command::new("python3")
-        .args([script, &stage.servers, &stage.old])
-        .status();
-    assert!(
-        wrote.is_ok_and(|status| status.success()),
-        "the script failed"
-    );
+    let moment = Raw {
+        timestamp: 0,
+        key: None,
+        value: Some(b"moment"),
+        headers: &[],
+    };
+    raw::write(&stage.servers, &stage.old, 0, &moment);
 }
 
 #[test]

@@ -146,6 +146,24 @@ fn what_was_said_of_producers_is_void_after_a_fence_was_lifted() {
     ended(run);
 }
 
+/// A gate ends a turn before there is a fence: producers may have been started again since.
+#[test]
+fn what_was_said_of_producers_is_void_after_a_turn_that_failed() {
+    let stage = Stage::new(Kind::Json);
+    let poison = Written {
+        value: Some(b"poison".to_vec()),
+        ..stage.records(1..2, "old").remove(0)
+    };
+    stage.write(&stage.old, &[poison]);
+    let run = stage.start(&["run"], &[]);
+    stage.stops(501);
+    stage.says(&["producer", "stopped"], 0, &[]);
+    let said = stage.says(&["cutover"], 1, &["CF0402", "letters"]);
+    assert!(!said.contains("writers"), "{said}");
+    stage.says(&["cutover"], 1, &["CF0402", "letters", "writers"]);
+    ended(run);
+}
+
 /// Right after the cutover it is known how far the way back is.
 #[test]
 fn a_cutover_is_granted_when_the_way_back_is_known() {
@@ -171,6 +189,15 @@ fn partitions_that_are_added_hold_the_change() {
         broker::widen(&stage.servers, topic, PARTITIONS + 1);
         stage.holds(201);
         stage.says(&["status"], 1, &["has 4 partitions, it had 3"]);
+        ended(run);
+        // Whoever begins anew finds topics that fit each other, and knows better.
+        let topics = [&stage.old, &stage.new];
+        let other = topics.into_iter().find(|other| *other != topic);
+        broker::widen(&stage.servers, other.expect("two"), PARTITIONS + 1);
+        let run = stage.start(&["run"], &[]);
+        stage.runs();
+        stage.says(&["resume"], 0, &[]);
+        stage.holds(201);
         ended(run);
     }
 }

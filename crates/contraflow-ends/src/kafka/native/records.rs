@@ -12,13 +12,15 @@ use std::time::Duration;
 use rdkafka::bindings as c;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{Header, Headers, Message, Timestamp};
+use rdkafka::message::{BorrowedHeaders, Message, OwnedHeaders, Timestamp};
 
 use crate::kafka::client::Brief;
 
 /// Records that are taken at once at most: enough that taking them costs nothing, few enough that
 /// huge ones are counted before more are taken.
 const TAKEN_MAX: usize = 256;
+/// Headers of a record at most: whether their keys are whole takes time by the square of them.
+const HEADERS_MAX: usize = 10_000;
 
 /// A consumer, by its queues.
 pub(in crate::kafka) struct Intake {
@@ -146,25 +148,54 @@ impl Drop for Intake {
 /// One record, in the memory of the client.
 pub(in crate::kafka) struct Record<'i> {
     message: NonNull<c::rd_kafka_message_t>,
-    headers: Option<Held>,
+    headers: Headers,
     /// The client has to live.
     client: PhantomData<&'i Intake>,
 }
 
-/// Headers of a record that lives.
-pub(in crate::kafka) struct Held(NonNull<c::rd_kafka_headers_t>);
+/// What the client makes of a record's headers.
+enum Headers {
+    None,
+    /// They live as long as the record.
+    There(NonNull<c::rd_kafka_headers_t>),
+    /// They are too many for it.
+    Unread,
+}
+
+/// One header of a record that lives. No client that we know writes a key that is not text, and no
+/// broker refuses one.
+#[derive(Clone, Copy)]
+pub(in crate::kafka) struct Header<'m> {
+    pub(in crate::kafka) key: &'m [u8],
+    pub(in crate::kafka) value: Option<&'m [u8]>,
+}
 
 impl Record<'_> {
     /// A message that was taken: it is ours.
     fn of(message: NonNull<c::rd_kafka_message_t>) -> Self {
+        use c::rd_kafka_resp_err_t as Said;
         let mut headers = ptr::null_mut();
         // SAFETY: the message lives as long as this. What it says of its headers is theirs, or
         // nothing.
-        unsafe { c::rd_kafka_message_headers(message.as_ptr(), &raw mut headers) };
+        let said = unsafe { c::rd_kafka_message_headers(message.as_ptr(), &raw mut headers) };
+        let headers = match (said, NonNull::new(headers)) {
+            (Said::RD_KAFKA_RESP_ERR_NO_ERROR, Some(headers)) => Headers::There(headers),
+            (Said::RD_KAFKA_RESP_ERR__NOENT, _) => Headers::None,
+            _ => Headers::Unread,
+        };
         Record {
             message,
-            headers: NonNull::new(headers).map(Held),
+            headers,
             client: PhantomData,
+        }
+    }
+
+    /// Whether the headers are told as they are. The client ends a key at its first zero byte.
+    pub(in crate::kafka) fn has_whole_headers(&self) -> bool {
+        match &self.headers {
+            Headers::None => true,
+            Headers::There(_) => self.headers().is_some_and(are_whole),
+            Headers::Unread => false,
         }
     }
 
@@ -194,7 +225,7 @@ impl Drop for Record<'_> {
 }
 
 impl Message for Record<'_> {
-    type Headers = Held;
+    type Headers = BorrowedHeaders;
 
     fn key(&self) -> Option<&[u8]> {
         self.bytes(self.message().key, self.message().key_len)
@@ -235,35 +266,68 @@ impl Message for Record<'_> {
         }
     }
 
-    fn headers(&self) -> Option<&Held> {
-        self.headers.as_ref()
+    fn headers(&self) -> Option<&BorrowedHeaders> {
+        match &self.headers {
+            // SAFETY: they live as long as the message. The binding's type stands for them.
+            Headers::There(headers) => Some(unsafe { headers.cast().as_ref() }),
+            Headers::None | Headers::Unread => None,
+        }
     }
 }
 
-impl Headers for Held {
-    fn count(&self) -> usize {
-        // SAFETY: the record that hands them out lives.
-        unsafe { c::rd_kafka_header_cnt(self.0.as_ptr()) }
-    }
-
-    fn try_get(&self, at: usize) -> Option<Header<'_, &[u8]>> {
+/// The headers of a record, each with the bytes of its key: by the binding one that is no text is
+/// the end of the process.
+pub(in crate::kafka) fn headers(
+    of: &BorrowedHeaders,
+) -> impl DoubleEndedIterator<Item = Header<'_>> + ExactSizeIterator {
+    // SAFETY: the record that hands them out lives.
+    let count = unsafe { c::rd_kafka_header_cnt(native(of)) };
+    (0..count).map(|at| {
         let (mut key, mut value, mut count) = (ptr::null(), ptr::null(), 0);
-        let headers = self.0.as_ptr();
-        // SAFETY: the record lives. Where there is such a header, its key ends with a zero byte and
-        // its value, if any, has as many bytes as is said; both live as long as the record.
+        // SAFETY: there is such a header. Its key ends with a zero byte and its value, if any, has
+        // as many bytes as is said; both live as long as the record.
         unsafe {
             let (key_at, value_at) = (&raw mut key, &raw mut value);
-            let found = c::rd_kafka_header_get_all(headers, at, key_at, value_at, &raw mut count);
-            if !matches!(found, c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR) {
-                return None;
-            }
+            c::rd_kafka_header_get_all(native(of), at, key_at, value_at, &raw mut count);
             let bytes = |value: *const u8| std::slice::from_raw_parts(value, count);
-            Some(Header {
-                key: CStr::from_ptr(key)
-                    .to_str()
-                    .expect("keys of headers are text"),
+            Header {
+                key: CStr::from_ptr(key).to_bytes(),
                 value: (!value.is_null()).then(|| bytes(value.cast())),
-            })
+            }
         }
+    })
+}
+
+/// Adds a header behind the others.
+pub(in crate::kafka) fn add(to: &mut OwnedHeaders, Header { key, value }: Header<'_>) {
+    let bytes = value.map_or(ptr::null(), <[u8]>::as_ptr);
+    let count = |bytes: &[u8]| isize::try_from(bytes.len()).expect("it lies in memory");
+    // SAFETY: they are ours alone, and the client copies so many bytes of each.
+    unsafe {
+        let (to, key_at) = (native(to.as_borrowed()), key.as_ptr().cast());
+        let value_bytes = value.map_or(0, count);
+        c::rd_kafka_header_add(to, key_at, count(key), bytes.cast(), value_bytes);
     }
+}
+
+/// Whether each key is as long as the client tells: only then it finds by what it tells as many
+/// headers as have that key.
+fn are_whole(of: &BorrowedHeaders) -> bool {
+    let keys: Vec<&[u8]> = headers(of).map(|header| header.key).collect();
+    let (mut value, mut count) = (ptr::null(), 0);
+    keys.len() <= HEADERS_MAX
+        && keys.iter().enumerate().all(|(at, key)| {
+            let before = keys[..at].iter().filter(|other| *other == key).count();
+            // SAFETY: the record lives, and with it the key, which ends with a zero byte.
+            let found = unsafe {
+                let (key, value_at) = (key.as_ptr().cast(), &raw mut value);
+                c::rd_kafka_header_get(native(of), before, key, value_at, &raw mut count)
+            };
+            matches!(found, c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR)
+        })
+}
+
+/// Headers as the client has them: the binding's type is their address.
+fn native(headers: &BorrowedHeaders) -> *mut c::rd_kafka_headers_t {
+    ptr::from_ref(headers).cast_mut().cast()
 }

@@ -8,16 +8,62 @@ use std::collections::{HashMap, HashSet};
 
 use contraflow_core::log::Place;
 
-/// Keys that wait for a newer record at most; more cannot be told from lost ones.
-const KEYS_MAX: usize = 1 << 20;
+/// Keys that wait for a newer record at most, of all partitions together: some 50 MB with all that
+/// is made of them.
+pub(super) const KEYS_MAX: usize = 1 << 18;
+
+/// A share of all keys, by their digests: those from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    first: u128,
+    last: u128,
+}
+
+impl Default for Share {
+    fn default() -> Share {
+        Share::ALL
+    }
+}
+
+impl Share {
+    /// Every key.
+    pub(super) const ALL: Share = Share {
+        first: 0,
+        last: u128::MAX,
+    };
+
+    /// Whether a key is among them.
+    pub(super) fn has(&self, key: u128) -> bool {
+        (self.first..=self.last).contains(&key)
+    }
+
+    /// The first half of them.
+    pub(super) fn half(&self) -> Share {
+        let last = self.first + (self.last - self.first) / 2;
+        Share { last, ..*self }
+    }
+
+    /// All that come behind them; `None` when none does.
+    pub(super) fn rest(&self) -> Option<Share> {
+        let first = self.last.checked_add(1)?;
+        Some(Share {
+            first,
+            ..Share::ALL
+        })
+    }
+
+    /// These, and those of a share that begins behind them.
+    pub(super) fn with(&self, next: Share) -> Share {
+        Share {
+            last: next.last,
+            ..*self
+        }
+    }
+}
 
 /// Newest records of keys that one side has and the other lacks, of one partition.
 #[derive(Default)]
-pub(super) struct Unseen {
-    by_key: HashMap<u128, Dropped>,
-    /// How many found no room.
-    untold: u64,
-}
+pub(super) struct Unseen(HashMap<u128, Dropped>);
 
 /// A record that the other side lacks.
 #[derive(Clone, Copy)]
@@ -30,43 +76,50 @@ pub(super) struct Dropped {
 impl Unseen {
     /// The other side lacks a record of this key.
     pub(super) fn miss(&mut self, key: u128, dropped: Dropped) {
-        if self.by_key.len() >= KEYS_MAX && !self.by_key.contains_key(&key) {
-            self.untold += 1;
-            return;
-        }
-        self.by_key.insert(key, dropped);
+        self.0.insert(key, dropped);
     }
 
     /// The other side has a newer record of this key.
     pub(super) fn overtake(&mut self, key: u128) {
-        self.by_key.remove(&key);
+        self.0.remove(&key);
     }
 
     /// Records that nothing has overtaken.
     pub(super) fn lost(&self) -> impl Iterator<Item = Place> {
-        self.by_key.values().map(|dropped| dropped.place)
+        self.0.values().map(|dropped| dropped.place)
+    }
+
+    /// How many keys wait.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether records wait for one that overtakes them.
     pub(super) fn waits(&self) -> bool {
-        self.by_key.values().any(|dropped| !dropped.deletes)
+        self.0.values().any(|dropped| !dropped.deletes)
     }
 
     /// Keys whose deletion the other side lacks.
     pub(super) fn deletions(&self) -> HashSet<u128> {
-        let deletions = self.by_key.iter().filter(|(_, dropped)| dropped.deletes);
+        let deletions = self.0.iter().filter(|(_, dropped)| dropped.deletes);
         deletions.map(|(key, _)| *key).collect()
     }
 
     /// Forgets deletions that were carried and dropped: nothing of their keys is held on the other
     /// side, but of these.
     pub(super) fn excuse_all_but(&mut self, held: &HashSet<u128>) {
-        self.by_key
+        self.0
             .retain(|key, dropped| !dropped.deletes || held.contains(key));
     }
 
-    /// Records that cannot be told from lost ones.
-    pub(super) fn untold(&self) -> u64 {
-        self.untold
+    /// Forgets all keys but those of a share.
+    pub(super) fn keep(&mut self, share: Share) {
+        self.0.retain(|key, _| share.has(*key));
+        self.0.shrink_to_fit();
+    }
+
+    /// Takes over what was found of other keys.
+    pub(super) fn adopt(&mut self, others: Unseen) {
+        self.0.extend(others.0);
     }
 }
