@@ -83,7 +83,7 @@ pub trait End: Send + Sync {
     }
 
     /// The lane that carries a key to this end, or away from it.
-    fn lane(&self, _key: &Key) -> LaneId {
+    fn lane(&self, _pair: PairId, _key: &Key) -> LaneId {
         LaneId(0)
     }
 

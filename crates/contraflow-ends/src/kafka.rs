@@ -211,8 +211,8 @@ impl End for Kafka {
         control::LANES
     }
 
-    fn lane(&self, key: &Key) -> LaneId {
-        Place::of(key).map_or(LaneId(0), |place| control::lane(place.partition))
+    fn lane(&self, pair: PairId, key: &Key) -> LaneId {
+        Place::of(key).map_or(LaneId(0), |place| control::lane(pair, place.partition))
     }
 
     fn furthest(&self, a: &Position, b: &Position) -> Position {

@@ -5,7 +5,6 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -37,7 +36,7 @@ use stops::Stops;
 const EVENTS_MAX: usize = 4_000;
 /// The same of a log: it has no lock that anybody waits for, and a transaction has a price. Each
 /// lane holds as many, and its feed sees to it that huge records do not fill the memory.
-const LOG_EVENTS_MAX: usize = 6_000;
+const LOG_EVENTS_MAX: usize = 5_000;
 
 /// How long a checkpoint may be put off while ranges are carried: each is a commit that waits for
 /// the disk, and the source keeps its log for that long.
@@ -63,8 +62,6 @@ pub struct Flow {
     /// How many events the next batch should have, and how many at most.
     batch: Size,
     events_max: usize,
-    /// Whether the feed has brought its history, where it begins with that.
-    fed: Arc<AtomicBool>,
     letters: Letters,
     stops: Stops,
     /// Rows that were carried: whoever made them frees them faster.
@@ -194,7 +191,6 @@ impl Flow {
             held: Duration::ZERO,
             batch,
             events_max,
-            fed: Arc::new(AtomicBool::new(!begins)),
             letters: Letters {
                 changed: true,
                 hope: true,
@@ -250,12 +246,6 @@ impl Flow {
     /// How many letters stood at the last look, of both directions.
     pub(crate) fn letters(&self) -> u64 {
         self.letters.all
-    }
-
-    /// Whether the feed has brought its history, where it begins with that. Whoever sees that it
-    /// has says so here.
-    pub(crate) fn fed(&self) -> &Arc<AtomicBool> {
-        &self.fed
     }
 
     /// How many rows wait for the feed.

@@ -5,8 +5,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::LaneId;
+use contraflow_core::phase::History;
 use contraflow_core::position::Position;
 use contraflow_core::record::{Key, PairId};
 use contraflow_core::side::Direction;
@@ -46,7 +48,8 @@ impl Worker {
     pub fn start(context: &Arc<Context>, direction: Direction, history: bool) -> Result<Worker> {
         let count = context.side(direction.target()).end.lanes();
         let source = &context.side(direction.source()).end;
-        let shared = Arc::new(Shared::new(source, count));
+        let fed = context.mode.rules().history != History::Feed;
+        let shared = Arc::new(Shared::new(source, count, fed));
         let mut tasks = TaskSet::new(Stop::default());
         for id in (0..count).map(LaneId) {
             let lane = Lane {
@@ -123,13 +126,20 @@ impl Worker {
         let target = &self.context.side(self.direction.target()).end;
         let mut of_lanes: BTreeMap<LaneId, Vec<Key>> = BTreeMap::new();
         for key in keys {
-            of_lanes.entry(target.lane(&key)).or_default().push(key);
+            of_lanes
+                .entry(target.lane(pair, &key))
+                .or_default()
+                .push(key);
         }
         let deadline = self.context.clock.elapsed() + limit;
         let ask = |(lane, keys): (LaneId, Vec<Key>)| {
             let (done, carried) = sync_channel(1);
             let mut lanes = self.shared.lock();
-            if let Some(queue) = lanes.recarries.get_mut(usize::from(lane.0)) {
+            // A lane that has ended answers nobody: what it is asked is dropped with the answer.
+            let at = usize::from(lane.0);
+            if lanes.all.get(at).is_some_and(|lane| !lane.failed)
+                && let Some(queue) = lanes.recarries.get_mut(at)
+            {
                 queue.push_back(Recarry { pair, keys, done });
             }
             carried
@@ -149,6 +159,7 @@ impl Worker {
 
 /// Carries until asked to stop; passing faults are tried again, everything else ends the lane.
 fn work(context: &Arc<Context>, lane: &Lane, history: bool, stop: &Stop) {
+    let _told = Told(lane);
     let mut pause = BACKOFF_FIRST;
     while !stop.asked() {
         let mut progressed = false;
@@ -169,6 +180,19 @@ fn work(context: &Arc<Context>, lane: &Lane, history: bool, stop: &Stop) {
                 }
             }
             Err(error) => return lane.fail(error),
+        }
+    }
+}
+
+/// A lane whose thread panics has failed, and its owner must hear of it.
+struct Told<'l>(&'l Lane);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let message = format!("the thread of lane {} has ended by a panic", self.0.id.0);
+            self.0
+                .fail(Error::new(Kind::Internal, Code::INTERNAL, message));
         }
     }
 }

@@ -14,6 +14,7 @@ use contraflow_core::code::Code;
 use contraflow_core::end::fenced;
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::LaneId;
+use contraflow_core::record::PairId;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -150,8 +151,8 @@ pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
 /// Places as the offsets of a consumer group, of one lane or of all.
 pub(super) fn offsets(places: &[TopicPlace], of: Option<LaneId>) -> Result<TopicPartitionList> {
     let mut offsets = TopicPartitionList::new();
-    for place in places {
-        let ours = |partition: &i32| of.is_none_or(|lane| control::lane(*partition) == lane);
+    for (pair, place) in (0..).map(PairId).zip(places) {
+        let ours = |partition: &i32| of.is_none_or(|lane| control::lane(pair, *partition) == lane);
         let places = (0..).zip(&place.next);
         for (partition, next) in places.filter(|(partition, _)| ours(partition)) {
             let added =

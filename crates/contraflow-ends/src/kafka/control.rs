@@ -190,10 +190,11 @@ impl Control {
     }
 }
 
-/// The lane that carries a partition.
-pub(super) fn lane(partition: i32) -> LaneId {
-    let lanes = i32::from(LANES);
-    LaneId(u16::try_from(partition.rem_euclid(lanes)).expect("there are fewer than 65 536 lanes"))
+/// The lane that carries a partition of a pair: small topics share the lanes out too.
+pub(super) fn lane(pair: PairId, partition: i32) -> LaneId {
+    let number = i64::from(pair.0) + i64::from(partition);
+    let lane = number.rem_euclid(i64::from(LANES));
+    LaneId(u16::try_from(lane).expect("there are fewer than 65 536 lanes"))
 }
 
 /// All lanes of a direction.

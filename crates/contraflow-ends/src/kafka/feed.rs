@@ -38,7 +38,7 @@ const SAID_EVERY_MS: &str = "50";
 /// How often is looked whether the topics are still those that they were.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of keys and payloads in a batch of a lane, about: huge records must not fill the memory.
-const BATCH_BYTES: usize = 6 << 20;
+const BATCH_BYTES: usize = 5 << 20;
 /// Records of one look at a mirror.
 const WATCHED_MAX: usize = 4_000;
 /// Records that a look names.
@@ -68,7 +68,8 @@ struct Open {
     pair: PairId,
     topic: Topic,
     telling: Telling,
-    reader: Reader,
+    /// Whoever keeps to a lane may have nothing of a topic to read.
+    reader: Option<Reader>,
     /// The oldest offset of each partition when it was opened.
     starts: Vec<i64>,
     /// The next offset of each partition.
@@ -105,9 +106,12 @@ impl TopicFeed {
         let (mut taken, mut bytes) = (0, 0);
         reading.topics.rotate_left(1);
         for open in &mut reading.topics {
+            let Some(reader) = &mut open.reader else {
+                continue;
+            };
             while taken < records_max && bytes < BATCH_BYTES {
                 let wait = if taken == 0 { POLL } else { Duration::ZERO };
-                let found = open.reader.next(records_max - taken, wait);
+                let found = reader.next(records_max - taken, wait);
                 let found = found.map_err(|error| {
                     let what = format!("reading topic `{}`", open.topic.name);
                     failure(&what, error).at(context.role.side)
@@ -163,8 +167,11 @@ impl Reading {
 impl Open {
     /// Goes on to where the client has fetched and handed out everything: behind markers.
     fn pass_markers(&mut self) {
+        let Some(reader) = &self.reader else {
+            return;
+        };
         for (number, next) in (0..).zip(&mut self.next) {
-            let handed_out = self.reader.handed_out(&self.topic.name, number);
+            let handed_out = reader.handed_out(&self.topic.name, number);
             *next = handed_out.max(*next);
         }
     }
@@ -318,7 +325,7 @@ impl Feed for TopicFeed {
         for open in reading.in_order() {
             let mut ends = reading.broker.ends(&open.topic, Visible::Committed)?;
             for (partition, (end, next)) in (0..).zip(ends.iter_mut().zip(&open.next)) {
-                if !of_lane(open.lane, partition) {
+                if !of_lane(open.lane, open.pair, partition) {
                     *end = *next;
                 }
                 behind += u64::try_from(*end - next).unwrap_or(0);
@@ -352,7 +359,7 @@ fn open(
         same_topic(&topic, from.id, from.next.len())?;
         for (number, partition) in (0..).zip(0..topic.partitions) {
             let (at, start) = (from.next[partition], starts[partition]);
-            if !of_lane(lane, number) {
+            if !of_lane(lane, pair, number) {
                 next[partition] = at;
                 continue;
             }
@@ -382,14 +389,20 @@ fn open(
         }
     }
     let fail = |error| failure(&format!("opening topic `{name}`"), error);
-    let mut settings = client::consumer(&context.cluster, "contraflow");
-    let reader = Reader::new(&mut settings, SAID_EVERY_MS).map_err(fail)?;
     let mut assigned = TopicPartitionList::new();
-    for (partition, offset) in (0..).zip(&next).filter(|(at, _)| of_lane(lane, *at)) {
-        let added = assigned.add_partition_offset(name, partition, Offset::Offset(*offset));
-        added.map_err(fail)?;
+    for (partition, offset) in (0..).zip(&next) {
+        if of_lane(lane, pair, partition) {
+            let added = assigned.add_partition_offset(name, partition, Offset::Offset(*offset));
+            added.map_err(fail)?;
+        }
     }
-    reader.consumer().assign(&assigned).map_err(fail)?;
+    let mut reader = None;
+    if assigned.count() > 0 {
+        let mut settings = client::consumer(&context.cluster, "contraflow");
+        let reads = Reader::new(&mut settings, SAID_EVERY_MS).map_err(fail)?;
+        reads.consumer().assign(&assigned).map_err(fail)?;
+        reader = Some(reads);
+    }
     Ok(Open {
         pair,
         telling,
@@ -402,8 +415,8 @@ fn open(
 }
 
 /// Whether whoever keeps to a lane reads a partition.
-fn of_lane(lane: Option<LaneId>, partition: i32) -> bool {
-    lane.is_none_or(|lane| control::lane(partition) == lane)
+fn of_lane(lane: Option<LaneId>, pair: PairId, partition: i32) -> bool {
+    lane.is_none_or(|lane| control::lane(pair, partition) == lane)
 }
 
 /// A name may belong to another topic than the one that was read before.

@@ -2,7 +2,8 @@
 //!
 //! A letter is the record with its bytes and headers, two headers of ours behind them: where it is
 //! from, and what a record has besides, with why it is here. The topic is compacted: a letter that
-//! was carried is taken away.
+//! was carried is taken away. Each lane has a partition of it, so that nothing another one has open
+//! hides what this one has committed.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use super::broker::Visible;
 use super::client::unreachable;
+use super::control::{self, LANES};
 use super::envelope::{self, Source};
 use super::excerpt::{Excerpt, Span};
 use super::feed;
@@ -159,7 +161,7 @@ impl Parked {
         producer.send(Outgoing {
             number: Number::OURS,
             topic: &context.names.letters,
-            partition: 0,
+            partition: partition(stored.letter.pair, envelope.place),
             timestamp: Some(envelope.timestamp),
             key: Some(name.as_bytes()),
             payload: Some(self.payload.as_deref().unwrap_or_default()),
@@ -169,13 +171,13 @@ impl Parked {
 
     /// Takes it away with the transaction that is open.
     pub(super) fn take_away(&self, producer: &Producer, context: &Context) -> Result<()> {
-        let Some(name) = self.name() else {
+        let (Some(name), Some((pair, place))) = (self.name(), self.at()) else {
             return Ok(());
         };
         producer.send(Outgoing {
             number: Number::OURS,
             topic: &context.names.letters,
-            partition: 0,
+            partition: partition(pair, place),
             timestamp: None,
             key: Some(name.as_bytes()),
             payload: None,
@@ -191,18 +193,21 @@ pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
     let Some(topic) = broker.topic(name)? else {
         return Ok(Vec::new());
     };
-    let first = |offsets: Vec<i64>| offsets.first().copied().unwrap_or(0);
-    let span = Span {
-        partition: 0,
-        from: first(broker.starts(&topic)?),
-        to: first(broker.ends(&topic, Visible::Committed)?),
+    let ends = broker.ends(&topic, Visible::Committed)?;
+    let all = broker.starts(&topic)?.into_iter().zip(ends).enumerate();
+    let span = |(partition, (from, to))| Span {
+        partition,
+        from,
+        to,
     };
-    if span.from >= span.to {
+    let mut spans: Vec<Span> = all.map(span).collect();
+    spans.retain(|span| span.from < span.to);
+    if spans.is_empty() {
         return Ok(Vec::new());
     }
     let mut found = BTreeMap::new();
     let mut damaged = false;
-    Excerpt::new(context, name)?.at(&[span], |_, message| {
+    Excerpt::new(context, name)?.at(&spans, |_, message| {
         let name = message.key().unwrap_or_default().to_vec();
         match message.payload() {
             None => drop(found.remove(&name)),
@@ -220,6 +225,11 @@ pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
     let mut all: Vec<Parked> = found.into_values().collect();
     all.sort_by_key(|parked| parked.stored.id);
     Ok(all)
+}
+
+/// The partition of the letters of a record's lane.
+fn partition(pair: PairId, place: Place) -> i32 {
+    i32::from(control::lane(pair, place.partition).0)
 }
 
 /// Makes the topic unless it is there.
@@ -241,7 +251,7 @@ pub(super) fn make(context: &Context) -> Result<()> {
             .iter()
             .filter(|(name, _)| known.contains_key(*name)),
     );
-    broker.create(name, (1, replicas), &settings)?;
+    broker.create(name, (usize::from(LANES), replicas), &settings)?;
     let deadline = context.clock.elapsed() + KNOWN_MAX;
     while context.clock.elapsed() < deadline {
         if broker.topic(name)?.is_some() {

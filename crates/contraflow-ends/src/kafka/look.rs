@@ -254,7 +254,10 @@ impl Look for Partition {
         if authority == side {
             return Ok(None);
         }
-        let (direction, lane) = (authority.direction(), control::lane(self.partition));
+        let (direction, lane) = (
+            authority.direction(),
+            control::lane(self.pair, self.partition),
+        );
         // No topic, no change.
         let Some(control) = self.broker.topic(&context.names.control)? else {
             return Ok(None);

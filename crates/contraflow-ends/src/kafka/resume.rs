@@ -110,7 +110,8 @@ impl Lines<'_> {
 
     /// Whether the lane carries a partition.
     fn is_ours(&self, partition: usize) -> bool {
-        i32::try_from(partition).is_ok_and(|partition| control::lane(partition) == self.lane)
+        let lane = |partition| control::lane(self.pair, partition);
+        i32::try_from(partition).is_ok_and(|partition| lane(partition) == self.lane)
     }
 
     fn telling(&self, side: Side) -> Telling {

@@ -4,6 +4,7 @@
 //! shown that nobody writes there any more: somebody said so, nothing came since, and no
 //! transaction is open.
 
+use std::thread;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -17,6 +18,7 @@ use super::Context;
 use super::broker::Visible;
 use super::client;
 use super::control::{self, Control, Coordinator, Note};
+use super::copies::broken;
 use super::decide::{self, Ends};
 use super::place::{self, TopicPlace};
 use super::producer::Producer;
@@ -54,11 +56,20 @@ impl ControlRecord {
 
     /// Ends whatever the lanes of a direction have open, and keeps their owners from going on.
     fn sweep(&self, direction: Direction) -> Result<()> {
-        for lane in control::lanes() {
+        let take = |lane| {
             let id = self.context.names.lane(direction, lane);
-            Producer::take(&self.context, &id)?;
-        }
-        Ok(())
+            Producer::take(&self.context, &id).map(drop)
+        };
+        // Nobody may write while they are taken, so all are at once.
+        thread::scope(|all| {
+            let taken: Vec<_> = control::lanes()
+                .map(|lane| all.spawn(move || take(lane)))
+                .collect();
+            let panicked = |_| Err(broken("the thread that takes a lane has panicked"));
+            taken
+                .into_iter()
+                .try_for_each(|taken| taken.join().unwrap_or_else(panicked))
+        })
     }
 }
 

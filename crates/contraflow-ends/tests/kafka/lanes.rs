@@ -246,7 +246,11 @@ fn letters_of_lanes_are_told_apart() {
     // Whoever takes one over gives out none of them again.
     let mut heir = Carrier::claim(&begun, LaneId(1));
     let mine = heir.apply.letters().unwrap();
-    let key = |letter: &StoredLetter| begun.end.lane(&letter.letter.source_key);
+    let key = |letter: &StoredLetter| {
+        begun
+            .end
+            .lane(letter.letter.pair, &letter.letter.source_key)
+    };
     assert!(mine.iter().all(|letter| key(letter) == LaneId(1)));
     write("lanes-with-letters-old", 12..18);
     heir.park();

@@ -44,6 +44,8 @@ pub(super) struct Carrier<'w> {
     asked: VecDeque<SyncSender<()>>,
     /// When lag was looked at last.
     looked: Option<Duration>,
+    /// The feed has brought its history, where it begins with that.
+    fed: bool,
     /// Nobody waits any more to be told how producers must choose partitions: the first lane says
     /// so once all have brought history.
     told: bool,
@@ -62,11 +64,12 @@ impl Carrier<'_> {
         let flow = Flow::start(context, lane.direction, lane.id, Pace::Ahead)?;
         let size = Arc::new(Size::default());
         let copy = Copy::start(context, &flow, history, &size)?;
+        let begins = context.mode.rules().history == History::Feed;
         let full = context.limits.copies_at_full_speed();
         let mut standby = None;
         if lane.is_first() {
             let hurries = full && !copy.is_done();
-            let looks = Standby::start(context, lane.direction, flow.fed(), hurries)?;
+            let looks = Standby::start(context, lane.direction, &lane.shared.fed, hurries)?;
             standby = Some(looks);
             lane.shared.lock().windows = Some(Arc::clone(flow.windows()));
         }
@@ -84,7 +87,8 @@ impl Carrier<'_> {
             standby,
             asked: VecDeque::new(),
             looked: None,
-            told: !lane.is_first() || context.mode.rules().history != History::Feed,
+            fed: !begins,
+            told: !lane.is_first() || !begins,
         })
     }
 
@@ -134,8 +138,7 @@ impl Carrier<'_> {
 
     /// Now and then looks how far it is behind.
     fn look(&mut self, stepped: &Stepped) -> Result<Option<u64>> {
-        let fed = self.flow.fed().load(Ordering::Relaxed);
-        let rest = match fed || *stepped == Stepped::Idle {
+        let rest = match self.fed || *stepped == Stepped::Idle {
             true => LOOK_EVERY,
             false => LOOK_EVERY_FEEDING,
         };
@@ -147,7 +150,7 @@ impl Carrier<'_> {
         let lag = self.flow.lag()?;
         self.looked = Some(now);
         if lag <= self.context.allowed(Rule::Lag) {
-            self.flow.fed().store(true, Ordering::Relaxed);
+            self.fed = true;
         }
         Ok(Some(lag))
     }
@@ -158,7 +161,7 @@ impl Carrier<'_> {
             status.applied = Some(flow.applied().clone());
             status.totals = flow.totals();
             status.stopped = flow.stopped();
-            status.fed = flow.fed().load(Ordering::Relaxed);
+            status.fed = self.fed;
             status.history_done = self.copy.is_done() && status.fed && self.told;
             status.lag_events = lag.or(status.lag_events);
             status.letters = flow.letters();
@@ -172,6 +175,7 @@ impl Carrier<'_> {
         if all.letters > limit {
             return Err(too_many(all.letters, limit));
         }
+        self.lane.shared.fed.store(all.fed, Ordering::Relaxed);
         if !self.told && all.fed {
             if self.lane.direction == Direction::Forward {
                 let producers = keying::producers(self.context)?;

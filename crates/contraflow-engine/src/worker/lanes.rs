@@ -1,6 +1,7 @@
 //! What the lanes of a worker say, and what they are asked.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -65,6 +66,8 @@ pub(super) struct Shared {
     /// The end that the feed is of.
     pub(super) source: Arc<dyn End>,
     pub(super) lanes: Mutex<Lanes>,
+    /// All have brought their history, where their feeds begin with that.
+    pub(super) fed: Arc<AtomicBool>,
     pub(super) changed: Condvar,
 }
 
@@ -96,7 +99,7 @@ pub(super) struct Recarry {
 
 impl Shared {
     /// Of so many lanes, of which none has started.
-    pub(super) fn new(source: &Arc<dyn End>, count: u16) -> Shared {
+    pub(super) fn new(source: &Arc<dyn End>, count: u16, fed: bool) -> Shared {
         Shared {
             source: Arc::clone(source),
             lanes: Mutex::new(Lanes {
@@ -105,6 +108,7 @@ impl Shared {
                 failure: None,
                 windows: None,
             }),
+            fed: Arc::new(AtomicBool::new(fed)),
             changed: Condvar::new(),
         }
     }
@@ -146,7 +150,13 @@ impl Lane {
     }
 
     pub(super) fn fail(&self, error: Error) {
-        self.shared.lock().failure.get_or_insert(error);
+        let mut lanes = self.shared.lock();
+        lanes.failure.get_or_insert(error);
+        // Whoever waits for an answer has it now.
+        if let Some(mine) = lanes.recarries.get_mut(usize::from(self.id.0)) {
+            mine.clear();
+        }
+        drop(lanes);
         self.publish(|status| status.failed = true);
     }
 }

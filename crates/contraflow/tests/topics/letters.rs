@@ -117,8 +117,8 @@ fn a_poison_record_is_parked_and_its_key_waits() {
     assert_eq!(said.matches("CF0213").count(), 2, "{said}");
     let topic = format!("__contraflow.{}.letters", stage.change);
     let kept: Vec<Written> = read(&stage.servers, &topic)
-        .swap_remove(0)
         .into_iter()
+        .flatten()
         .map(|seen| seen.record)
         .collect();
     let bytes: Vec<_> = kept.iter().map(|written| written.value.clone()).collect();
