@@ -77,6 +77,25 @@ pub trait End: Send + Sync {
         at.clone()
     }
 
+    /// How many lanes a direction to this end has.
+    fn lanes(&self) -> u16 {
+        1
+    }
+
+    /// The lane that carries a key to this end, or away from it.
+    fn lane(&self, _key: &Key) -> LaneId {
+        LaneId(0)
+    }
+
+    /// Everything up to either of two positions, each of which may be ahead in a part of the feed.
+    fn furthest(&self, a: &Position, b: &Position) -> Position {
+        if self.reached(a, b) {
+            a.clone()
+        } else {
+            b.clone()
+        }
+    }
+
     /// Ordered changes.
     fn feed(&self, role: &Arc<Role>) -> Option<Box<dyn Feed>>;
     /// Bulk reading.
@@ -129,6 +148,11 @@ pub struct Watched {
 
 /// Ordered changes of one end, all tables of the role in one order.
 pub trait Feed: Send {
+    /// Keeps to what a lane carries, if this is said before it is opened: of everything else it
+    /// hands out nothing, and its positions stay where they were. Feeds of ends with one lane carry
+    /// all with it.
+    fn keep_to(&mut self, _lane: LaneId) {}
+
     /// Connects and goes to the start.
     ///
     /// # Errors
@@ -390,13 +414,15 @@ pub trait Apply: Send {
         lease: &mut Lease,
     ) -> Result<Applied>;
 
-    /// The checkpoint of a lane as it stands, without claiming it.
+    /// How far all lanes of a direction are, without claiming one; `None` when nothing was applied
+    /// in it yet.
     ///
     /// # Errors
     /// When the end cannot be reached.
-    fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>>;
+    fn checkpoint(&mut self, direction: Direction) -> Result<Option<Position>>;
 
-    /// The letters that stand, of both directions.
+    /// The letters that stand, of both directions; once a lane was claimed, those that it is to
+    /// carry.
     ///
     /// # Errors
     /// When the end cannot be reached.

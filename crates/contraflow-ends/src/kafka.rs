@@ -45,11 +45,12 @@ use contraflow_core::end::{
     Apply, End, Feed, Inspected, Late, Lookup, Readers, Role, Scan, Structure, Switch,
 };
 use contraflow_core::error::Result;
+use contraflow_core::lease::LaneId;
 use contraflow_core::log::{self, Place, Room};
 use contraflow_core::position::Position;
 use contraflow_core::preflight::Looked;
 use contraflow_core::probe::Probe;
-use contraflow_core::record::{PairId, Row};
+use contraflow_core::record::{Key, PairId, Row};
 
 use broker::Broker;
 
@@ -204,6 +205,18 @@ impl End for Kafka {
 
     fn short_of(&self, at: &Position, pair: PairId, place: Place) -> Position {
         place::short_of(at, usize::from(pair.0), place.partition, place.offset)
+    }
+
+    fn lanes(&self) -> u16 {
+        control::LANES
+    }
+
+    fn lane(&self, key: &Key) -> LaneId {
+        Place::of(key).map_or(LaneId(0), |place| control::lane(place.partition))
+    }
+
+    fn furthest(&self, a: &Position, b: &Position) -> Position {
+        place::furthest(a, b)
     }
 
     fn feed(&self, role: &Arc<Role>) -> Option<Box<dyn Feed>> {

@@ -5,7 +5,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
@@ -35,9 +35,9 @@ use stops::Stops;
 /// Events per batch at most: enough to amortise a commit. How many is found by measuring, so that
 /// huge rows neither fill the memory nor hold the target's lock for long.
 const EVENTS_MAX: usize = 4_000;
-/// The same of a log: it has no lock that anybody waits for, and a transaction has a price. Its
-/// feed sees to it that huge records do not fill the memory.
-const LOG_EVENTS_MAX: usize = 20_000;
+/// The same of a log: it has no lock that anybody waits for, and a transaction has a price. Each
+/// lane holds as many, and its feed sees to it that huge records do not fill the memory.
+const LOG_EVENTS_MAX: usize = 6_000;
 
 /// How long a checkpoint may be put off while ranges are carried: each is a commit that waits for
 /// the disk, and the source keeps its log for that long.
@@ -74,7 +74,7 @@ pub struct Flow {
 /// How a flow reads its feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// A thread of its own reads ahead.
+    /// A thread of its own reads ahead, of ends with one lane.
     Ahead,
     /// A batch is received when it is about to be applied: nothing happens between two steps.
     Stepwise,
@@ -86,7 +86,8 @@ struct Letters {
     changed: bool,
     /// A conflict may have been settled since they were last tried.
     hope: bool,
-    /// How many stood at the last look.
+    /// How many stood at the last look, of both directions and of this one.
+    all: u64,
     standing: usize,
 }
 
@@ -111,6 +112,20 @@ pub struct Totals {
     pub letters: u64,
 }
 
+impl Totals {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Totals) -> Totals {
+        Totals {
+            events: self.events + other.events,
+            rows: self.rows + other.rows,
+            bytes: self.bytes + other.bytes,
+            superseded: self.superseded + other.superseded,
+            letters: self.letters + other.letters,
+        }
+    }
+}
+
 /// What one step did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stepped {
@@ -125,36 +140,37 @@ pub enum Stepped {
 }
 
 impl Flow {
-    /// Claims the lane and opens the feed behind its checkpoint.
+    /// Claims a lane and opens the feed behind its checkpoint.
     ///
     /// # Errors
     /// When a face is missing, the lease is refused or the feed has lost its place.
-    pub fn start(context: &Arc<Context>, direction: Direction, pace: Pace) -> Result<Flow> {
+    pub fn start(
+        context: &Arc<Context>,
+        direction: Direction,
+        lane: LaneId,
+        pace: Pace,
+    ) -> Result<Flow> {
         let source = context.side(direction.source());
         let mut apply = context.side(direction.target()).apply()?;
-        let (lease, resume) = apply.claim(LaneId(0), direction)?;
+        let (lease, resume) = apply.claim(lane, direction)?;
         let mut feed = source.feed()?;
+        feed.keep_to(lane);
         feed.open(&resume.position.map_or(Start::Earliest, Start::After))?;
         let applied = feed.received();
         let batch = Size::default();
         let windows = Arc::new(Windows::new(applied.clone()));
         let begins = context.mode.rules().history == History::Feed;
-        let (fed, events_max) = (
-            Arc::new(AtomicBool::new(!begins)),
-            match begins {
-                true => LOG_EVENTS_MAX,
-                false => EVENTS_MAX,
-            },
-        );
-        if pace == Pace::Ahead {
+        let events_max = match begins {
+            true => LOG_EVENTS_MAX,
+            false => EVENTS_MAX,
+        };
+        // Of a log, one lane reads while another one writes, and its client fetches meanwhile: a
+        // batch more of each lane would only take memory.
+        if pace == Pace::Ahead && !begins {
             let name = format!("feed-{direction}");
-            // Whoever copies at full speed waits for the feed; readers that rest have time. Nor
-            // does history rest that the feed brings itself.
+            // Whoever copies at full speed waits for the feed; readers that rest have time.
             let (read, full) = (Arc::clone(&windows), context.limits.copies_at_full_speed());
-            let of_feed = Arc::clone(&fed);
-            let waits = move || {
-                read.are_kept() || (full && read.are_open()) || !of_feed.load(Ordering::Relaxed)
-            };
+            let waits = move || read.are_kept() || (full && read.are_open());
             feed = Box::new(Ahead::start(
                 &name,
                 feed,
@@ -178,10 +194,11 @@ impl Flow {
             held: Duration::ZERO,
             batch,
             events_max,
-            fed,
+            fed: Arc::new(AtomicBool::new(!begins)),
             letters: Letters {
                 changed: true,
                 hope: true,
+                all: 0,
                 standing: 0,
             },
             stops: Stops::default(),
@@ -228,6 +245,11 @@ impl Flow {
     #[must_use]
     pub fn stopped(&self) -> Vec<Stopped> {
         self.stops.all()
+    }
+
+    /// How many letters stood at the last look, of both directions.
+    pub(crate) fn letters(&self) -> u64 {
+        self.letters.all
     }
 
     /// Whether the feed has brought its history, where it begins with that. Whoever sees that it
@@ -488,10 +510,7 @@ impl Flow {
     fn retry_letters(&mut self) -> Result<bool> {
         let source = Arc::clone(&self.context.side(self.direction.source()).end);
         let mut letters = self.apply.letters()?;
-        let standing = letters.len() as u64;
-        if standing > self.context.limits.letters_max {
-            return Err(too_many(standing, self.context.limits.letters_max));
-        }
+        self.letters.all = letters.len() as u64;
         letters.retain(|letter| letter.direction == self.direction);
         self.letters.hope |= letters.len() < self.letters.standing;
         self.letters.standing = letters.len();
@@ -560,16 +579,4 @@ pub(crate) fn unmappable(letter: &Letter) -> Error {
     Error::new(Kind::Hold, letter.code, message)
         .detail("What follows it must not overtake it. Nothing of its batch was written.")
         .hint("Correct the mapping's `on_fail`, or what writes such records.")
-}
-
-fn too_many(standing: u64, limit: u64) -> Error {
-    Error::new(
-        Kind::Hold,
-        Code::LETTERS_LIMIT,
-        format!("{standing} letters stand"),
-    )
-    .detail(format!(
-        "The change is held at more than {limit}: the mapping does not fit."
-    ))
-    .hint("`contraflow letters list` names fields and reasons.")
 }

@@ -250,16 +250,15 @@ impl<'w> Runner<'w> {
         let Some(worker) = &self.worker else {
             return Ok(());
         };
-        let mut status = worker.status();
-        if let Some(failure) = status.failure.take() {
-            drop(status);
+        if let Some(failure) = worker.take_failure() {
             self.worker = None;
             return self.fail(failure);
         }
+        let status = worker.status();
         let copied = status.history_done && self.state.phase.copies_history();
-        let reached = status.applied.is_some();
-        drop(status);
-        if copied && reached {
+        if copied && status.applied.is_some() {
+            // What is said of it is there by the time anybody sees that it is over.
+            self.report_now(self.context.clock.elapsed())?;
             self.input(&Input::Backfilled, "history is copied")?;
         }
         Ok(())
@@ -493,6 +492,10 @@ impl<'w> Runner<'w> {
         if !news && now.saturating_sub(self.reported) < REPORT_EVERY {
             return Ok(());
         }
+        self.report_now(now)
+    }
+
+    fn report_now(&mut self, now: Duration) -> Result<()> {
         self.reported = now;
         let progress = self.progress(now);
         self.reported_lag = progress.lag_events.is_some();

@@ -10,7 +10,6 @@ use contraflow_core::code::Code;
 use contraflow_core::end::{Feed, Start, Watched};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::gate::Rule;
-use contraflow_core::lease::LaneId;
 use contraflow_core::side::Direction;
 
 use crate::context::Context;
@@ -21,7 +20,7 @@ use crate::tasks::{Stop, TaskSet};
 const REST: Duration = Duration::from_millis(100);
 /// How many times as long as a look it rests while the feed brings history: who copies is waited
 /// for, and what this looks at stays where it is.
-const RESTS: u32 = 9;
+const RESTS: u32 = 19;
 /// For how long it rests while ranges are copied at full speed. Who copies is waited for here too,
 /// and the end keeps its log for no longer.
 const REST_OF_COPY: Duration = Duration::from_secs(4);
@@ -64,7 +63,7 @@ impl Standby {
         let checkpoint = context
             .side(direction.source())
             .apply()?
-            .checkpoint(LaneId(0), opposite)?;
+            .checkpoint(opposite)?;
         feed.open(&Start::NotBefore(checkpoint))?;
         let (out, faults) = sync_channel(1);
         let mut looker = TaskSet::new(Stop::default());

@@ -570,7 +570,7 @@ fn settle(context: &Context, direction: Direction, worker: &Worker) -> Result<()
     let behind = || {
         let status = worker.status();
         let lag = status.lag_events;
-        status.failure.is_none() && lag.is_none_or(|lag| lag > context.allowed(Rule::Lag))
+        !status.failed && lag.is_none_or(|lag| lag > context.allowed(Rule::Lag))
     };
     while context.clock.elapsed() < deadline
         && (behind() || !retried(context, direction)?.is_empty())

@@ -344,8 +344,8 @@ impl Apply for Writes {
         }
     }
 
-    fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>> {
-        self.face.checkpoint(lane, direction)
+    fn checkpoint(&mut self, direction: Direction) -> Result<Option<Position>> {
+        self.face.checkpoint(direction)
     }
 
     fn letters(&mut self) -> Result<Vec<StoredLetter>> {

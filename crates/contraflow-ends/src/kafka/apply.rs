@@ -2,6 +2,8 @@
 //! transaction of the target.
 
 use std::collections::BTreeMap;
+use std::iter::StepBy;
+use std::ops::RangeFrom;
 
 use contraflow_core::code::Code;
 use contraflow_core::end::{
@@ -39,11 +41,19 @@ struct Lane {
     /// Names the group that keeps a copy of the checkpoint.
     group: client::Brief,
     direction: Direction,
+    lane: LaneId,
     token: u64,
-    /// Letters of this direction that stand.
+    /// Letters of this lane that stand.
     parked: BTreeMap<At, Parked>,
-    /// The number of the last letter.
-    last_id: u64,
+    /// Numbers of new letters: no other lane gives them out.
+    ids: StepBy<RangeFrom<u64>>,
+}
+
+/// Numbers of letters behind the last one, for one lane alone.
+fn ids(lane: LaneId, last: Option<u64>) -> StepBy<RangeFrom<u64>> {
+    let lanes = u64::from(LANES);
+    let rounds = last.map_or(0, |last| last / lanes + 1);
+    (rounds * lanes + 1 + u64::from(lane.0)..).step_by(usize::from(LANES))
 }
 
 /// A lane whose id is ours, and what stands of it.
@@ -146,9 +156,8 @@ impl Writer {
         let mut parked = Vec::new();
         if !sorted.parked.is_empty() {
             letters::make(&self.context)?;
-            let first = lane.last_id + 1;
             let (direction, new) = (lane.direction, sorted.parked);
-            parked = letters::park(&self.context, direction, new, &next, first)?;
+            parked = letters::park(&self.context, direction, new, &next, &mut lane.ids)?;
         }
         let at = Checkpoint {
             token: lease.token,
@@ -169,12 +178,11 @@ impl Writer {
             }
             note.send(&lane.producer, &self.context)?;
             lane.producer
-                .offsets(&lane.group, &client::offsets(&at.next)?)
+                .offsets(&lane.group, &client::offsets(&at.next, Some(lane.lane))?)
         });
         if let Err(error) = written {
             return self.refused(lane, lease, Failed(error, &sorted.sent));
         }
-        lane.last_id += parked.len() as u64;
         let applied = Applied {
             records: sorted.sent.len() as u64,
             letters: parked.len() as u64,
@@ -264,7 +272,7 @@ impl Apply for Writer {
         let group = client::Brief(group);
         let token = found.as_ref().map_or(0, |found| found.token) + 1;
         let noted = decide::resume(&control, direction, found)?;
-        let places = resume::places(&self.context, &control, direction, noted)?;
+        let places = resume::places(&self.context, &control, (direction, lane), noted)?;
         // Whoever is fenced can tell by it whether somebody took over.
         let claimed = Checkpoint {
             token,
@@ -276,15 +284,19 @@ impl Apply for Writer {
         producer.commit()?;
         let mut standing = letters::all(&self.context)?;
         let last_id = standing.iter().map(|parked| parked.stored.id).max();
-        standing.retain(|parked| parked.stored.direction == direction);
+        standing.retain(|parked| {
+            let lane_of = |(_, place): At| control::lane(place.partition);
+            parked.stored.direction == direction && parked.at().map(lane_of) == Some(lane)
+        });
         let mut taken = Lane {
             producer,
             batch_bytes,
             group,
             direction,
+            lane,
             token,
             parked: BTreeMap::new(),
-            last_id: last_id.unwrap_or(0),
+            ids: ids(lane, last_id),
         };
         taken.keep(standing);
         self.lane = Some(taken);
@@ -331,9 +343,8 @@ impl Apply for Writer {
         Ok(applied)
     }
 
-    fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>> {
-        let found = control::checkpoint(&self.context, direction, lane)?;
-        let places = found.and_then(Checkpoint::places);
+    fn checkpoint(&mut self, direction: Direction) -> Result<Option<Position>> {
+        let places = control::carried(&self.context, direction)?;
         if direction == Direction::Forward
             && let Some(control) = Control::read(&self.context)?
             && let Some(settled) = control.settled()

@@ -13,11 +13,13 @@ use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
 use contraflow_core::end::fenced;
 use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::LaneId;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::control;
 use super::place::TopicPlace;
 
 /// How long one question to a broker may take.
@@ -73,7 +75,7 @@ pub(super) fn consumer(cluster: &Cluster, group: &str) -> ClientConfig {
         .set("fetch.queue.backoff.ms", "20")
         // Every record that waits here takes the client as much again for itself. An answer comes
         // on top of it, and is compressed.
-        .set("queued.max.messages.kbytes", "8192")
+        .set("queued.max.messages.kbytes", "2048")
         .set("fetch.max.bytes", "2097152");
     settings
 }
@@ -145,11 +147,13 @@ pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     }
 }
 
-/// Places as the offsets of a consumer group.
-pub(super) fn offsets(places: &[TopicPlace]) -> Result<TopicPartitionList> {
+/// Places as the offsets of a consumer group, of one lane or of all.
+pub(super) fn offsets(places: &[TopicPlace], of: Option<LaneId>) -> Result<TopicPartitionList> {
     let mut offsets = TopicPartitionList::new();
     for place in places {
-        for (partition, next) in (0..).zip(&place.next) {
+        let ours = |partition: &i32| of.is_none_or(|lane| control::lane(*partition) == lane);
+        let places = (0..).zip(&place.next);
+        for (partition, next) in places.filter(|(partition, _)| ours(partition)) {
             let added =
                 offsets.add_partition_offset(&place.topic, partition, Offset::Offset(*next));
             added.map_err(|error| failure("naming an offset", error))?;

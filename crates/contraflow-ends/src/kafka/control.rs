@@ -23,12 +23,13 @@ use super::client::unreachable;
 use super::excerpt::{Excerpt, Span};
 use super::names::Names;
 use super::native::TopicId;
-use super::place::TopicPlace;
+use super::place::{self, TopicPlace};
 use super::producer::{self, Outgoing, Producer};
 use super::refused::{Number, Refusal};
 
-/// Lanes of a direction.
-pub(super) const LANES: u16 = 1;
+/// Lanes of a direction, each with partitions of its own: while the transaction of one is committed
+/// another one fills its own.
+pub(super) const LANES: u16 = 4;
 /// The partition of authority. Lanes come after it.
 pub(super) const AUTHORITY: i32 = 0;
 /// How long seeing what was just written may take.
@@ -63,6 +64,8 @@ pub(super) struct Known {
     pub(super) topic: String,
     pub(super) id: TopicId,
     pub(super) partitions: usize,
+    /// The oldest offset of each partition: whatever came behind it is carried.
+    pub(super) starts: Vec<i64>,
 }
 
 /// Late writes that are not carried, as somebody has said.
@@ -185,6 +188,32 @@ impl Control {
     pub(super) fn ownership(&self) -> Ownership {
         ownership(self.old.as_ref(), self.new.as_ref())
     }
+}
+
+/// The lane that carries a partition.
+pub(super) fn lane(partition: i32) -> LaneId {
+    let lanes = i32::from(LANES);
+    LaneId(u16::try_from(partition.rem_euclid(lanes)).expect("there are fewer than 65 536 lanes"))
+}
+
+/// All lanes of a direction.
+pub(super) fn lanes() -> impl Iterator<Item = LaneId> {
+    (0..LANES).map(LaneId)
+}
+
+/// How far the lanes of a direction are together: what one has carried the others leave alone.
+pub(super) fn carried(context: &Context, direction: Direction) -> Result<Option<Vec<TopicPlace>>> {
+    let mut carried: Option<Vec<TopicPlace>> = None;
+    for lane in lanes() {
+        let of_lane = checkpoint(context, direction, lane)?;
+        if let Some(places) = of_lane.and_then(Checkpoint::places) {
+            carried = Some(match carried {
+                Some(others) => place::later(&others, &places),
+                None => places,
+            });
+        }
+    }
+    Ok(carried)
 }
 
 /// The checkpoint of a lane.

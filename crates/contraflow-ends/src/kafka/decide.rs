@@ -14,7 +14,7 @@ use contraflow_core::position::Position;
 use contraflow_core::side::{Direction, Side};
 
 use super::client::unreachable;
-use super::control::{Checkpoint, Control, Flip, Sealed, Stopped};
+use super::control::{Checkpoint, Control, Flip, Known, Sealed, Stopped};
 use super::place::{self, TopicPlace};
 
 /// For how long it counts that somebody said the producers have stopped: whoever said so may have
@@ -53,7 +53,7 @@ pub(super) fn carry(control: &Control, side: Side, direction: Direction) -> Resu
     }
 }
 
-/// Where a lane goes on by what is noted; `None` is the oldest record.
+/// Where a lane goes on by what is noted; `None` when nobody has noted where it begins.
 ///
 /// # Errors
 /// When the way back has no start: the flip writes it to another partition than authority, which
@@ -66,13 +66,23 @@ pub(super) fn resume(
     let flip = control.flip.as_ref();
     match (direction, checkpoint.and_then(Checkpoint::places)) {
         (_, Some(places)) => Ok(Some(places)),
-        (Direction::Forward, None) => Ok(None),
+        (Direction::Forward, None) => Ok(control.topics(Side::Old).map(begins)),
         (Direction::Reverse, None) => match flip {
             // The checkpoint was lost since.
             Some(flip) => Ok(Some(flip.new_starts.clone())),
             None => Err(unreachable("where the way back begins is not visible yet")),
         },
     }
+}
+
+/// Where topics began when the change did.
+fn begins(topics: &[Known]) -> Vec<TopicPlace> {
+    let place = |known: &Known| TopicPlace {
+        topic: known.topic.clone(),
+        id: known.id,
+        next: known.starts.clone(),
+    };
+    topics.iter().map(place).collect()
 }
 
 /// What was said of the producers, while it counts.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::end::{Feed, LeftOut, Letter, Start, Watched};
 use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::LaneId;
 use contraflow_core::log::{Envelope, Place};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Batch, Event, Image, Key, Op, Origin, PairId, Row};
@@ -22,7 +23,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
 use super::client::{self, failure};
-use super::control::{Control, GivenUp, Known};
+use super::control::{self, Control, GivenUp, Known};
 use super::envelope::{Headers, Source, Telling};
 use super::fetched::Reader;
 use super::native::{Record, TopicId};
@@ -36,8 +37,8 @@ const POLL: Duration = Duration::from_millis(5);
 const SAID_EVERY_MS: &str = "50";
 /// How often is looked whether the topics are still those that they were.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Bytes of keys and payloads in a batch, about: huge records must not fill the memory.
-const BATCH_BYTES: usize = 16 << 20;
+/// Bytes of keys and payloads in a batch of a lane, about: huge records must not fill the memory.
+const BATCH_BYTES: usize = 6 << 20;
 /// Records of one look at a mirror.
 const WATCHED_MAX: usize = 4_000;
 /// Records that a look names.
@@ -45,6 +46,8 @@ const NAMED_MAX: usize = 20;
 
 pub(super) struct TopicFeed {
     context: Context,
+    /// What it keeps to; all partitions without one.
+    lane: Option<LaneId>,
     reading: Option<Reading>,
 }
 
@@ -70,12 +73,15 @@ struct Open {
     starts: Vec<i64>,
     /// The next offset of each partition.
     next: Vec<i64>,
+    /// What it keeps to.
+    lane: Option<LaneId>,
 }
 
 impl TopicFeed {
     pub(super) fn new(context: Context) -> TopicFeed {
         TopicFeed {
             context,
+            lane: None,
             reading: None,
         }
     }
@@ -173,6 +179,10 @@ impl Open {
 }
 
 impl Feed for TopicFeed {
+    fn keep_to(&mut self, lane: LaneId) {
+        self.lane = Some(lane);
+    }
+
     fn open(&mut self, start: &Start) -> Result<()> {
         let broker = &self.context.broker;
         let from = match start {
@@ -204,7 +214,8 @@ impl Feed for TopicFeed {
             let known = known.and_then(|control| control.topics(self.context.role.side));
             let known = known.and_then(|topics| topics.get(usize::from(pair.0)));
             let which = (pair, telling, known);
-            let opened = open(&self.context, broker, which, from, notes.as_ref());
+            let at = (from, notes.as_ref(), self.lane);
+            let opened = open(&self.context, broker, which, at);
             topics.push(opened.map_err(|error| error.at(self.context.role.side))?);
         }
         let given_up = control.map_or_else(Vec::new, |control| control.given_up);
@@ -305,9 +316,12 @@ impl Feed for TopicFeed {
         let reading = self.reading()?;
         let (mut places, mut behind) = (Vec::new(), 0);
         for open in reading.in_order() {
-            let ends = reading.broker.ends(&open.topic, Visible::Committed)?;
-            for (end, next) in ends.iter().zip(&open.next) {
-                behind += u64::try_from(end - next).unwrap_or(0);
+            let mut ends = reading.broker.ends(&open.topic, Visible::Committed)?;
+            for (partition, (end, next)) in (0..).zip(ends.iter_mut().zip(&open.next)) {
+                if !of_lane(open.lane, partition) {
+                    *end = *next;
+                }
+                behind += u64::try_from(*end - next).unwrap_or(0);
             }
             places.push(TopicPlace {
                 next: ends,
@@ -323,8 +337,7 @@ fn open(
     context: &Context,
     broker: &Broker,
     (pair, telling, known): (PairId, Telling, Option<&Known>),
-    from: Option<&TopicPlace>,
-    notes: Option<&Notes>,
+    (from, notes, lane): (Option<&TopicPlace>, Option<&Notes>, Option<LaneId>),
 ) -> Result<Open> {
     let name = context.role.table(pair).name.as_str();
     let topic = broker.topic(name)?;
@@ -337,8 +350,12 @@ fn open(
     if let Some(from) = from {
         let ends = broker.ends(&topic, Visible::Everything)?;
         same_topic(&topic, from.id, from.next.len())?;
-        for partition in 0..topic.partitions {
+        for (number, partition) in (0..).zip(0..topic.partitions) {
             let (at, start) = (from.next[partition], starts[partition]);
+            if !of_lane(lane, number) {
+                next[partition] = at;
+                continue;
+            }
             if at < start && notes.is_none() {
                 let why = format!(
                     "records {at} to {} of partition {partition} are gone, and were not carried",
@@ -368,7 +385,7 @@ fn open(
     let mut settings = client::consumer(&context.cluster, "contraflow");
     let reader = Reader::new(&mut settings, SAID_EVERY_MS).map_err(fail)?;
     let mut assigned = TopicPartitionList::new();
-    for (partition, offset) in (0..).zip(&next) {
+    for (partition, offset) in (0..).zip(&next).filter(|(at, _)| of_lane(lane, *at)) {
         let added = assigned.add_partition_offset(name, partition, Offset::Offset(*offset));
         added.map_err(fail)?;
     }
@@ -380,7 +397,13 @@ fn open(
         topic,
         reader,
         next,
+        lane,
     })
+}
+
+/// Whether whoever keeps to a lane reads a partition.
+fn of_lane(lane: Option<LaneId>, partition: i32) -> bool {
+    lane.is_none_or(|lane| control::lane(partition) == lane)
 }
 
 /// A name may belong to another topic than the one that was read before.

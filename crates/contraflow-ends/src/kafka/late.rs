@@ -3,14 +3,14 @@
 
 use contraflow_core::end::{Late, Letter, fenced};
 use contraflow_core::error::{Kind, Result};
-use contraflow_core::lease::{LaneId, Ownership};
+use contraflow_core::lease::Ownership;
 use contraflow_core::log::Place;
 use contraflow_core::position::Position;
 use contraflow_core::probe::Point;
 use contraflow_core::record::{PairId, Record};
 
 use super::Context;
-use super::control::{self, Checkpoint, Coordinator, GivenUp, Note};
+use super::control::{self, Coordinator, GivenUp, Note};
 use super::copies::{self, Copies, broken};
 use super::place;
 use super::producer;
@@ -43,9 +43,8 @@ impl Late for LateWrites {
             return Err(fenced("this end has not gained authority"));
         };
         // A lane that was not fenced yet may have carried some of them.
-        let (lane, direction) = (LaneId(0), side.other().direction());
-        let carried = control::checkpoint(&self.context, direction, lane)?;
-        let carried = carried.and_then(Checkpoint::places).unwrap_or_default();
+        let carried =
+            control::carried(&self.context, side.other().direction())?.unwrap_or_default();
         let settled = place::encode(&place::later(settled, &carried));
         self.given_up = control.given_up.len();
         self.coordinator = Some(coordinator);

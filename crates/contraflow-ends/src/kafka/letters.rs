@@ -260,7 +260,7 @@ pub(super) fn park(
     direction: Direction,
     letters: Vec<Letter>,
     from: &[TopicPlace],
-    first_id: u64,
+    ids: &mut impl Iterator<Item = u64>,
 ) -> Result<Vec<Parked>> {
     let mut payloads = BTreeMap::new();
     for (pair, topic) in (0..).map(PairId).zip(from) {
@@ -271,7 +271,7 @@ pub(super) fn park(
         }
     }
     let mut all = Vec::new();
-    for (id, letter) in (first_id..).zip(letters) {
+    for (letter, id) in letters.into_iter().zip(ids) {
         let topic = from.get(usize::from(letter.pair.0));
         let place = Place::of(&letter.source_key);
         let payload = place.and_then(|place| payloads.remove(&(letter.pair, place)));

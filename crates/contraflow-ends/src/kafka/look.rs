@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::error::{Error, Result};
-use contraflow_core::lease::LaneId;
 use contraflow_core::log::Keyed;
 use contraflow_core::log::translate::{Bounds, Look, Seen};
 use contraflow_core::record::PairId;
@@ -255,7 +254,7 @@ impl Look for Partition {
         if authority == side {
             return Ok(None);
         }
-        let (direction, lane) = (authority.direction(), LaneId(0));
+        let (direction, lane) = (authority.direction(), control::lane(self.partition));
         // No topic, no change.
         let Some(control) = self.broker.topic(&context.names.control)? else {
             return Ok(None);

@@ -86,6 +86,14 @@ pub(super) fn later(places: &[TopicPlace], others: &[TopicPlace]) -> Vec<TopicPl
     places
 }
 
+/// As [`later`], of positions; the first of them where one is of something else.
+pub(super) fn furthest(a: &Position, b: &Position) -> Position {
+    match (decode(a), decode(b)) {
+        (Some(places), Some(others)) => encode(&later(&places, &others)),
+        _ => a.clone(),
+    }
+}
+
 /// Whether a feed at `at` has passed `goal`, in the same topics.
 pub(super) fn reached(at: &Position, goal: &Position) -> bool {
     let (Some(at), Some(goal)) = (decode(at), decode(goal)) else {

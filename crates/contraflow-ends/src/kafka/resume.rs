@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::LaneId;
 use contraflow_core::record::PairId;
 use contraflow_core::side::{Direction, Side};
 use rdkafka::message::Message;
 
 use super::Context;
 use super::broker::{Broker, Topic, Visible};
-use super::control::{Control, Known};
+use super::control::{self, Control, Known};
 use super::envelope::Telling;
 use super::excerpt::{Excerpt, Span};
 use super::letters;
@@ -24,13 +25,14 @@ use super::place::TopicPlace;
 const BACK: i64 = 4;
 const FURTHER: i64 = 16;
 
-/// The topics of one pair at a claim.
+/// The topics of one pair at the claim of a lane. Whoever has another lane may be writing.
 struct Lines<'l> {
     context: &'l Context,
     broker: &'l Broker,
     control: &'l Control,
     pair: PairId,
     direction: Direction,
+    lane: LaneId,
     /// Where copies are written.
     target: Topic,
     /// What they are copies of, as it was when the change began.
@@ -44,11 +46,12 @@ struct Copied {
     apart: BTreeSet<(i32, i64)>,
 }
 
-/// The places where a direction goes on, by pair; `None` when it begins.
+/// The places where a lane goes on, by pair; `None` when it begins. Those of partitions that are
+/// not its own are as its checkpoint says.
 pub(super) fn places(
     context: &Context,
     control: &Control,
-    direction: Direction,
+    (direction, lane): (Direction, LaneId),
     checkpoint: Option<Vec<TopicPlace>>,
 ) -> Result<Option<Vec<TopicPlace>>> {
     let broker = &context.broker;
@@ -64,6 +67,7 @@ pub(super) fn places(
             control,
             pair,
             direction,
+            lane,
             target,
             source,
         };
@@ -104,6 +108,11 @@ impl Lines<'_> {
         Ok((place, copies.iter().any(Option::is_some)))
     }
 
+    /// Whether the lane carries a partition.
+    fn is_ours(&self, partition: usize) -> bool {
+        i32::try_from(partition).is_ok_and(|partition| control::lane(partition) == self.lane)
+    }
+
     fn telling(&self, side: Side) -> Telling {
         Telling::of(side, self.context, self.pair, Some(self.control))
     }
@@ -135,7 +144,8 @@ impl Lines<'_> {
                 let from = (end - back).max(*lowest);
                 // All of it was looked at when the step before went as far.
                 let new = back == BACK || end - earlier > *lowest;
-                if found[partition].is_none() && from < *end && new {
+                let open = found[partition].is_none() && self.is_ours(partition);
+                if open && from < *end && new {
                     spans.push(Span {
                         partition,
                         from,
@@ -178,7 +188,8 @@ impl Lines<'_> {
         let flip = self.control.flip.as_ref();
         let begins = flip.and_then(|flip| flip.new_starts.get(usize::from(self.pair.0)));
         let mut spans = Vec::new();
-        for (partition, next) in place.next.iter().enumerate() {
+        let ours = place.next.iter().enumerate();
+        for (partition, next) in ours.filter(|(partition, _)| self.is_ours(*partition)) {
             let copy = copies.get(partition).copied().flatten();
             if copy.is_none()
                 && forgotten[partition] > 0

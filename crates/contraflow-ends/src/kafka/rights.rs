@@ -143,7 +143,7 @@ impl Client<'_> {
             id: topic.id,
             next: vec![0],
         };
-        let offsets = client::offsets(&[place])?;
+        let offsets = client::offsets(&[place], None)?;
         match Producer::tried(&self.broker.cluster, &self.names.trial(), &group, &offsets) {
             Ok(()) => Ok(None),
             Err(error) => match code_of(&error) {

@@ -81,6 +81,7 @@ impl Topics {
             Ok(Known {
                 id: topic.id,
                 partitions: topic.partitions,
+                starts: broker.starts(&topic)?,
                 topic: topic.name,
             })
         };

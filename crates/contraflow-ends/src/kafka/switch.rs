@@ -9,14 +9,14 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::end::{Sequence, Switch, fenced};
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::lease::{Epoch, LaneId, Standing};
+use contraflow_core::lease::{Epoch, Standing};
 use contraflow_core::position::Position;
 use contraflow_core::side::{Direction, Side};
 
 use super::Context;
 use super::broker::Visible;
 use super::client;
-use super::control::{Control, Coordinator, LANES, Note};
+use super::control::{self, Control, Coordinator, Note};
 use super::decide::{self, Ends};
 use super::place::{self, TopicPlace};
 use super::producer::Producer;
@@ -54,8 +54,8 @@ impl ControlRecord {
 
     /// Ends whatever the lanes of a direction have open, and keeps their owners from going on.
     fn sweep(&self, direction: Direction) -> Result<()> {
-        for lane in 0..LANES {
-            let id = self.context.names.lane(direction, LaneId(lane));
+        for lane in control::lanes() {
+            let id = self.context.names.lane(direction, lane);
             Producer::take(&self.context, &id)?;
         }
         Ok(())
@@ -93,17 +93,18 @@ impl Switch for ControlRecord {
         // here on; one that is claimed later sees the seal and refuses.
         self.sweep(side.other().direction())?;
         let direction = side.direction();
-        let notes = [
+        let mut notes = vec![
             Note::flip(&flipped.flip),
             Note::standing(side, Some(&flipped.standing)),
-            Note::checkpoint(direction, LaneId(0), &flipped.checkpoint),
         ];
+        let begins = |lane| Note::checkpoint(direction, lane, &flipped.checkpoint);
+        notes.extend(control::lanes().map(begins));
         let group = client::consumer(&self.context.cluster, &self.context.names.group(direction));
         let group = group
             .create()
             .map_err(|error| client::failure("making a client", error))?;
         let group = client::Brief(group);
-        let offsets = client::offsets(&flipped.checkpoint.next)?;
+        let offsets = client::offsets(&flipped.checkpoint.next, None)?;
         coordinator.write(&notes, |producer| producer.offsets(&group, &offsets))
     }
 

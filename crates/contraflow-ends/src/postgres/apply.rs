@@ -212,19 +212,14 @@ impl Apply for Writer {
         })
     }
 
-    fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>> {
+    fn checkpoint(&mut self, direction: Direction) -> Result<Option<Position>> {
         let names = self.context.names.clone();
         let found = self
             .client()?
             .query_opt(
                 "select position from contraflow.lane
-                 where change = $1 and side = $2 and direction = $3 and lane = $4",
-                &[
-                    &names.change,
-                    &names.side,
-                    &direction.name(),
-                    &i32::from(lane.0),
-                ],
+                 where change = $1 and side = $2 and direction = $3 and lane = 0",
+                &[&names.change, &names.side, &direction.name()],
             )
             .map_err(failure)?;
         let position: Option<Vec<u8>> = found.and_then(|row| row.get(0));

@@ -223,17 +223,15 @@ impl Apply for Writer {
         })
     }
 
-    fn checkpoint(&mut self, lane: LaneId, direction: Direction) -> Result<Option<Position>> {
+    fn checkpoint(&mut self, direction: Direction) -> Result<Option<Position>> {
         self.open()?;
         let db = self.db.as_ref().expect("opened above");
         let sql = format!(
-            "select position from {} where direction = ?1 and lane = ?2",
+            "select position from {} where direction = ?1 and lane = 0",
             self.context.names.lane
         );
         let position: Option<Option<Vec<u8>>> = db
-            .query_row(&sql, rusqlite::params![direction.name(), lane.0], |row| {
-                row.get(0)
-            })
+            .query_row(&sql, [direction.name()], |row| row.get(0))
             .optional()
             .map_err(failure)?;
         Ok(position.flatten().map(Position::new))

@@ -41,8 +41,8 @@ fn send(producer: &BaseProducer, topic: &str, value: &str) {
         .expect("room");
 }
 
-/// What a reader of committed records sees in partition 0.
-fn committed(topic: &str) -> Vec<String> {
+/// What a reader of committed records sees in a partition.
+pub(super) fn committed(topic: &str, partition: i32) -> Vec<String> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", shared().servers())
         .set("group.id", "auditor")
@@ -51,7 +51,7 @@ fn committed(topic: &str) -> Vec<String> {
         .create()
         .expect("a consumer");
     let mut from = TopicPartitionList::new();
-    from.add_partition_offset(topic, 0, Offset::Beginning)
+    from.add_partition_offset(topic, partition, Offset::Beginning)
         .expect("a place");
     consumer.assign(&from).expect("a partition");
     let mut seen = Vec::new();
@@ -92,5 +92,5 @@ fn a_zombie_is_fenced() {
     };
     let codes = [RDKafkaErrorCode::Fenced, RDKafkaErrorCode::ProducerFenced];
     assert!(codes.contains(&code), "{code}");
-    assert_eq!(committed(topic), ["of the heir"]);
+    assert_eq!(committed(topic, 0), ["of the heir"]);
 }

@@ -1,18 +1,23 @@
-//! Lanes of a change whose authority moves while their owner stands still.
+//! Lanes of a change: each has partitions of its own and is fenced alone, and all of them together
+//! when authority moves while their owner stands still.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::change::cluster::Cluster;
 use contraflow_core::codec::payload::Raw;
-use contraflow_core::end::{Apply, End, Progress, Role, Switch, Table};
-use contraflow_core::error::Kind;
-use contraflow_core::lease::{Epoch, Gate, LaneId, Standing};
+use contraflow_core::end::{Apply, End, Feed, Progress, Role, Start, Switch, Table};
+use contraflow_core::error::{Kind, Result};
+use contraflow_core::lease::{Epoch, Gate, LaneId, Lease, Standing};
 use contraflow_core::probe::Silent;
+use contraflow_core::record::{Batch, Change, Record};
 use contraflow_core::side::{Direction, Side};
 use contraflow_ends::kafka::{Kafka, Payloads};
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::broker::shared;
+use super::broker::{LIMIT, committed, shared};
 use crate::clock::Real;
 
 /// Both topics of a change that has begun.
@@ -21,11 +26,11 @@ struct Begun {
     roles: [Arc<Role>; 2],
 }
 
-fn begun(change: &str) -> Begun {
+fn begun(change: &str, partitions: i32) -> Begun {
     let mut payloads = Payloads::default();
     let names = ["old", "new"].map(|side| format!("{change}-{side}"));
     for name in &names {
-        super::topic(name, 1);
+        super::topic(name, partitions);
         payloads.insert(name, Arc::new(Raw::new("value")), None);
     }
     let clock = Arc::new(Real::start());
@@ -74,12 +79,115 @@ impl Begun {
     }
 }
 
-/// No claim comes between: what fences the lane is the flip itself.
+/// A lane that carries what is on the old topic, by hand.
+struct Carrier {
+    feed: Box<dyn Feed>,
+    apply: Box<dyn Apply>,
+    lease: Lease,
+}
+
+impl Carrier {
+    fn claim(begun: &Begun, lane: LaneId) -> Carrier {
+        let mut apply = begun.apply(Direction::Forward);
+        let (lease, resume) = apply.claim(lane, Direction::Forward).unwrap();
+        let mut feed = begun.end.feed(&begun.roles[0]).unwrap();
+        feed.keep_to(lane);
+        let start = resume.position.map_or(Start::Earliest, Start::After);
+        feed.open(&start).unwrap();
+        Carrier { feed, apply, lease }
+    }
+
+    /// Carries what the lane has, until there is no more.
+    fn carry(&mut self) -> Result<()> {
+        while self.feed.head().unwrap().1 > 0 {
+            let Batch {
+                events, through, ..
+            } = self.feed.next(100).unwrap();
+            let records: Vec<Record> = events
+                .into_iter()
+                .map(|event| Record {
+                    pair: event.pair,
+                    key: event.key.clone(),
+                    source_key: event.key,
+                    change: Change::Put(event.image.unwrap()),
+                })
+                .collect();
+            let advance = Progress::Advance {
+                through: &through,
+                seen: &through,
+            };
+            self.apply.apply(&records, &[], &advance, &mut self.lease)?;
+        }
+        Ok(())
+    }
+}
+
+fn lanes(end: &Kafka) -> Vec<LaneId> {
+    (0..end.lanes()).map(LaneId).collect()
+}
+
+/// Writes numbers to all partitions in turn.
+fn write(topic: &str, numbers: Range<i32>) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", shared().servers())
+        .create()
+        .unwrap();
+    for number in numbers {
+        let value = number.to_string();
+        let record: BaseRecord<'_, str, str> = BaseRecord::to(topic)
+            .partition(number % PARTITIONS)
+            .payload(&value);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+}
+
+const PARTITIONS: i32 = 6;
+
+/// Both processes have some of the lanes; then one of them dies, and one of its lanes is taken over
+/// while its other one was not missed yet.
+#[test]
+fn processes_share_the_lanes_of_a_change_and_each_lane_is_fenced_alone() {
+    let begun = begun("a-shared-change", PARTITIONS);
+    let lanes = lanes(&begun.end);
+    assert!(lanes.len() > 1, "there is nothing to share");
+    write("a-shared-change-old", 0..300);
+    let claim = |lane: &LaneId| Carrier::claim(&begun, *lane);
+    let mut carriers: Vec<Carrier> = lanes.iter().map(claim).collect();
+    carriers.iter_mut().for_each(|lane| lane.carry().unwrap());
+    write("a-shared-change-old", 300..420);
+    // Whoever takes the first one over goes on where it was, and no other lane notices.
+    let mut heir = Carrier::claim(&begun, LaneId(0));
+    for carrier in &mut carriers[1..] {
+        carrier.carry().unwrap();
+    }
+    assert_eq!(carriers[0].carry().unwrap_err().kind, Kind::Fenced);
+    heir.carry().unwrap();
+    for partition in 0..PARTITIONS {
+        let expected: Vec<String> = (0..420)
+            .filter(|number| number % PARTITIONS == partition)
+            .map(|number| number.to_string())
+            .collect();
+        let found = committed("a-shared-change-new", partition);
+        assert_eq!(found, expected, "of partition {partition}");
+    }
+    // Together the lanes have carried everything.
+    let mut feed = begun.end.feed(&begun.roles[0]).unwrap();
+    feed.open(&Start::Earliest).unwrap();
+    let at = begun
+        .apply(Direction::Forward)
+        .checkpoint(Direction::Forward);
+    let at = at.unwrap().unwrap();
+    assert!(begun.end.reached(&at, &feed.head().unwrap().0));
+}
+
+/// No claim comes between: what fences the lanes is the flip itself.
 #[test]
 fn a_lane_that_was_claimed_before_the_seal_writes_nothing_after_the_flip() {
-    let begun = begun("a-lane-claimed-before");
-    let mut zombie = begun.apply(Direction::Forward);
-    let (mut lease, _) = zombie.claim(LaneId(0), Direction::Forward).unwrap();
+    let begun = begun("a-lane-claimed-before", PARTITIONS);
+    let lanes = lanes(&begun.end);
+    let claim = |lane: &LaneId| Carrier::claim(&begun, *lane);
+    let mut zombies: Vec<Carrier> = lanes.iter().map(claim).collect();
     let mut old = begun.switch(Side::Old);
     old.writers_stopped().unwrap();
     let limit = Duration::from_secs(30);
@@ -88,23 +196,28 @@ fn a_lane_that_was_claimed_before_the_seal_writes_nothing_after_the_flip() {
         through: &fence,
         seen: &fence,
     };
-    zombie.apply(&[], &[], &advance, &mut lease).unwrap();
+    for Carrier { apply, lease, .. } in &mut zombies {
+        apply.apply(&[], &[], &advance, lease).unwrap();
+    }
     old.seal(Epoch::FIRST, &fence, &log_end(&begun)).unwrap();
     begun
         .switch(Side::New)
         .flip(Epoch::FIRST.next(), &[])
         .unwrap();
-    zombie.apply(&[], &[], &advance, &mut lease).unwrap_err();
-    // It has to claim the lane anew, and neither it nor anybody else may.
-    for mut writer in [zombie, begun.apply(Direction::Forward)] {
-        let refused = writer.claim(LaneId(0), Direction::Forward).unwrap_err();
-        assert_eq!(refused.kind, Kind::Fenced, "{refused}");
+    // Each has to claim its lane anew, and neither it nor anybody else may.
+    for (mut zombie, lane) in zombies.into_iter().zip(lanes) {
+        let (apply, lease) = (&mut zombie.apply, &mut zombie.lease);
+        apply.apply(&[], &[], &advance, lease).unwrap_err();
+        for mut writer in [zombie.apply, begun.apply(Direction::Forward)] {
+            let refused = writer.claim(lane, Direction::Forward).unwrap_err();
+            assert_eq!(refused.kind, Kind::Fenced, "{refused}");
+        }
     }
 }
 
 /// The end of the new topic.
 fn log_end(begun: &Begun) -> contraflow_core::position::Position {
     let mut feed = begun.end.feed(&begun.roles[1]).unwrap();
-    feed.open(&contraflow_core::end::Start::Earliest).unwrap();
+    feed.open(&Start::Earliest).unwrap();
     feed.head().unwrap().0
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contraflow_core::change::history::Reach;
 use contraflow_core::end::{Most, Range, Span};
+use contraflow_core::lease::LaneId;
 use contraflow_core::phase::Mode;
 use contraflow_core::probe::Silent;
 use contraflow_core::record::Key;
@@ -80,7 +81,7 @@ impl Between {
     }
 
     pub(super) fn flow(&self, direction: Direction) -> Flow {
-        Flow::start(&self.context, direction, Pace::Stepwise).unwrap()
+        Flow::start(&self.context, direction, LaneId(0), Pace::Stepwise).unwrap()
     }
 
     /// Reads the range of so many rows behind a key, as the backfill does.

@@ -74,7 +74,7 @@ fn applied(
         seen: at,
     };
     let applied = apply.apply(&records, &[], &progress, &mut lease);
-    let checkpoint = apply.checkpoint(LaneId(0), Direction::Forward).unwrap();
+    let checkpoint = apply.checkpoint(Direction::Forward).unwrap();
     (applied.map(|applied| applied.letters), checkpoint)
 }
 

@@ -2,7 +2,7 @@
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind};
-use contraflow_core::lease::{Epoch, LaneId};
+use contraflow_core::lease::Epoch;
 use contraflow_core::side::Direction;
 use contraflow_engine::flow::{Flow, Stepped};
 
@@ -141,7 +141,7 @@ fn a_checkpoint_that_a_range_has_put_off_is_written_all_the_same() {
     while !matches!(flow.step().unwrap(), Stepped::Copied(_)) {}
     let applied = flow.applied().clone();
     let mut apply = between.new.end.apply(&between.new.role).unwrap();
-    let mut written = || apply.checkpoint(LaneId(0), FORWARD).unwrap();
+    let mut written = || apply.checkpoint(FORWARD).unwrap();
     while written().as_ref() != Some(flow.applied()) {
         flow.step().unwrap();
     }

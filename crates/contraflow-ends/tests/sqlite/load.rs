@@ -208,7 +208,7 @@ fn turned(context: &Arc<Context>, losing: Side, epoch: Epoch, mut worker: Worker
         turn::flip(context, losing.other(), epoch.next()).unwrap();
         return started(context, losing.other());
     }
-    let failure = worker.status().failure.as_ref().map(ToString::to_string);
+    let failure = worker.take_failure().as_ref().map(ToString::to_string);
     panic!("no turn away from {losing} in {TRIES} tries: {failure:?}");
 }
 
@@ -223,7 +223,7 @@ pub(super) fn started(context: &Arc<Context>, by: Side) -> Worker {
 /// Waits for something that a running worker brings about.
 pub(super) fn until(worker: &Worker, done: impl Fn() -> bool) {
     while !done() {
-        let failure = worker.status().failure.as_ref().map(ToString::to_string);
+        let failure = worker.take_failure().as_ref().map(ToString::to_string);
         assert_eq!(failure, None);
         std::thread::yield_now();
     }

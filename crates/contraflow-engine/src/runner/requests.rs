@@ -311,7 +311,7 @@ impl Runner<'_> {
 /// Whether nobody knows yet how far a flow is.
 pub(super) fn is_starting(worker: &Worker) -> bool {
     let status = worker.status();
-    status.lag_events.is_none() && status.trying_again.is_none() && status.failure.is_none()
+    status.lag_events.is_none() && status.trying_again.is_none() && !status.failed
 }
 
 /// Keys as typed, in the form of the authority.

@@ -74,10 +74,7 @@ fn together(fixture: &dyn Fixture) {
     assert!(resume.chunks.iter().all(|(_, last)| last.is_none()));
     batch(apply.as_mut(), &mut lease, &[put(row(1, "x", None, 1))], 5);
     assert_eq!(trial.subject.rows(), [row(1, "x", None, 1)]);
-    let checkpoint = trial
-        .apply()
-        .checkpoint(LaneId(0), FORWARD)
-        .expect("a checkpoint");
+    let checkpoint = trial.apply().checkpoint(FORWARD).expect("a checkpoint");
     assert_eq!(checkpoint, Some(place(5)));
     batch(apply.as_mut(), &mut lease, &[], 6);
     let (_, resume) = trial.apply().claim(LaneId(0), FORWARD).expect("a claim");
@@ -104,7 +101,7 @@ fn stale_token(fixture: &dyn Fixture) {
         .expect_err("overtaken");
     assert_eq!((error.code, error.kind), (Code::FENCED, Kind::Fenced));
     assert!(trial.subject.rows().is_empty());
-    let checkpoint = apply.checkpoint(LaneId(0), FORWARD).expect("a checkpoint");
+    let checkpoint = apply.checkpoint(FORWARD).expect("a checkpoint");
     assert_eq!(checkpoint, Some(place(1)));
     batch(apply.as_mut(), &mut lease, &record, 2);
 }

@@ -302,9 +302,7 @@ fn zombie(fixture: &dyn Fixture) {
         .expect_err("retired");
     assert_eq!(error.code, Code::FENCED);
     assert!(trial.subject.rows().is_empty());
-    let checkpoint = apply
-        .checkpoint(LaneId(0), Direction::Forward)
-        .expect("a checkpoint");
+    let checkpoint = apply.checkpoint(Direction::Forward).expect("a checkpoint");
     assert_eq!(checkpoint, Some(place(5)));
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::end::{Chunk, Most, Range, Span, Start};
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::lease::{Ownership, ownership};
+use contraflow_core::lease::{LaneId, Ownership, ownership};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Key, PairId};
 use contraflow_core::side::{Direction, Side};
@@ -95,7 +95,7 @@ impl Process {
             let code = Code::OWNERSHIP_AMBIGUOUS;
             return Err(Error::new(Kind::Ambiguous, code, message));
         };
-        let flow = Flow::start(&self.context, by.direction(), Pace::Stepwise)?;
+        let flow = Flow::start(&self.context, by.direction(), LaneId(0), Pace::Stepwise)?;
         self.reads.clear();
         self.cursor = Cursor::default();
         if by == Side::New {

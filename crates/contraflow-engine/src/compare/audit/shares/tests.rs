@@ -187,7 +187,7 @@ impl Apply for Nobody {
         Err(fenced("nobody carries"))
     }
 
-    fn checkpoint(&mut self, _: LaneId, _: Direction) -> Result<Option<Position>> {
+    fn checkpoint(&mut self, _: Direction) -> Result<Option<Position>> {
         Ok(None)
     }
 
