@@ -1,20 +1,26 @@
 //! Lanes of a change: each has partitions of its own and is fenced alone, and all of them together
 //! when authority moves while their owner stands still.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::change::cluster::Cluster;
+use contraflow_core::code::Code;
 use contraflow_core::codec::payload::Raw;
-use contraflow_core::end::{Apply, End, Feed, Progress, Role, Start, Switch, Table};
+use contraflow_core::end::{
+    Apply, End, Feed, Letter, Progress, Role, Start, StoredLetter, Switch, Table,
+};
 use contraflow_core::error::{Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Lease, Standing};
 use contraflow_core::probe::Silent;
 use contraflow_core::record::{Batch, Change, Record};
 use contraflow_core::side::{Direction, Side};
 use contraflow_ends::kafka::{Kafka, Payloads};
+use rdkafka::TopicPartitionList;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::broker::{LIMIT, committed, shared};
@@ -97,6 +103,29 @@ impl Carrier {
         Carrier { feed, apply, lease }
     }
 
+    /// Parks everything that comes next.
+    fn park(&mut self) {
+        let Batch {
+            events, through, ..
+        } = self.feed.next(100).unwrap();
+        let letters: Vec<Letter> = events
+            .into_iter()
+            .map(|event| Letter {
+                pair: event.pair,
+                source_key: event.key,
+                code: Code::VALUE_UNMAPPABLE,
+                reason: "nobody can read it".to_owned(),
+                retry_after: None,
+            })
+            .collect();
+        let advance = Progress::Advance {
+            through: &through,
+            seen: &through,
+        };
+        let parked = self.apply.apply(&[], &letters, &advance, &mut self.lease);
+        assert_eq!(parked.unwrap().letters, letters.len() as u64);
+    }
+
     /// Carries what the lane has, until there is no more.
     fn carry(&mut self) -> Result<()> {
         while self.feed.head().unwrap().1 > 0 {
@@ -142,6 +171,20 @@ fn write(topic: &str, numbers: Range<i32>) {
     producer.flush(LIMIT).unwrap();
 }
 
+/// The offsets of a consumer group, by partition.
+fn group(name: &str) -> Vec<i64> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", shared().servers())
+        .set("group.id", name)
+        .create()
+        .unwrap();
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition_range("a-shared-change-old", 0, PARTITIONS - 1);
+    let found = consumer.committed_offsets(asked, LIMIT).unwrap();
+    let offsets = found.elements().into_iter().map(|of| of.offset().to_raw());
+    offsets.map(|offset| offset.unwrap_or(-1)).collect()
+}
+
 const PARTITIONS: i32 = 6;
 
 /// Both processes have some of the lanes; then one of them dies, and one of its lanes is taken over
@@ -179,6 +222,38 @@ fn processes_share_the_lanes_of_a_change_and_each_lane_is_fenced_alone() {
         .checkpoint(Direction::Forward);
     let at = at.unwrap().unwrap();
     assert!(begun.end.reached(&at, &feed.head().unwrap().0));
+    // The offsets of the group are a copy of that, though each lane writes its own.
+    assert_eq!(group("contraflow-a-shared-change-forward"), [70; 6]);
+}
+
+/// What the lanes park at the same time has numbers of its own, and each lane finds its letters.
+#[test]
+fn letters_of_lanes_are_told_apart() {
+    let begun = begun("lanes-with-letters", PARTITIONS);
+    let claim = |lane: &LaneId| Carrier::claim(&begun, *lane);
+    let mut carriers: Vec<Carrier> = lanes(&begun.end).iter().map(claim).collect();
+    for round in 0..2 {
+        write("lanes-with-letters-old", round * 6..(round + 1) * 6);
+        for carrier in &mut carriers {
+            while carrier.feed.head().unwrap().1 > 0 {
+                carrier.park();
+            }
+        }
+    }
+    let all = begun.apply(Direction::Forward).letters().unwrap();
+    let numbers: BTreeSet<u64> = all.iter().map(|letter| letter.id).collect();
+    assert_eq!((all.len(), numbers.len()), (12, 12));
+    // Whoever takes one over gives out none of them again.
+    let mut heir = Carrier::claim(&begun, LaneId(1));
+    let mine = heir.apply.letters().unwrap();
+    let key = |letter: &StoredLetter| begun.end.lane(&letter.letter.source_key);
+    assert!(mine.iter().all(|letter| key(letter) == LaneId(1)));
+    write("lanes-with-letters-old", 12..18);
+    heir.park();
+    let last = heir.apply.letters().unwrap();
+    let new = last.iter().filter(|letter| !numbers.contains(&letter.id));
+    assert_eq!(new.count(), last.len() - mine.len());
+    assert!(last.len() > mine.len());
 }
 
 /// No claim comes between: what fences the lanes is the flip itself.
