@@ -190,3 +190,17 @@ fn early_writes_are_named_and_hold_the_change() {
     stage.says(&["repair", "--late"], 1, &["CF0401"]);
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
 }
+
+/// More than one look takes in are counted and named as far as there is room.
+#[test]
+fn all_early_writes_are_counted() {
+    let stage = Stage::new(Kind::Raw);
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    let all = stage.records(1..4_501, "new");
+    write_at_once(&stage, &mut run, &stage.new, &all);
+    stage.holds(203);
+    let words = ["4500 writes on the new end are not ours", "and 4480 more"];
+    stage.says(&["status"], 1, &words);
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}

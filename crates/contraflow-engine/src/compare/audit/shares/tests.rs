@@ -356,6 +356,17 @@ fn deletions_that_were_dropped_are_told_of_more_keys_than_there_is_room_for() {
     assert_eq!((missing(&found), found.unproven), (vec![142], 0));
 }
 
+/// The old log has dropped keys whole of which the new one still has the deletion.
+#[test]
+fn deletions_that_the_old_log_dropped_are_told_of_more_keys_than_there_is_room_for() {
+    let [_, second] = twice(|_| None);
+    let last = second[second.len() - 1];
+    let mut two = Two::new(&[last], &second);
+    let (found, looks) = two.compare();
+    assert_eq!((found.compared, found.is_clean()), (1, true), "{found:?}");
+    assert!(looks > 1, "{looks}");
+}
+
 /// So many are lost that nobody needs to know which: it is not said to be whole.
 #[test]
 fn more_lost_keys_than_there_is_room_for_are_not_proven() {
