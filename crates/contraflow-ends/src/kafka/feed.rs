@@ -388,21 +388,7 @@ fn open(
             }
         }
     }
-    let fail = |error| failure(&format!("opening topic `{name}`"), error);
-    let mut assigned = TopicPartitionList::new();
-    for (partition, offset) in (0..).zip(&next) {
-        if of_lane(lane, pair, partition) {
-            let added = assigned.add_partition_offset(name, partition, Offset::Offset(*offset));
-            added.map_err(fail)?;
-        }
-    }
-    let mut reader = None;
-    if assigned.count() > 0 {
-        let mut settings = client::consumer(&context.cluster, "contraflow");
-        let reads = Reader::new(&mut settings, SAID_EVERY_MS).map_err(fail)?;
-        reads.consumer().assign(&assigned).map_err(fail)?;
-        reader = Some(reads);
-    }
+    let reader = reader(context, (pair, name), &next, lane)?;
     Ok(Open {
         pair,
         telling,
@@ -412,6 +398,30 @@ fn open(
         next,
         lane,
     })
+}
+
+/// Who reads a topic from there; nobody where a lane has nothing of it.
+fn reader(
+    context: &Context,
+    (pair, name): (PairId, &str),
+    next: &[i64],
+    lane: Option<LaneId>,
+) -> Result<Option<Reader>> {
+    let fail = |error| failure(&format!("opening topic `{name}`"), error);
+    let mut assigned = TopicPartitionList::new();
+    for (partition, offset) in (0..).zip(next) {
+        if of_lane(lane, pair, partition) {
+            let added = assigned.add_partition_offset(name, partition, Offset::Offset(*offset));
+            added.map_err(fail)?;
+        }
+    }
+    if assigned.count() == 0 {
+        return Ok(None);
+    }
+    let mut settings = client::consumer(&context.cluster, "contraflow");
+    let reader = Reader::new(&mut settings, SAID_EVERY_MS).map_err(fail)?;
+    reader.consumer().assign(&assigned).map_err(fail)?;
+    Ok(Some(reader))
 }
 
 /// Whether whoever keeps to a lane reads a partition.
