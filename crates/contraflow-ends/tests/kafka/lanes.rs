@@ -23,7 +23,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::broker::{LIMIT, committed, shared};
+use super::broker::{LIMIT, committed, shared, transactional};
 use crate::clock::Real;
 
 /// Both topics of a change that has begun.
@@ -232,6 +232,7 @@ fn letters_of_lanes_are_told_apart() {
     let begun = begun("lanes-with-letters", PARTITIONS);
     let claim = |lane: &LaneId| Carrier::claim(&begun, *lane);
     let mut carriers: Vec<Carrier> = lanes(&begun.end).iter().map(claim).collect();
+    let mut open = None;
     for round in 0..2 {
         write("lanes-with-letters-old", round * 6..(round + 1) * 6);
         for carrier in &mut carriers {
@@ -239,10 +240,21 @@ fn letters_of_lanes_are_told_apart() {
                 carrier.park();
             }
         }
+        // From now on another lane has a transaction open.
+        open.get_or_insert_with(|| {
+            let producer = transactional("of-another-lane");
+            producer.init_transactions(LIMIT).unwrap();
+            producer.begin_transaction().unwrap();
+            let letters = "__contraflow.lanes-with-letters.letters";
+            let record: BaseRecord<'_, str, str> = BaseRecord::to(letters)
+                .partition(0)
+                .key("a letter")
+                .payload("");
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+            producer.flush(LIMIT).unwrap();
+            producer
+        });
     }
-    let all = begun.apply(Direction::Forward).letters().unwrap();
-    let numbers: BTreeSet<u64> = all.iter().map(|letter| letter.id).collect();
-    assert_eq!((all.len(), numbers.len()), (12, 12));
     // Whoever takes one over gives out none of them again.
     let mut heir = Carrier::claim(&begun, LaneId(1));
     let mine = heir.apply.letters().unwrap();
@@ -252,6 +264,12 @@ fn letters_of_lanes_are_told_apart() {
             .lane(letter.letter.pair, &letter.letter.source_key)
     };
     assert!(mine.iter().all(|letter| key(letter) == LaneId(1)));
+    assert_eq!(mine.len(), 4, "letters were not seen");
+    drop(carriers);
+    open.unwrap().abort_transaction(LIMIT).unwrap();
+    let all = begun.apply(Direction::Forward).letters().unwrap();
+    let numbers: BTreeSet<u64> = all.iter().map(|letter| letter.id).collect();
+    assert_eq!((all.len(), numbers.len()), (12, 12));
     write("lanes-with-letters-old", 12..18);
     heir.park();
     let last = heir.apply.letters().unwrap();

@@ -60,6 +60,7 @@ fn a_header_whose_key_is_no_text_is_carried() {
     ended(run);
     // Whoever starts anew looks for the last copies.
     let run = stage.start(&["run"], &[]);
+    stage.runs();
     write(&stage, ("b", 2), Some(b"3"), &NO_TEXT);
     stage.says(&["verify"], 0, &["3 rows compared"]);
     stage.says(&["producer", "stopped"], 0, &[]);

@@ -140,6 +140,7 @@ fn a_poison_record_is_parked_and_its_key_waits() {
     // A process that starts anew knows which keys wait.
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
     let mut run = stage.start(&["run"], &[]);
+    stage.runs();
     stage.write(&stage.old, &[fine(4, "a", "name"), fine(5, "c", "name")]);
     stage.says(&["verify"], 0, &["3 rows compared, 5 are letters"]);
     // What is still poison stays, and what waits behind it too.
