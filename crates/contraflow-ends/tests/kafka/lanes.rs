@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contraflow_core::change::cluster::Cluster;
 use contraflow_core::code::Code;
@@ -16,6 +16,7 @@ use contraflow_core::error::{Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Lease, Standing};
 use contraflow_core::probe::Silent;
 use contraflow_core::record::{Batch, Change, Record};
+use contraflow_core::shape::Shape;
 use contraflow_core::side::{Direction, Side};
 use contraflow_ends::kafka::{Kafka, Payloads};
 use rdkafka::TopicPartitionList;
@@ -47,7 +48,7 @@ fn begun(change: &str, partitions: i32) -> Begun {
         Arc::new(Silent),
     );
     let role = |side: Side, name: &String| {
-        let shape = end.inspect(name, &[]).unwrap().unwrap().shape;
+        let shape = shape(&end, name);
         Arc::new(Role {
             change: change.to_owned(),
             side,
@@ -71,6 +72,17 @@ fn begun(change: &str, partitions: i32) -> Begun {
         end.structure(role).unwrap().expand(&standing).unwrap();
     }
     Begun { end, roles }
+}
+
+/// The shape of a topic, which is not known everywhere as soon as it is made.
+fn shape(end: &Kafka, topic: &str) -> Shape {
+    let began = Instant::now();
+    loop {
+        match end.inspect(topic, &[]) {
+            Ok(Some(found)) => return found.shape,
+            other => assert!(began.elapsed() < LIMIT, "{:?}", other.err()),
+        }
+    }
 }
 
 impl Begun {
