@@ -279,7 +279,13 @@ fn letters_of_lanes_are_told_apart() {
     assert_eq!(mine.len(), 4, "letters were not seen");
     drop(carriers);
     open.unwrap().abort_transaction(LIMIT).unwrap();
-    let all = begun.apply(Direction::Forward).letters().unwrap();
+    // What was decided becomes visible a little later.
+    let letters = || begun.apply(Direction::Forward).letters().unwrap();
+    let began = Instant::now();
+    while letters().len() < 12 {
+        assert!(began.elapsed() < LIMIT, "{} letters", letters().len());
+    }
+    let all = letters();
     let numbers: BTreeSet<u64> = all.iter().map(|letter| letter.id).collect();
     assert_eq!((all.len(), numbers.len()), (12, 12));
     write("lanes-with-letters-old", 12..18);
