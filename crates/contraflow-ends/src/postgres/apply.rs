@@ -28,8 +28,8 @@ use crate::tables::{Refusal, Rounds, decoded, encoded, settle};
 
 mod letters;
 
-/// Rows are written under their keys, a thousand at a time: the way to them is the index of the key,
-/// whatever the server believes of a table that grows while it is written. So one plan serves.
+/// Rows are written under their keys, a thousand at a time: the way to them is the index of the
+/// key, whatever the server believes of a table that grows while it is written. One plan serves.
 const PLANNING: &str = "set plan_cache_mode = force_generic_plan; set jit = off;
     set enable_seqscan = off; set enable_bitmapscan = off;
     set enable_hashjoin = off; set enable_mergejoin = off";

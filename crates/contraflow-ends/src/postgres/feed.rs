@@ -187,15 +187,7 @@ impl LogFeed {
                 xid,
             } => {
                 self.behind_us = self.sent_us.saturating_sub(committed_us);
-                self.context.shared.unproven.receive(commit_lsn, xid);
-                // Commits arrive in their order.
-                self.passed_again(commit_lsn);
-                self.inside = Some(Inside {
-                    commit_lsn,
-                    changes: 0,
-                    ours: None,
-                    marked: false,
-                });
+                self.begin(commit_lsn, xid);
             }
             Message::Commit { end_lsn } => {
                 let marked = self.inside.take().is_some_and(|inside| inside.marked);
@@ -244,6 +236,19 @@ impl LogFeed {
             }
         }
         Ok(None)
+    }
+
+    /// A transaction begins.
+    fn begin(&mut self, commit_lsn: u64, xid: u32) {
+        self.context.shared.unproven.receive(commit_lsn, xid);
+        // Commits arrive in their order.
+        self.passed_again(commit_lsn);
+        self.inside = Some(Inside {
+            commit_lsn,
+            changes: 0,
+            ours: None,
+            marked: false,
+        });
     }
 
     /// What the number of a relation means from now on. A relation is told again after it was
