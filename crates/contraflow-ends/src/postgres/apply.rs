@@ -28,8 +28,11 @@ use crate::tables::{Refusal, Rounds, decoded, encoded, settle};
 
 mod letters;
 
-/// Tables grow while they are written: a plan that was right for an empty one is wrong soon.
-const PLANNING: &str = "set plan_cache_mode = force_custom_plan";
+/// Rows are written under their keys, a thousand at a time: the way to them is the index of the
+/// key, whatever the server believes of a table that grows while it is written. One plan serves.
+const PLANNING: &str = "set plan_cache_mode = force_generic_plan; set jit = off;
+    set enable_seqscan = off; set enable_bitmapscan = off;
+    set enable_hashjoin = off; set enable_mergejoin = off";
 
 pub(super) struct Writer {
     context: Context,
@@ -42,7 +45,7 @@ struct Session {
     layouts: Vec<Layout>,
     /// For each table, whether something lies beside its rows.
     beside: Vec<bool>,
-    /// For each table, whether whole ranges are worth a COPY.
+    /// For each table, which shortcuts are worth a try.
     loads: Vec<Worth>,
     letters: u64,
 }

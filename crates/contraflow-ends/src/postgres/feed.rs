@@ -27,14 +27,6 @@ use super::place::{Place, lsn_text};
 use super::wire::{Purpose, Wire};
 use super::{Context, bookkeeping, connection, slot};
 
-/// Bytes of changes after which a batch ends.
-const BATCH_BYTES: usize = 4 << 20;
-/// How long an empty feed waits for something to arrive.
-const WAIT: Duration = Duration::from_millis(1);
-/// How long what follows in a transaction is left to gather.
-const NAP: Duration = Duration::from_micros(300);
-/// How long the middle of a transaction is waited for: the server has all of it.
-const WAIT_INSIDE: Duration = Duration::from_millis(500);
 /// A log in which nothing concerns us is passed over after so long or so much of it, so that the
 /// server need not keep it.
 const IDLE_MAX: Duration = Duration::from_secs(10);
@@ -45,6 +37,7 @@ const EVENT_BYTES: u64 = 300;
 /// Changes that are looked at in one go.
 const WATCHED_MAX: usize = 20_000;
 
+mod gather;
 mod images;
 mod reports;
 mod watch;
@@ -77,6 +70,12 @@ pub(super) struct LogFeed {
     /// A table was described, as it is after whatever was done to it. Whether its rows are still
     /// those of before is asked at the next change: those of a truncated table are told to be gone.
     described: bool,
+    /// Somebody waits for what was received and not handed out yet.
+    awaited: bool,
+    /// When the server sent the last message, by its clock, in microseconds.
+    sent_us: i64,
+    /// For how long what was received last had been committed when the server sent it.
+    behind_us: i64,
 }
 
 /// A relation of the stream.
@@ -116,6 +115,9 @@ impl LogFeed {
             moved: Duration::ZERO,
             watches: None,
             described: false,
+            awaited: false,
+            sent_us: 0,
+            behind_us: 0,
         }
     }
 
@@ -171,63 +173,6 @@ impl LogFeed {
         }
     }
 
-    /// Takes messages until the batch is full or there are none now. Says the place it reaches,
-    /// if it has got anywhere that somebody waits for.
-    fn gather(&mut self, events_max: usize, folded: &mut Folded) -> Result<Option<Place>> {
-        let mut reached = None;
-        loop {
-            let full = folded.changes >= events_max || folded.bytes >= BATCH_BYTES;
-            if full {
-                return Ok(reached);
-            }
-            let wait = match (&self.inside, reached) {
-                (Some(_), _) => WAIT_INSIDE,
-                (None, None) => WAIT,
-                (None, Some(_)) => Duration::ZERO,
-            };
-            let Some(wire) = self.wire.as_mut() else {
-                return Ok(reached);
-            };
-            // A sender whose every message is waited for is paid for by the application: what
-            // trickles in is left to gather.
-            if wire.is_drained()? {
-                match &self.inside {
-                    Some(_) => self.context.clock.sleep(NAP),
-                    None if reached.is_some() => return Ok(reached),
-                    None => {}
-                }
-            }
-            let Some(body) = wire.receive(wait)? else {
-                if self.inside.is_some() {
-                    self.report(true)?;
-                }
-                self.is_heard()?;
-                return Ok(reached);
-            };
-            self.owed = None;
-            match body.first() {
-                Some(b'k') if body.len() == 18 => {
-                    let end = u64::from_be_bytes(body[1..9].try_into().expect("eight bytes"));
-                    let asks = body[17] == 1;
-                    if self.inside.is_none() {
-                        self.looked = self.looked.max(end);
-                        self.passed_again(end);
-                    }
-                    if asks {
-                        self.report(false)?;
-                    }
-                }
-                Some(b'w') if body.len() > 25 => {
-                    let body = body[25..].to_vec();
-                    if let Some(place) = self.message(&body, folded)? {
-                        reached = Some(place);
-                    }
-                }
-                _ => return Err(unreadable()),
-            }
-        }
-    }
-
     /// Takes one message. Says the place behind it when somebody may wait for it.
     fn message(&mut self, body: &[u8], folded: &mut Folded) -> Result<Option<Place>> {
         if let Some(echo) = self.watches
@@ -236,19 +181,17 @@ impl LogFeed {
             return Ok(place);
         }
         match pgoutput::parse(body).ok_or_else(unreadable)? {
-            Message::Begin { commit_lsn, xid } => {
-                self.context.shared.unproven.receive(commit_lsn, xid);
-                // Commits arrive in their order.
-                self.passed_again(commit_lsn);
-                self.inside = Some(Inside {
-                    commit_lsn,
-                    changes: 0,
-                    ours: None,
-                    marked: false,
-                });
+            Message::Begin {
+                commit_lsn,
+                committed_us,
+                xid,
+            } => {
+                self.behind_us = self.sent_us.saturating_sub(committed_us);
+                self.begin(commit_lsn, xid);
             }
             Message::Commit { end_lsn } => {
                 let marked = self.inside.take().is_some_and(|inside| inside.marked);
+                self.awaited |= marked;
                 self.looked = self.looked.max(end_lsn);
                 self.passed_again(end_lsn);
                 let behind = Place::at(end_lsn);
@@ -293,6 +236,19 @@ impl LogFeed {
             }
         }
         Ok(None)
+    }
+
+    /// A transaction begins.
+    fn begin(&mut self, commit_lsn: u64, xid: u32) {
+        self.context.shared.unproven.receive(commit_lsn, xid);
+        // Commits arrive in their order.
+        self.passed_again(commit_lsn);
+        self.inside = Some(Inside {
+            commit_lsn,
+            changes: 0,
+            ours: None,
+            marked: false,
+        });
     }
 
     /// What the number of a relation means from now on. A relation is told again after it was

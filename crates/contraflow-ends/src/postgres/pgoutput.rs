@@ -9,6 +9,8 @@ pub(super) enum Message<'b> {
     Begin {
         /// Where its commit starts.
         commit_lsn: u64,
+        /// When it was committed, by the server's clock, in microseconds.
+        committed_us: i64,
         /// The low 32 bits of its number.
         xid: u32,
     },
@@ -83,9 +85,10 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Message<'_>> {
     let message = match cursor.byte()? {
         b'B' => {
             let commit_lsn = cursor.long()?;
-            cursor.long()?;
+            let committed_us = cursor.long()?.cast_signed();
             Message::Begin {
                 commit_lsn,
+                committed_us,
                 xid: cursor.int()?,
             }
         }

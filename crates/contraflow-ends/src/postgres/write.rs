@@ -17,8 +17,10 @@ use super::rows;
 use crate::tables::Refusal;
 
 mod load;
+mod upsert;
+mod worth;
 
-pub(super) use load::Worth;
+pub(super) use worth::Worth;
 
 /// Rows per statement: more gain nothing.
 const ROWS: usize = 1_000;
@@ -63,7 +65,7 @@ pub(super) struct TableWriter<'w, 't> {
     pub(super) pair: u16,
     /// Something lies beside rows of this table.
     pub(super) beside: &'w mut bool,
-    /// Whether whole ranges are worth a COPY.
+    /// Which shortcuts are worth a try.
     pub(super) worth: &'w mut Worth,
 }
 
@@ -180,45 +182,6 @@ impl TableWriter<'_, '_> {
     ) -> std::result::Result<Upserted, postgres::Error> {
         let layout = self.layout;
         let places: Vec<usize> = (0..given.len()).filter(|&i| given[i]).collect();
-        let column = |&i: &usize| quote(&layout.columns[i].name);
-        let columns: Vec<String> = places.iter().map(column).collect();
-        let casts: Vec<String> = places
-            .iter()
-            .enumerate()
-            .map(|(n, &i)| layout.read(i, &format!("r.c{n}")))
-            .collect();
-        let sets: Vec<String> = places
-            .iter()
-            .filter(|i| !layout.key.contains(i) || layout.columns[**i].collation.is_some())
-            .map(|i| format!("{0} = excluded.{0}", column(i)))
-            .collect();
-        // Where a collation takes other spellings for equal, the row under one is another row.
-        let spelled: Vec<String> = layout
-            .key
-            .iter()
-            .filter(|&&i| layout.columns[i].collation.is_some())
-            .map(|i| format!("t.{0}::text collate \"C\" = excluded.{0}::text", column(i)))
-            .collect();
-        let action = match (sets.as_slice(), spelled.as_slice()) {
-            ([], _) => "nothing".to_owned(),
-            (sets, []) => format!("update set {}", sets.join(", ")),
-            (sets, spelled) => {
-                format!(
-                    "update set {} where {}",
-                    sets.join(", "),
-                    spelled.join(" and ")
-                )
-            }
-        };
-        let sql = format!(
-            "insert into {} as t ({}) overriding system value select {} from {} \
-             on conflict ({}) do {action}",
-            layout.name.quoted(),
-            columns.join(", "),
-            casts.join(", "),
-            rows::unnest(1, places.len(), "c"),
-            layout.key_list(""),
-        );
         let arrays: Vec<Vec<Option<&str>>> = places
             .iter()
             .map(|&i| rows.iter().map(|row| row.texts[i].as_deref()).collect())
@@ -227,8 +190,18 @@ impl TableWriter<'_, '_> {
             .iter()
             .map(|array| array as &(dyn ToSql + Sync))
             .collect();
+        let count = rows.len() as u64;
+        let update = upsert::update(layout, &places).filter(|_| self.worth.update.is_over());
+        if let Some(sql) = update {
+            let done = self.prepared.execute(self.tx, &sql, &params)? == count;
+            self.worth.update.learn(done);
+            if done {
+                return self.lay_beside(rows).map(|()| Upserted::All);
+            }
+        }
+        let sql = upsert::insert(layout, &places);
         let written = self.prepared.execute(self.tx, &sql, &params)?;
-        if !spelled.is_empty() && written < rows.len() as u64 {
+        if upsert::is_spelled(layout) && written < count {
             return Ok(Upserted::Met);
         }
         self.lay_beside(rows).map(|()| Upserted::All)

@@ -70,6 +70,31 @@ fn a_huge_transaction_comes_in_bounded_batches_and_survives_restarts_soak() {
     assert_eq!(after[0].key.0[0], Value::Int(0));
 }
 
+/// Small transactions that lie behind come in few batches, however small the socket is: each costs
+/// the mirror a transaction of its own.
+#[test]
+fn a_log_that_lies_behind_comes_in_whole_batches() {
+    const TRANSACTIONS: usize = 10_000;
+    const BATCH: usize = 1_000;
+    let old = Carried::new("create table t (id bigint primary key, v text)", Side::Old);
+    let mut feed = old.feed();
+    old.database.run("set synchronous_commit = off");
+    old.database.run(&format!(
+        "do $$ begin
+           for n in 1 .. {TRANSACTIONS} loop insert into t values (n, 'x'); commit; end loop;
+         end $$"
+    ));
+    // By then it has been there for longer than anybody waits.
+    old.database.run("select pg_sleep(0.3)");
+    let (mut came, mut batches) = (0, 0);
+    while came < TRANSACTIONS {
+        let batch = feed.next(BATCH).unwrap();
+        came += batch.events.len();
+        batches += usize::from(!batch.events.is_empty());
+    }
+    assert!(batches < 3 * TRANSACTIONS / BATCH, "{batches} batches");
+}
+
 const HUGE: &str = "create table t (id int primary key, v text, b bytea);
     alter table t alter v set storage external, alter b set storage external";
 

@@ -21,22 +21,10 @@ use super::{
 
 /// Bytes that are handed to the connection at a time.
 const BUFFER: usize = 64 << 10;
-/// Ranges without a COPY after one was refused, doubled each time.
-const PAUSE_FIRST: u32 = 4;
-const PAUSE_MAX: u32 = 256;
 /// What a COPY in the server's own form begins with: a signature, no flags, no extension.
 const BEGIN: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What it ends with: a row of -1 columns.
 const END: &[u8] = b"\xff\xff";
-
-/// Whether a COPY is worth a try: not right after one was refused.
-#[derive(Debug, Default)]
-pub(in crate::postgres) struct Worth {
-    left_out: u32,
-    pause: u32,
-    /// A value came that the server has to read itself: rows go as texts from then on.
-    texts: bool,
-}
 
 /// How rows go over.
 enum Spelling {
@@ -59,16 +47,11 @@ impl TableWriter<'_, '_> {
     /// # Errors
     /// When the connection or the transaction is lost.
     pub(in crate::postgres) fn load(&mut self, records: &[Record]) -> Result<bool> {
-        if self.worth.left_out > 0 {
-            self.worth.left_out -= 1;
+        if !self.worth.copy.is_over() {
             return Ok(false);
         }
         let done = self.load_now(records)?;
-        let pause = match done {
-            true => 0,
-            false => (self.worth.pause * 2).clamp(PAUSE_FIRST, PAUSE_MAX),
-        };
-        (self.worth.left_out, self.worth.pause) = (pause, pause);
+        self.worth.copy.learn(done);
         Ok(done)
     }
 
