@@ -96,6 +96,22 @@ impl Process {
         });
     }
 
+    /// Stops it at a moment when it holds no lock on a file: whoever needs the file would wait for
+    /// it.
+    pub(crate) fn stand_still(&mut self) {
+        let held = format!("WRITE {} ", self.child.id());
+        until("the process holds no lock", || {
+            self.signal("-STOP");
+            self.until_stopped();
+            let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+            let holds = locks.contains(&held);
+            if holds {
+                self.signal("-CONT");
+            }
+            !holds
+        });
+    }
+
     /// Waits for its end: the exit code, or `None` when a signal ended it.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         until("the process ends", || !self.runs());

@@ -175,7 +175,7 @@ fn writes_nothing(point: Point, limits: &'static str) {
     });
     let mut writers = fixture.writers();
     let zombie = stopped_at(&fixture, &["run"], point);
-    let second = second_instance(&fixture);
+    let mut second = second_instance(&fixture);
     fixture.wait_for("follow");
     writers.work();
     writers.audited("old");
@@ -187,7 +187,7 @@ fn writes_nothing(point: Point, limits: &'static str) {
         before == everything(&fixture)
     };
     until("the ends are still", || rests(&mut writers));
-    second.signal("-STOP");
+    second.stand_still();
     let before = everything(&fixture);
     notices(&fixture, zombie);
     assert!(before == everything(&fixture), "the zombie wrote");

@@ -124,8 +124,7 @@ fn takes_over(point: Point) {
     }
     load.pause();
     stage.says(&["verify"], 0, &[]);
-    second.signal("-STOP");
-    second.until_stopped();
+    second.stand_still();
     let before = everything(&stage);
     zombie.signal("-CONT");
     assert_eq!(zombie.wait(), Some(2), "{}", zombie.err());
