@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use contraflow_core::change::cluster::Cluster;
+use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
 use contraflow_core::codec::payload::Raw;
 use contraflow_core::end::{
@@ -76,11 +77,11 @@ fn begun(change: &str, partitions: i32) -> Begun {
 
 /// The shape of a topic, which is not known everywhere as soon as it is made.
 fn shape(end: &Kafka, topic: &str) -> Shape {
-    let began = Instant::now();
+    let clock = Real::start();
     loop {
         match end.inspect(topic, &[]) {
             Ok(Some(found)) => return found.shape,
-            other => assert!(began.elapsed() < LIMIT, "{:?}", other.err()),
+            other => assert!(clock.elapsed() < LIMIT, "{:?}", other.err()),
         }
     }
 }
@@ -281,9 +282,9 @@ fn letters_of_lanes_are_told_apart() {
     open.unwrap().abort_transaction(LIMIT).unwrap();
     // What was decided becomes visible a little later.
     let letters = || begun.apply(Direction::Forward).letters().unwrap();
-    let began = Instant::now();
+    let clock = Real::start();
     while letters().len() < 12 {
-        assert!(began.elapsed() < LIMIT, "{} letters", letters().len());
+        assert!(clock.elapsed() < LIMIT, "{} letters", letters().len());
     }
     let all = letters();
     let numbers: BTreeSet<u64> = all.iter().map(|letter| letter.id).collect();
