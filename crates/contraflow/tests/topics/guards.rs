@@ -207,10 +207,19 @@ fn records_that_retention_took_hold_the_change() {
 /// Retention comes while the run stands still: what is gone when it wakes is not passed over.
 #[test]
 fn records_that_retention_took_from_a_run_hold_the_change() {
+    retention_takes_from_a_run_at(&format!("{}:1", Point::FEED_RECEIVED.0));
+}
+
+/// The change has begun on both sides, and no lane was claimed yet.
+#[test]
+fn records_that_retention_took_before_a_lane_began_hold_the_change() {
+    retention_takes_from_a_run_at(&format!("{}:2", Point::EXPAND_AFTER.0));
+}
+
+fn retention_takes_from_a_run_at(at: &str) {
     let stage = Stage::new(Kind::Raw);
     stage.write(&stage.old, &stage.records(1..100, "old"));
-    let at = format!("{}:1", Point::FEED_RECEIVED.0);
-    let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", &at)]);
+    let mut run = stage.start(&["run"], &[("CONTRAFLOW_STOP_AT", at)]);
     run.until_stopped();
     stage.write(&stage.old, &stage.records(100..400, "old"));
     let before = super::audit::by_partition(PARTITIONS, &stage.records(1..300, "old"));
