@@ -104,25 +104,6 @@ impl Writer {
         }
     }
 
-    /// A control topic that somebody made otherwise has no partition for some of the lanes.
-    fn has_room(&self) -> Result<()> {
-        let name = &self.context.names.control;
-        let wanted = control::partitions();
-        match self.context.broker.topic(name)? {
-            Some(topic) if topic.partitions < wanted => {
-                let has = topic.partitions;
-                let message = format!("topic `{name}` has {has} partitions, lanes need {wanted}");
-                Err(Error::new(Kind::Hold, Code::END_SETTING, message)
-                    .at(self.context.role.side)
-                    .detail("It was made by another version, or restored otherwise.")
-                    .hint(format!(
-                        "`kafka-topics.sh --alter --topic {name} --partitions {wanted}`."
-                    )))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// What was refused, when that is why a transaction failed. The lane stays ours.
     fn refused(&self, lane: &mut Lane, lease: &Lease, failed: Failed<'_, '_>) -> Result<Applied> {
         let Failed(error, sent) = failed;
@@ -278,7 +259,11 @@ impl Apply for Writer {
         if lane.0 >= LANES || self.context.role.side != direction.target() {
             return Err(fenced("this end has no such lane"));
         }
-        self.has_room()?;
+        control::has_room(
+            &self.context,
+            &self.context.names.control,
+            control::partitions(),
+        )?;
         let names = &self.context.names;
         let batch_bytes = producer::batch_bytes(&self.context)?;
         let Taken {

@@ -190,6 +190,24 @@ impl Control {
     }
 }
 
+/// Whether a topic of ours has a partition for every lane, if it is there.
+///
+/// # Errors
+/// A hold when it has not.
+pub(super) fn has_room(context: &Context, name: &str, wanted: usize) -> Result<()> {
+    let found = context.broker.topic(name)?;
+    let Some(topic) = found.filter(|topic| topic.partitions < wanted) else {
+        return Ok(());
+    };
+    let has = topic.partitions;
+    let message = format!("topic `{name}` has {has} partitions, lanes need {wanted}");
+    let hint = format!("`kafka-topics.sh --alter --topic {name} --partitions {wanted}`.");
+    Err(Error::new(Kind::Hold, Code::END_SETTING, message)
+        .at(context.role.side)
+        .detail("It was made by another version, or restored otherwise.")
+        .hint(hint))
+}
+
 /// The lane that carries a partition of a pair: small topics share the lanes out too.
 pub(super) fn lane(pair: PairId, partition: i32) -> LaneId {
     let number = i64::from(pair.0) + i64::from(partition);

@@ -237,7 +237,7 @@ pub(super) fn make(context: &Context) -> Result<()> {
     let broker = &context.broker;
     let name = &context.names.letters;
     if broker.topic(name)?.is_some() {
-        return Ok(());
+        return control::has_room(context, name, usize::from(LANES));
     }
     let control = broker.topic(&context.names.control)?;
     let replicas = control.map_or(1, |topic| topic.replicas);

@@ -216,6 +216,25 @@ fn records_that_retention_took_before_a_lane_began_hold_the_change() {
     retention_takes_from_a_run_at(&format!("{}:2", Point::EXPAND_AFTER.0));
 }
 
+/// Somebody has restored it otherwise, or it is of another version.
+#[test]
+fn a_control_topic_without_room_for_the_lanes_holds_the_change() {
+    let stage = Stage::new(Kind::Raw);
+    let control = format!("__contraflow.{}", stage.change);
+    let compacts = [("cleanup.policy", "compact")];
+    broker::make(&stage.servers, &control, 2, &compacts);
+    stage.write(&stage.old, &stage.records(1..100, "old"));
+    let run = stage.start(&["run"], &[]);
+    stage.holds(110);
+    broker::widen(&stage.servers, &control, 5);
+    stage.says(&["resume"], 0, &[]);
+    stage.reaches("follow");
+    stage.verified();
+    let copied = [(stage.records(1..100, "old"), true)];
+    holds(&stage.servers, &stage.new, &copied, PARTITIONS);
+    ended(run);
+}
+
 fn retention_takes_from_a_run_at(at: &str) {
     let stage = Stage::new(Kind::Raw);
     stage.write(&stage.old, &stage.records(1..100, "old"));
