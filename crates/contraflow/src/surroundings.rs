@@ -43,7 +43,8 @@ impl Clock for SystemClock {
 
     #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     fn sleep(&self, time: Duration) {
-        // Everybody else waits through `Clock`, which a test replaces by one that stands still.
+        // Justified: this is what `Clock::sleep` means on a real machine, and the only place of the
+        // program that sleeps. Everybody else waits through `Clock`, which tests replace.
         std::thread::sleep(time);
     }
 }

@@ -16,7 +16,7 @@ use contraflow_core::end::{
 use contraflow_core::error::{Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Lease, Standing};
 use contraflow_core::probe::Silent;
-use contraflow_core::record::{Batch, Change, Record};
+use contraflow_core::record::{Batch, Change, Event, Record};
 use contraflow_core::shape::Shape;
 use contraflow_core::side::{Direction, Side};
 use contraflow_ends::kafka::{Kafka, Payloads};
@@ -116,49 +116,46 @@ impl Carrier {
         Carrier { feed, apply, lease }
     }
 
-    /// Parks everything that comes next.
-    fn park(&mut self) {
+    /// Writes what comes next, as this makes it.
+    fn next(&mut self, make: impl FnOnce(Vec<Event>) -> (Vec<Record>, Vec<Letter>)) -> Result<()> {
         let Batch {
             events, through, ..
         } = self.feed.next(100).unwrap();
-        let letters: Vec<Letter> = events
-            .into_iter()
-            .map(|event| Letter {
-                pair: event.pair,
-                source_key: event.key,
-                code: Code::VALUE_UNMAPPABLE,
-                reason: "nobody can read it".to_owned(),
-                retry_after: None,
-            })
-            .collect();
+        let (records, letters) = make(events);
         let advance = Progress::Advance {
             through: &through,
             seen: &through,
         };
-        let parked = self.apply.apply(&[], &letters, &advance, &mut self.lease);
-        assert_eq!(parked.unwrap().letters, letters.len() as u64);
+        let applied = self
+            .apply
+            .apply(&records, &letters, &advance, &mut self.lease)?;
+        assert_eq!(applied.letters, letters.len() as u64);
+        Ok(())
+    }
+
+    /// Parks everything that comes next.
+    fn park(&mut self) {
+        let letter = |event: Event| Letter {
+            pair: event.pair,
+            source_key: event.key,
+            code: Code::VALUE_UNMAPPABLE,
+            reason: "nobody can read it".to_owned(),
+            retry_after: None,
+        };
+        let parked = |events: Vec<Event>| (Vec::new(), events.into_iter().map(letter).collect());
+        self.next(parked).unwrap();
     }
 
     /// Carries what the lane has, until there is no more.
     fn carry(&mut self) -> Result<()> {
+        let record = |event: Event| Record {
+            pair: event.pair,
+            key: event.key.clone(),
+            source_key: event.key,
+            change: Change::Put(event.image.unwrap()),
+        };
         while self.feed.head().unwrap().1 > 0 {
-            let Batch {
-                events, through, ..
-            } = self.feed.next(100).unwrap();
-            let records: Vec<Record> = events
-                .into_iter()
-                .map(|event| Record {
-                    pair: event.pair,
-                    key: event.key.clone(),
-                    source_key: event.key,
-                    change: Change::Put(event.image.unwrap()),
-                })
-                .collect();
-            let advance = Progress::Advance {
-                through: &through,
-                seen: &through,
-            };
-            self.apply.apply(&records, &[], &advance, &mut self.lease)?;
+            self.next(|events| (events.into_iter().map(record).collect(), Vec::new()))?;
         }
         Ok(())
     }
