@@ -80,7 +80,9 @@ impl Producer {
             .set("transaction.timeout.ms", TRANSACTION_MAX_MS)
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("linger.ms", "5")
+            // Whoever commits sends what waits, so nothing is late by it. While a partition has a
+            // request under way, the client does not rest if records that are due wait behind it.
+            .set("linger.ms", "1000")
             .set("batch.size", batch_bytes.to_string())
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.kbytes", QUEUE_KB.to_string())

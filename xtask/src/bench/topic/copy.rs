@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::cluster::Cluster;
-use super::mirror_maker;
+use super::mirror_maker::{self, Tuning};
 use super::people::Form;
 use super::stage::{Copied, Stage};
 use crate::bench::frame::{Measure, Plan, measure as figure, pairs};
@@ -14,10 +14,10 @@ const SMALL: usize = 200;
 const LARGE: usize = 1_000;
 const FEWER: u64 = 5;
 
-/// Names of a size's figures: beside the bare loop, and beside MirrorMaker.
+/// Names of a size's figures: beside the bare loop, and beside MirrorMaker in each way.
 struct Names {
     bare: [&'static str; 2],
-    mirror_maker: Option<[&'static str; 2]>,
+    mirror_makers: &'static [(Tuning, [&'static str; 2])],
 }
 
 /// A topic gets another name.
@@ -25,17 +25,41 @@ pub(in crate::bench) fn raw(plan: Plan) -> Result<Vec<Measure>> {
     let cluster = Cluster::start()?;
     let small = Names {
         bare: ["topic-copy.200b", "topic-copy.200b.memory"],
-        mirror_maker: Some([
-            "topic-copy.200b.mirror-maker",
-            "topic-copy.200b.mirror-maker.memory",
-        ]),
+        mirror_makers: &[
+            (
+                Tuning::AsShipped,
+                [
+                    "topic-copy.200b.mirror-maker",
+                    "topic-copy.200b.mirror-maker.memory",
+                ],
+            ),
+            (
+                Tuning::Tuned,
+                [
+                    "topic-copy.200b.mirror-maker-tuned",
+                    "topic-copy.200b.mirror-maker-tuned.memory",
+                ],
+            ),
+        ],
     };
     let large = Names {
         bare: ["topic-copy.1kb", "topic-copy.1kb.memory"],
-        mirror_maker: Some([
-            "topic-copy.1kb.mirror-maker",
-            "topic-copy.1kb.mirror-maker.memory",
-        ]),
+        mirror_makers: &[
+            (
+                Tuning::AsShipped,
+                [
+                    "topic-copy.1kb.mirror-maker",
+                    "topic-copy.1kb.mirror-maker.memory",
+                ],
+            ),
+            (
+                Tuning::Tuned,
+                [
+                    "topic-copy.1kb.mirror-maker-tuned",
+                    "topic-copy.1kb.mirror-maker-tuned.memory",
+                ],
+            ),
+        ],
     };
     both(&cluster, Form::Raw, plan, [small, large])
 }
@@ -49,7 +73,7 @@ pub(in crate::bench) fn json(plan: Plan) -> Result<Vec<Measure>> {
     ]
     .map(|bare| Names {
         bare,
-        mirror_maker: None,
+        mirror_makers: &[],
     });
     both(&cluster, Form::Json, plan, [small, large])
 }
@@ -63,7 +87,7 @@ pub(in crate::bench) fn avro(plan: Plan) -> Result<Vec<Measure>> {
     ]
     .map(|bare| Names {
         bare,
-        mirror_maker: None,
+        mirror_makers: &[],
     });
     both(&cluster, Form::Avro, plan, [small, large])
 }
@@ -88,16 +112,17 @@ fn size(stage: &Stage<'_>, plan: Plan, names: &Names) -> Result<Vec<Measure>> {
     stage.rehearse()?;
     let mut others = Vec::new();
     let bare = || {
-        if names.mirror_maker.is_some() {
-            others.push(mirror_maker::copy(stage)?);
-        }
+        let tunings = names.mirror_makers.iter();
+        let copies = tunings.map(|(tuning, _)| mirror_maker::copy(stage, *tuning));
+        others.push(copies.collect::<Result<Vec<Copied>>>()?);
         stage.bare()
     };
     let pairs = pairs(plan, || stage.ours(), bare)?;
     let mut measures = figures(names.bare, &pairs);
-    if let Some(names) = names.mirror_maker {
+    for (at, (_, names)) in names.mirror_makers.iter().enumerate() {
         let ours = pairs.iter().map(|(ours, _)| *ours);
-        measures.extend(figures(names, &ours.zip(others).collect::<Vec<_>>()));
+        let others = others.iter().map(|copies| copies[at]);
+        measures.extend(figures(*names, &ours.zip(others).collect::<Vec<_>>()));
     }
     Ok(measures)
 }

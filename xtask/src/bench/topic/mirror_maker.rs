@@ -23,6 +23,36 @@ const STILL: Duration = Duration::from_secs(4);
 /// It starts in a few seconds, and then commits all the time.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
+/// How it is set.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tuning {
+    /// As it comes, but for exactly-once.
+    AsShipped,
+    /// With large requests, compression and two tasks.
+    Tuned,
+}
+
+impl Tuning {
+    /// What is set besides, for the cluster that is read and for the one that is written.
+    fn settings(self) -> &'static str {
+        match self {
+            Tuning::AsShipped => "",
+            Tuning::Tuned => {
+                "tasks.max=2
+{to}.offset.flush.interval.ms=500
+{from}.consumer.max.poll.records=10000
+{from}.consumer.fetch.max.bytes=52428800
+{from}.consumer.max.partition.fetch.bytes=4194304
+{to}.producer.compression.type=lz4
+{to}.producer.batch.size=1000000
+{to}.producer.linger.ms=5
+{to}.producer.buffer.memory=67108864
+"
+            }
+        }
+    }
+}
+
 /// The process; it ends with this value.
 struct Running(Child);
 
@@ -35,12 +65,12 @@ impl Drop for Running {
 
 /// Lets it copy the old topic to a topic of its own. Counts from the first record that is
 /// committed to the last, so that its start does not count.
-pub(super) fn copy(stage: &Stage<'_>) -> Result<Copied> {
+pub(super) fn copy(stage: &Stage<'_>, tuning: Tuning) -> Result<Copied> {
     let number = stage.next_number();
     let to = format!("from{number}.{}", stage.old());
     let jars = jars()?;
     let settings = stage.folder().join("mirror-maker.properties");
-    fs::write(&settings, properties(stage, number)?)?;
+    fs::write(&settings, properties(stage, number, tuning)?)?;
     let said = fs::File::create(stage.folder().join("mirror-maker.log"))?;
     // Made as the others are, so that it does not have to.
     stage.cluster.make(&to)?;
@@ -93,10 +123,12 @@ pub(super) fn copy(stage: &Stage<'_>) -> Result<Copied> {
 }
 
 /// Its settings. Names of clusters are those of one run, so that it finds no offsets of another.
-fn properties(stage: &Stage<'_>, number: u32) -> Result<String> {
+fn properties(stage: &Stage<'_>, number: u32, tuning: Tuning) -> Result<String> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let (from, to) = (format!("from{number}"), format!("to{number}"));
     let (servers, topic) = (stage.cluster.servers(), stage.old());
+    let tuned = tuning.settings();
+    let tuned = tuned.replace("{from}", &from).replace("{to}", &to);
     Ok(format!(
         "clusters={from}, {to}
 {from}.bootstrap.servers={servers}
@@ -105,19 +137,10 @@ fn properties(stage: &Stage<'_>, number: u32) -> Result<String> {
 {from}->{to}.topics={topic}
 {to}->{from}.enabled=false
 {to}.exactly.once.source.support=enabled
-{to}.offset.flush.interval.ms=500
 dedicated.mode.enable.internal.rest=true
 listeners=http://127.0.0.1:{port}
-tasks.max=2
 {from}.consumer.isolation.level=read_committed
-{from}.consumer.max.poll.records=10000
-{from}.consumer.fetch.max.bytes=52428800
-{from}.consumer.max.partition.fetch.bytes=4194304
-{to}.producer.compression.type=lz4
-{to}.producer.batch.size=1000000
-{to}.producer.linger.ms=5
-{to}.producer.buffer.memory=67108864
-emit.heartbeats.enabled=false
+{tuned}emit.heartbeats.enabled=false
 emit.checkpoints.enabled=false
 emit.offset-syncs.enabled=false
 sync.topic.acls.enabled=false
