@@ -6,6 +6,7 @@
 //! overtaken can commit what they believe. See `docs/decisions/topics-in-the-house.md`.
 
 mod apply;
+mod barrier;
 mod broker;
 mod client;
 mod commits;

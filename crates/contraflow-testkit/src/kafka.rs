@@ -51,6 +51,20 @@ impl Kafka {
         Kafka { port, script }
     }
 
+    /// As [`Kafka::with`], for brokers that are told to reach its controller elsewhere.
+    ///
+    /// # Panics
+    /// When it does not start; the script has said why on stderr.
+    #[must_use]
+    pub fn reached_at(folder: &Path, controller: &str, settings: &[&str]) -> Kafka {
+        let port = ports();
+        let told =
+            format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://{controller}");
+        let settings = [settings, &[&told]].concat();
+        let script = Script::start("kafka", &folder.join("server"), port, &settings);
+        Kafka { port, script }
+    }
+
     /// A second broker of the cluster of this one, which alone decides who leads a partition.
     ///
     /// # Panics

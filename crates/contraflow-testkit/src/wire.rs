@@ -43,6 +43,8 @@ struct Shared {
     knows: Mutex<Vec<(i16, i16)>>,
     changed: Condvar,
     ended: AtomicBool,
+    /// Nothing gets through.
+    cut: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -113,6 +115,17 @@ impl Wire {
         lock(&self.shared.knows).push((api, newest));
     }
 
+    /// Cuts every connection, and lets none be made until it is mended.
+    pub fn cut(&self) {
+        self.shared.cut.store(true, Ordering::SeqCst);
+        self.shared.shut();
+    }
+
+    /// Lets connections be made again.
+    pub fn mend(&self) {
+        self.shared.cut.store(false, Ordering::SeqCst);
+    }
+
     /// Whether a question has met its fault.
     #[must_use]
     pub fn has_met(&self, said: &str) -> bool {
@@ -145,9 +158,7 @@ impl Drop for Wire {
         self.shared.ended.store(true, Ordering::SeqCst);
         self.shared.changed.notify_all();
         drop(faults);
-        for socket in lock(&self.shared.open).drain(..) {
-            drop(socket.shutdown(Shutdown::Both));
-        }
+        self.shared.shut();
         // The listener wakes up, sees that it is over and ends.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
         self.tasks.join();
@@ -200,6 +211,9 @@ impl Shared {
             let Ok(connection) = client.and_then(|client| self.open(client)) else {
                 continue;
             };
+            if self.cut.load(Ordering::SeqCst) {
+                connection.end();
+            }
             let (asking, answering) = (Arc::clone(&connection), connection);
             let (questions, answers) = (Arc::clone(self), Arc::clone(self));
             tasks
@@ -215,6 +229,11 @@ impl Shared {
                 })
                 .expect("a thread");
         }
+        self.shut();
+    }
+
+    /// Ends every connection.
+    fn shut(&self) {
         for socket in lock(&self.open).drain(..) {
             drop(socket.shutdown(Shutdown::Both));
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::iter::StepBy;
 use std::ops::RangeFrom;
+use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::end::{
@@ -17,7 +18,8 @@ use contraflow_core::probe::Point;
 use contraflow_core::record::{Key, Record};
 use contraflow_core::side::Direction;
 
-use super::control::{self, Checkpoint, Control, LANES, Note};
+use super::barrier::Barrier;
+use super::control::{self, AUTHORITY, Checkpoint, Contents, Control, LANES, Note};
 use super::copies::{self, Copies, broken, without_envelope};
 use super::decide;
 use super::letters::{self, Parked};
@@ -27,6 +29,10 @@ use super::producer::{self, Producer};
 use super::refused::Number;
 use super::resume;
 use super::{Context, client};
+
+/// How long is tried to find out who has a lane that is ours no longer, and the pause between.
+const OWNER_MAX: Duration = Duration::from_secs(30);
+const OWNER_LOOK: Duration = Duration::from_millis(100);
 
 pub(super) struct Writer {
     context: Context,
@@ -62,6 +68,8 @@ struct Taken {
     control: Control,
     epoch: Epoch,
     found: Option<Checkpoint>,
+    /// Everything that was committed before lies before it.
+    barrier: Barrier,
 }
 
 /// Why a transaction failed, and what it had to write.
@@ -90,17 +98,25 @@ impl Writer {
     }
 
     /// A broker that ends a transaction because it took too long fences its owner too. Nobody has
-    /// taken the lane over then, so it is claimed again.
+    /// taken the lane over then, so it is claimed again: also where what was read is older than our
+    /// own claim. Where a broker was lost such transactions end, so it is asked for a while.
     fn overtaken(&self, error: Error, lease: &Lease) -> Error {
         if error.kind != Kind::Fenced {
             return error;
         }
-        match control::checkpoint(&self.context, lease.direction, lease.lane) {
-            Ok(Some(found)) if found.token == lease.token => {
-                let message = "the broker has ended a transaction of ours";
-                Error::new(Kind::Transient, Code::END_FAILED, message).because(error)
+        let clock = &self.context.clock;
+        let deadline = clock.elapsed() + OWNER_MAX;
+        loop {
+            match control::checkpoint(&self.context, lease.direction, lease.lane) {
+                Ok(Some(found)) if found.token <= lease.token => {
+                    let message = "the broker has ended a transaction of ours";
+                    return Error::new(Kind::Transient, Code::END_FAILED, message).because(error);
+                }
+                Err(unread) if unread.kind == Kind::Transient && clock.elapsed() < deadline => {
+                    clock.sleep(OWNER_LOOK);
+                }
+                Ok(_) | Err(_) => return error,
             }
-            Ok(_) | Err(_) => error,
         }
     }
 
@@ -130,16 +146,23 @@ impl Writer {
     }
 
     /// Takes a lane's id, and looks who has it. In this order: an earlier owner can commit nothing
-    /// any more, and whoever moved authority before this moment is seen.
+    /// any more, and whoever moved authority before this moment is seen. A barrier sees to it that
+    /// whatever they committed is read, whoever led the partitions then and leads them now.
     fn take(&self, lane: LaneId, direction: Direction, batch_bytes: u64) -> Result<Taken> {
-        let id = self.context.names.lane(direction, lane);
-        let producer = Producer::take_for(&self.context, &id, batch_bytes)?;
-        let control = Control::read(&self.context)?.unwrap_or_default();
+        let (context, names) = (&self.context, &self.context.names);
+        let producer = Producer::take_for(context, &names.lane(direction, lane), batch_bytes)?;
+        let partitions = [AUTHORITY, control::partition(lane)];
+        let mut at = control::in_control(context, &partitions);
+        at.push((names.letters.clone(), letters::of_lane(lane)));
+        let barrier = Barrier::commit(&producer, context, at)?;
+        let found = Contents::read(context, &partitions, Some(&barrier))?.unwrap_or_default();
+        let control = found.control()?;
         Ok(Taken {
             epoch: decide::carry(&control, self.context.role.side, direction)?,
-            found: control::checkpoint(&self.context, direction, lane)?,
+            found: found.checkpoint(direction, lane)?,
             producer,
             control,
+            barrier,
         })
     }
 
@@ -259,25 +282,25 @@ impl Apply for Writer {
         if lane.0 >= LANES || self.context.role.side != direction.target() {
             return Err(fenced("this end has no such lane"));
         }
-        control::has_room(
-            &self.context,
-            &self.context.names.control,
-            control::partitions(),
-        )?;
         let names = &self.context.names;
+        control::has_room(&self.context, &names.control, control::partitions())?;
+        control::has_room(&self.context, &names.letters, usize::from(LANES))?;
         let batch_bytes = producer::batch_bytes(&self.context)?;
         let Taken {
             producer,
             control,
             epoch,
             found,
+            barrier,
         } = self.take(lane, direction, batch_bytes)?;
         let group = client::consumer(&self.context.cluster, &names.group(direction)).create();
         let group = group.map_err(|error| client::failure("making a client", error))?;
         let group = client::Brief(group);
         let token = found.as_ref().map_or(0, |found| found.token) + 1;
         let noted = decide::resume(&control, direction, found)?;
-        let places = resume::places(&self.context, &control, (direction, lane), noted)?;
+        let letters = letters::standing(&self.context, lane, &barrier)?;
+        let at = (direction, lane);
+        let places = resume::places(&self.context, &control, at, (noted, &letters))?;
         // Whoever is fenced can tell by it whether somebody took over.
         let claimed = Checkpoint {
             token,
@@ -287,12 +310,9 @@ impl Apply for Writer {
         producer.begin()?;
         Note::checkpoint(direction, lane, &claimed).send(&producer, &self.context)?;
         producer.commit()?;
-        let mut standing = letters::all(&self.context)?;
-        let last_id = standing.iter().map(|parked| parked.stored.id).max();
-        standing.retain(|parked| {
-            let lane_of = |(pair, place): At| control::lane(pair, place.partition);
-            parked.stored.direction == direction && parked.at().map(lane_of) == Some(lane)
-        });
+        let last_id = letters.iter().map(|parked| parked.stored.id).max();
+        let mut standing = letters;
+        standing.retain(|parked| parked.stored.direction == direction);
         let mut taken = Lane {
             producer,
             batch_bytes,
@@ -349,7 +369,7 @@ impl Apply for Writer {
     }
 
     fn checkpoint(&mut self, direction: Direction) -> Result<Option<Position>> {
-        let places = control::carried(&self.context, direction)?;
+        let places = control::carried(&self.context, direction, None)?;
         if direction == Direction::Forward
             && let Some(control) = Control::read(&self.context)?
             && let Some(settled) = control.settled()

@@ -203,6 +203,16 @@ impl Broker {
         offsets(self.asker(visible)?, topic, Offset::End)
     }
 
+    /// Learns anew who leads a topic.
+    pub(super) fn look_again(&self, topic: &Topic) -> Result<()> {
+        for visible in [Visible::Committed, Visible::Everything] {
+            let asker = self.asker(visible)?;
+            // Whoever does not answer tells nothing new.
+            drop(asker.fetch_metadata(Some(&topic.name), ANSWER_MAX / SILENT_TRIES));
+        }
+        Ok(())
+    }
+
     /// The oldest offset of each partition.
     pub(super) fn starts(&self, topic: &Topic) -> Result<Vec<i64>> {
         offsets(self.asker(Visible::Everything)?, topic, Offset::Beginning)
@@ -482,6 +492,8 @@ fn unserved(answered: &KafkaResult<TopicPartitionList>) -> Option<String> {
                 code,
                 C::LeaderNotAvailable
                     | C::NotLeaderForPartition
+                    // It has just begun to lead, and does not know yet how far it is.
+                    | C::OffsetNotAvailable
                     | C::UnknownTopicOrPartition
                     | C::UnknownPartition
             )

@@ -3,9 +3,7 @@
 //! It is compacted, so it is read whole. Whoever writes takes the transactional id first and then
 //! reads: nobody who was overtaken can commit what they believe.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeSet, HashMap};
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
@@ -18,9 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::broker::Visible;
+use super::barrier::{Barrier, Reading};
 use super::client::unreachable;
-use super::excerpt::{Excerpt, Span};
 use super::names::Names;
 use super::native::TopicId;
 use super::place::{self, TopicPlace};
@@ -32,9 +29,6 @@ use super::refused::{Number, Refusal};
 pub(super) const LANES: u16 = 4;
 /// The partition of authority. Lanes come after it.
 pub(super) const AUTHORITY: i32 = 0;
-/// How long seeing what was just written may take.
-const SEEN_MAX: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_millis(5);
 
 const STOPPED: &str = "stopped";
 const SEALED: &str = "sealed";
@@ -141,26 +135,8 @@ impl Checkpoint {
 impl Control {
     /// Reads the partition of authority; `None` when there is no control topic.
     pub(super) fn read(context: &Context) -> Result<Option<Control>> {
-        let Some(found) = read(context, AUTHORITY)? else {
-            return Ok(None);
-        };
-        let mut given_up = Vec::new();
-        for key in found.keys().filter(|key| key.starts_with(GIVEN_UP)) {
-            given_up.extend(value(&found, key)?);
-        }
-        Ok(Some(Control {
-            old: value(&found, &Names::standing(Side::Old))?,
-            new: value(&found, &Names::standing(Side::New))?,
-            stopped: value(&found, STOPPED)?,
-            sealed: value(&found, SEALED)?,
-            flip: value(&found, FLIP)?,
-            topics: [
-                value(&found, &Names::topics(Side::Old))?,
-                value(&found, &Names::topics(Side::New))?,
-            ],
-            late: value(&found, LATE)?,
-            given_up,
-        }))
+        let found = Contents::read(context, &[AUTHORITY], None)?;
+        found.as_ref().map(Contents::control).transpose()
     }
 
     pub(super) fn standing(&self, side: Side) -> Option<&Standing> {
@@ -221,10 +197,16 @@ pub(super) fn lanes() -> impl Iterator<Item = LaneId> {
 }
 
 /// How far the lanes of a direction are together: what one has carried the others leave alone.
-pub(super) fn carried(context: &Context, direction: Direction) -> Result<Option<Vec<TopicPlace>>> {
+pub(super) fn carried(
+    context: &Context,
+    direction: Direction,
+    barrier: Option<&Barrier>,
+) -> Result<Option<Vec<TopicPlace>>> {
+    let partitions: Vec<i32> = lanes().map(partition).collect();
+    let found = Contents::read(context, &partitions, barrier)?.unwrap_or_default();
     let mut carried: Option<Vec<TopicPlace>> = None;
     for lane in lanes() {
-        let of_lane = checkpoint(context, direction, lane)?;
+        let of_lane = found.checkpoint(direction, lane)?;
         if let Some(places) = of_lane.and_then(Checkpoint::places) {
             carried = Some(match carried {
                 Some(others) => place::later(&others, &places),
@@ -241,8 +223,8 @@ pub(super) fn checkpoint(
     direction: Direction,
     lane: LaneId,
 ) -> Result<Option<Checkpoint>> {
-    match read(context, partition(lane))? {
-        Some(found) => value(&found, &Names::checkpoint(direction, lane)),
+    match Contents::read(context, &[partition(lane)], None)? {
+        Some(found) => found.checkpoint(direction, lane),
         None => Ok(None),
     }
 }
@@ -342,24 +324,32 @@ impl Note {
 pub(super) struct Coordinator {
     context: Context,
     producer: Producer,
+    /// Everything that was committed before lies before it.
+    pub(super) barrier: Barrier,
     pub(super) control: Control,
 }
 
 impl Coordinator {
     /// Takes the right to move authority, and reads how it stands.
     pub(super) fn take(context: &Context) -> Result<Coordinator> {
-        Coordinator::take_for(context, producer::BATCH_BYTES)
+        Coordinator::take_for(context, producer::BATCH_BYTES, &[AUTHORITY])
     }
 
-    /// As [`Coordinator::take`], with batches of so many bytes.
-    pub(super) fn take_for(context: &Context, batch_bytes: u64) -> Result<Coordinator> {
+    /// As [`Coordinator::take`], with batches of so many bytes, and a barrier in these partitions.
+    pub(super) fn take_for(
+        context: &Context,
+        batch_bytes: u64,
+        partitions: &[i32],
+    ) -> Result<Coordinator> {
         let id = context.names.coordinator();
         let producer = Producer::take_for(context, &id, batch_bytes)?;
-        let control = Control::read(context)?.unwrap_or_default();
+        let barrier = Barrier::commit(&producer, context, in_control(context, partitions))?;
+        let found = Contents::read(context, &[AUTHORITY], Some(&barrier))?;
         Ok(Coordinator {
             context: context.clone(),
             producer,
-            control,
+            barrier,
+            control: found.unwrap_or_default().control()?,
         })
     }
 
@@ -375,63 +365,86 @@ impl Coordinator {
         notes: &[Note],
         more: impl FnOnce(&Producer) -> Result<()>,
     ) -> Result<()> {
+        let partitions: BTreeSet<i32> = notes.iter().map(|note| note.partition).collect();
+        let partitions: Vec<i32> = partitions.into_iter().collect();
+        let (context, name) = (&self.context, &self.context.names.control);
+        let reading = Reading::new_in(context, name, &partitions)?;
         self.producer.begin()?;
         for note in notes {
-            note.send(&self.producer, &self.context)?;
+            note.send(&self.producer, context)?;
         }
         more(&self.producer)?;
+        let at = in_control(context, &partitions);
+        let barrier = Barrier::send(&self.producer, context, at)?;
         self.producer.commit()?;
-        let deadline = self.context.clock.elapsed() + SEEN_MAX;
-        while self.context.clock.elapsed() < deadline {
-            let mut found = BTreeMap::new();
-            for note in notes {
-                if let Entry::Vacant(of_partition) = found.entry(note.partition) {
-                    let all = read(&self.context, note.partition)?;
-                    of_partition.insert(all.unwrap_or_default());
-                }
-            }
-            let is_visible = |note: &Note| {
-                let found = found.get(&note.partition);
-                found.is_some_and(|found| found.get(&note.key) == note.value.as_ref())
-            };
-            if notes.iter().all(is_visible) {
-                return Ok(());
-            }
-            self.context.clock.sleep(LOOK);
-        }
-        Err(unreachable("what was committed does not become visible"))
+        let gone = || unreachable("the control topic is not there any more");
+        reading.ok_or_else(gone)?.read(Some(&barrier), |_| {})
     }
 }
 
-/// Everything that stands in a partition, by key.
-fn read(context: &Context, partition: i32) -> Result<Option<HashMap<String, Vec<u8>>>> {
+/// These partitions of the control topic.
+pub(super) fn in_control(context: &Context, partitions: &[i32]) -> Vec<(String, i32)> {
     let name = &context.names.control;
-    let broker = &context.broker;
-    let Some(topic) = broker.topic(name)? else {
-        return Ok(None);
-    };
-    let place = usize::try_from(partition).unwrap_or(usize::MAX);
-    let of = |offsets: Vec<i64>| offsets.get(place).copied().unwrap_or(0);
-    let end = of(broker.ends(&topic, Visible::Committed)?);
-    let mut found = HashMap::new();
-    let from = of(broker.starts(&topic)?);
-    if from >= end {
-        return Ok(Some(found));
-    }
-    let span = Span {
-        partition: place,
-        from,
-        to: end,
-    };
-    Excerpt::new(context, name)?.at(&[span], |_, message| {
-        let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-        match message.payload() {
-            Some(value) => found.insert(key, value.to_vec()),
-            None => found.remove(&key),
+    let at = |partition: &i32| (name.clone(), *partition);
+    partitions.iter().map(at).collect()
+}
+
+/// Everything that stands in partitions of the control topic, by key: no two have one in common.
+#[derive(Default)]
+pub(super) struct Contents(HashMap<String, Vec<u8>>);
+
+impl Contents {
+    /// Reads partitions, as far as the barrier where there is one; `None` when there is no control
+    /// topic.
+    pub(super) fn read(
+        context: &Context,
+        partitions: &[i32],
+        barrier: Option<&Barrier>,
+    ) -> Result<Option<Contents>> {
+        let Some(reading) = Reading::whole(context, &context.names.control, partitions)? else {
+            return Ok(None);
         };
-        true
-    })?;
-    Ok(Some(found))
+        let mut found = HashMap::new();
+        reading.read(barrier, |message| {
+            let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
+            match message.payload() {
+                Some(value) => found.insert(key, value.to_vec()),
+                None => found.remove(&key),
+            };
+        })?;
+        Ok(Some(Contents(found)))
+    }
+
+    /// How authority stands, if its partition was read.
+    pub(super) fn control(&self) -> Result<Control> {
+        let Contents(found) = self;
+        let mut given_up = Vec::new();
+        for key in found.keys().filter(|key| key.starts_with(GIVEN_UP)) {
+            given_up.extend(value(found, key)?);
+        }
+        Ok(Control {
+            old: value(found, &Names::standing(Side::Old))?,
+            new: value(found, &Names::standing(Side::New))?,
+            stopped: value(found, STOPPED)?,
+            sealed: value(found, SEALED)?,
+            flip: value(found, FLIP)?,
+            topics: [
+                value(found, &Names::topics(Side::Old))?,
+                value(found, &Names::topics(Side::New))?,
+            ],
+            late: value(found, LATE)?,
+            given_up,
+        })
+    }
+
+    /// How far a lane has come, if its partition was read.
+    pub(super) fn checkpoint(
+        &self,
+        direction: Direction,
+        lane: LaneId,
+    ) -> Result<Option<Checkpoint>> {
+        value(&self.0, &Names::checkpoint(direction, lane))
+    }
 }
 
 fn value<T: DeserializeOwned>(found: &HashMap<String, Vec<u8>>, key: &str) -> Result<Option<T>> {

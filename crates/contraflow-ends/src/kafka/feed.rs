@@ -37,6 +37,8 @@ const POLL: Duration = Duration::from_millis(5);
 const SAID_EVERY_MS: &str = "50";
 /// How often is looked whether the topics are still those that they were.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a topic that ends before what was read of it is asked again before it counts as cut.
+const SHORT_MAX: Duration = Duration::from_secs(5);
 /// Bytes of keys and payloads in a batch of a lane, about: huge records must not fill the memory.
 const BATCH_BYTES: usize = 5 << 20;
 /// Records of one look at a mirror.
@@ -355,8 +357,11 @@ fn open(
     let starts = broker.starts(&topic)?;
     let mut next = starts.clone();
     if let Some(from) = from {
-        let ends = broker.ends(&topic, Visible::Everything)?;
         same_topic(&topic, from.id, from.next.len())?;
+        let reaches = |(number, end): (i32, &i64)| {
+            !of_lane(lane, pair, number) || from.next[index(number)] <= *end
+        };
+        let ends = ends(context, &topic, |ends| (0..).zip(ends).all(reaches))?;
         for (number, partition) in (0..).zip(0..topic.partitions) {
             let (at, start) = (from.next[partition], starts[partition]);
             if !of_lane(lane, pair, number) {
@@ -398,6 +403,21 @@ fn open(
         next,
         lane,
     })
+}
+
+/// Where a topic ends. Whoever leads it no longer and has not heard of it may show less than was
+/// read of it before, so for a while it is asked again then.
+fn ends(context: &Context, topic: &Topic, suffices: impl Fn(&[i64]) -> bool) -> Result<Vec<i64>> {
+    let (broker, clock) = (&context.broker, &context.clock);
+    let deadline = clock.elapsed() + SHORT_MAX;
+    loop {
+        let ends = broker.ends(topic, Visible::Everything)?;
+        if suffices(&ends) || clock.elapsed() >= deadline {
+            return Ok(ends);
+        }
+        clock.sleep(POLL);
+        broker.look_again(topic)?;
+    }
 }
 
 /// Who reads a topic from there; nobody where a lane has nothing of it.

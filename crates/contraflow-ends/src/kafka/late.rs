@@ -35,7 +35,9 @@ impl LateWrites {
 impl Late for LateWrites {
     fn claim(&mut self) -> Result<Position> {
         let batch_bytes = producer::batch_bytes(&self.context)?;
-        let coordinator = Coordinator::take_for(&self.context, batch_bytes)?;
+        // How far the lanes came is asked too.
+        let all: Vec<i32> = (control::AUTHORITY..).take(control::partitions()).collect();
+        let coordinator = Coordinator::take_for(&self.context, batch_bytes, &all)?;
         let control = &coordinator.control;
         let side = self.context.role.side;
         let gained = matches!(control.ownership(), Ownership::Held { by, .. } if by == side);
@@ -43,9 +45,9 @@ impl Late for LateWrites {
             return Err(fenced("this end has not gained authority"));
         };
         // A lane that was not fenced yet may have carried some of them.
-        let carried =
-            control::carried(&self.context, side.other().direction())?.unwrap_or_default();
-        let settled = place::encode(&place::later(settled, &carried));
+        let (barrier, direction) = (&coordinator.barrier, side.other().direction());
+        let carried = control::carried(&self.context, direction, Some(barrier))?;
+        let settled = place::encode(&place::later(settled, &carried.unwrap_or_default()));
         self.given_up = control.given_up.len();
         self.coordinator = Some(coordinator);
         Ok(settled)

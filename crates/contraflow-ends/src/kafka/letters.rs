@@ -12,6 +12,7 @@ use std::time::Duration;
 use contraflow_core::code::Code;
 use contraflow_core::end::{Chunk, Letter, Lookup, StoredLetter};
 use contraflow_core::error::{Error, Kind, Result};
+use contraflow_core::lease::LaneId;
 use contraflow_core::log::{Envelope, Place};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Complement, Image, Key, PairId, Row};
@@ -20,7 +21,7 @@ use rdkafka::message::Message;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::broker::Visible;
+use super::barrier::{Barrier, Reading};
 use super::client::unreachable;
 use super::control::{self, LANES};
 use super::envelope::{self, Source};
@@ -188,26 +189,23 @@ impl Parked {
 
 /// Every letter that stands, of both directions.
 pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
-    let name = &context.names.letters;
-    let broker = &context.broker;
-    let Some(topic) = broker.topic(name)? else {
+    let partitions: Vec<i32> = control::lanes().map(of_lane).collect();
+    read(context, &partitions, None)
+}
+
+/// The letters of a lane that stand, of both directions: none that lies before the barrier is
+/// missed.
+pub(super) fn standing(context: &Context, lane: LaneId, barrier: &Barrier) -> Result<Vec<Parked>> {
+    read(context, &[of_lane(lane)], Some(barrier))
+}
+
+fn read(context: &Context, partitions: &[i32], barrier: Option<&Barrier>) -> Result<Vec<Parked>> {
+    let Some(reading) = Reading::whole(context, &context.names.letters, partitions)? else {
         return Ok(Vec::new());
     };
-    let ends = broker.ends(&topic, Visible::Committed)?;
-    let all = broker.starts(&topic)?.into_iter().zip(ends).enumerate();
-    let span = |(partition, (from, to))| Span {
-        partition,
-        from,
-        to,
-    };
-    let mut spans: Vec<Span> = all.map(span).collect();
-    spans.retain(|span| span.from < span.to);
-    if spans.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut found = BTreeMap::new();
     let mut damaged = false;
-    Excerpt::new(context, name)?.at(&spans, |_, message| {
+    reading.read(barrier, |message| {
         let name = message.key().unwrap_or_default().to_vec();
         match message.payload() {
             None => drop(found.remove(&name)),
@@ -216,7 +214,6 @@ pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
                 None => damaged = true,
             },
         }
-        true
     })?;
     if damaged {
         let message = format!("a letter in `{}` is damaged", context.names.letters);
@@ -227,9 +224,14 @@ pub(super) fn all(context: &Context) -> Result<Vec<Parked>> {
     Ok(all)
 }
 
+/// The partition of the letters of a lane.
+pub(super) fn of_lane(lane: LaneId) -> i32 {
+    i32::from(lane.0)
+}
+
 /// The partition of the letters of a record's lane.
 fn partition(pair: PairId, place: Place) -> i32 {
-    i32::from(control::lane(pair, place.partition).0)
+    of_lane(control::lane(pair, place.partition))
 }
 
 /// Makes the topic unless it is there.
@@ -338,22 +340,6 @@ fn originals(
         true
     })?;
     Ok(found)
-}
-
-/// The records of a pair that stand as letters of a direction, by partition and offset.
-pub(super) fn places(
-    context: &Context,
-    direction: Direction,
-    pair: PairId,
-) -> Result<BTreeSet<(i32, i64)>> {
-    let mine = all(context)?.into_iter();
-    let mine = mine.filter(|parked| parked.stored.direction == direction);
-    let at = mine
-        .filter_map(|parked| parked.at())
-        .filter(|(of, _)| *of == pair);
-    Ok(at
-        .map(|(_, place)| (place.partition, place.offset))
-        .collect())
 }
 
 /// Letters of a side's topics, to be tried again.

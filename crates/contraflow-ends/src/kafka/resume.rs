@@ -3,8 +3,13 @@
 //! Both are written by one transaction, so they agree unless one of them was lost or restored. A
 //! checkpoint that lies before the last copy is corrected: what is there must not be written again.
 //! One that lies behind records without a copy is not believed.
+//!
+//! The checkpoint was read behind a barrier, so it is the last one. Of the topic itself, in which
+//! we write nothing that is not a copy, a broker may show less than is there, if it leads no longer
+//! and has not heard of it: less never moves the place back, and what lacks is looked for again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
@@ -18,12 +23,15 @@ use super::broker::{Broker, Topic, Visible};
 use super::control::{self, Control, Known};
 use super::envelope::Telling;
 use super::excerpt::{Excerpt, Span};
-use super::letters;
+use super::letters::Parked;
 use super::place::TopicPlace;
 
 /// How far before the end the last copy is looked for first, and how much further each time.
 const BACK: i64 = 4;
 const FURTHER: i64 = 16;
+/// How long copies that lack are looked for again before they count as lost, and how often.
+const MISSED_MAX: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The topics of one pair at the claim of a lane. Whoever has another lane may be writing.
 struct Lines<'l> {
@@ -37,6 +45,8 @@ struct Lines<'l> {
     target: Topic,
     /// What they are copies of, as it was when the change began.
     source: &'l Known,
+    /// Those of the lane that stand.
+    letters: &'l [Parked],
 }
 
 /// What the target holds: of each partition the offset at the source of the last copy, and records
@@ -52,7 +62,7 @@ pub(super) fn places(
     context: &Context,
     control: &Control,
     (direction, lane): (Direction, LaneId),
-    checkpoint: Option<Vec<TopicPlace>>,
+    (checkpoint, letters): (Option<Vec<TopicPlace>>, &[Parked]),
 ) -> Result<Option<Vec<TopicPlace>>> {
     let broker = &context.broker;
     let sources = control.topics(direction.source()).unwrap_or_default();
@@ -70,6 +80,7 @@ pub(super) fn places(
             lane,
             target,
             source,
+            letters,
         };
         let at = checkpoint.as_ref();
         let at = at.and_then(|all| all.get(usize::from(pair.0)));
@@ -89,23 +100,43 @@ impl Lines<'_> {
             Some(source) => self.broker.starts(source)?,
             None => vec![0; self.source.partitions],
         };
-        let Copied {
-            last: copies,
-            mut apart,
-        } = self.last_copies()?;
         let mut place = checkpoint.cloned().unwrap_or_else(|| TopicPlace {
             topic: self.source.topic.clone(),
             id: self.source.id,
             next: starts.clone(),
         });
-        if let (Some(source), true) = (&source, checkpoint.is_some()) {
-            apart.extend(letters::places(self.context, self.direction, self.pair)?);
-            self.is_not_ahead(source, &starts, &place, (copies.as_slice(), &apart))?;
-        }
+        let clock = &self.context.clock;
+        let deadline = clock.elapsed() + MISSED_MAX;
+        let copies = loop {
+            let copied = self.last_copies()?;
+            let checked = match (&source, checkpoint) {
+                (Some(source), Some(_)) => self.is_not_ahead(source, &starts, &place, &copied),
+                (None, _) | (_, None) => Ok(()),
+            };
+            match checked {
+                Ok(()) => break copied.last,
+                Err(error)
+                    if error.code == Code::CHECKPOINT_AHEAD && clock.elapsed() < deadline =>
+                {
+                    clock.sleep(LOOK);
+                    self.broker.look_again(&self.target)?;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         for (next, copy) in place.next.iter_mut().zip(&copies) {
             *next = copy.map_or(*next, |copy| copy + 1).max(*next);
         }
         Ok((place, copies.iter().any(Option::is_some)))
+    }
+
+    /// Records of the pair that stand as letters, by partition and offset.
+    fn parked(&self) -> impl Iterator<Item = (i32, i64)> {
+        let mine = self.letters.iter();
+        let mine = mine.filter(|parked| parked.stored.direction == self.direction);
+        let at = mine.filter_map(Parked::at);
+        let at = at.filter(|(pair, _)| *pair == self.pair);
+        at.map(|(_, place)| (place.partition, place.offset))
     }
 
     /// Whether the lane carries a partition.
@@ -178,8 +209,10 @@ impl Lines<'_> {
         source: &Topic,
         starts: &[i64],
         place: &TopicPlace,
-        (copies, apart): (&[Option<i64>], &BTreeSet<(i32, i64)>),
+        copied: &Copied,
     ) -> Result<()> {
+        let Copied { last, apart } = copied;
+        let parked: BTreeSet<(i32, i64)> = self.parked().collect();
         if self.broker.compacts(&self.target.name)? {
             // A copy may have been cleaned away since.
             return Ok(());
@@ -191,7 +224,7 @@ impl Lines<'_> {
         let mut spans = Vec::new();
         let ours = place.next.iter().enumerate();
         for (partition, next) in ours.filter(|(partition, _)| self.is_ours(*partition)) {
-            let copy = copies.get(partition).copied().flatten();
+            let copy = last.get(partition).copied().flatten();
             if copy.is_none()
                 && forgotten[partition] > 0
                 && forgotten[partition] >= lowest[partition]
@@ -217,7 +250,8 @@ impl Lines<'_> {
             let headers = telling.read(message);
             let number = message.partition();
             let at = telling.place(number, message.offset(), headers.source.as_ref());
-            let kept = apart.contains(&(number, message.offset()));
+            let which = (number, message.offset());
+            let kept = apart.contains(&which) || parked.contains(&which);
             let owed = headers.source.is_none() && !at.is_late() && !kept;
             if owed && message.offset() < place.next[partition] {
                 gap.get_or_insert((partition, message.offset()));

@@ -72,7 +72,10 @@ fn a_checkpoint_that_was_lost_has_nothing_written_twice() {
 fn a_checkpoint_that_lies_ahead_holds_the_change() {
     let stage = Stage::new(Kind::Raw);
     ended(carried(&stage, 1..100));
-    stage.write(&stage.old, &stage.records(100..150, "old"));
+    // Copies that lack are looked for again for a while, in which other lanes carry on.
+    let mut more = stage.records(100..150, "old");
+    more.retain(|record| record.partition == 0);
+    stage.write(&stage.old, &more);
     let key = b"lane/forward/0";
     let all = super::audit::read(&stage.servers, &control(&stage));
     let mut lane = all[1].iter().map(|seen| &seen.record);
