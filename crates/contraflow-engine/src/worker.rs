@@ -120,6 +120,18 @@ impl Worker {
         }
     }
 
+    /// Whether a log is carried to its head in the time that a fence would leave for it: a lane
+    /// that waits for its broker does not say how far it is behind. One that has stopped is not
+    /// waited for.
+    #[must_use]
+    pub fn drains(&self, context: &Context, head: &Position) -> bool {
+        let limit = match self.status().stopped.is_empty() {
+            true => context.limits.fence_max,
+            false => Duration::ZERO,
+        };
+        self.wait_applied(context, head, limit)
+    }
+
     /// Carries keys again and waits until they are. False when time ran out or the worker ended.
     #[must_use]
     pub fn recarry(&self, pair: PairId, keys: Vec<Key>, limit: Duration) -> bool {
