@@ -11,6 +11,7 @@ mod readers;
 mod role;
 mod structure;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,12 +147,21 @@ pub struct Watched {
     pub through: Position,
 }
 
+/// A part of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// What a lane carries.
+    Lane(LaneId),
+    /// Some partitions of some pairs.
+    Partitions(BTreeSet<(PairId, i32)>),
+}
+
 /// Ordered changes of one end, all tables of the role in one order.
 pub trait Feed: Send {
-    /// Keeps to what a lane carries, if this is said before it is opened: of everything else it
-    /// hands out nothing, and its positions stay where they were. Feeds of ends with one lane carry
-    /// all with it.
-    fn keep_to(&mut self, _lane: LaneId) {}
+    /// Keeps to a part of the end's log, if this is said before it is opened: of everything else it
+    /// hands out nothing, and its positions stay where they were. Feeds of ends without parts carry
+    /// all.
+    fn keep_to(&mut self, _part: Part) {}
 
     /// Connects and goes to the start.
     ///

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Applied, Apply, Feed, Letter, Lookup, Progress, Range, Start};
+use contraflow_core::end::{Applied, Apply, Feed, Letter, Lookup, Part, Progress, Range, Start};
 use contraflow_core::error::{Error, Kind, Result};
 use contraflow_core::lease::{LaneId, Lease};
 use contraflow_core::log::Place;
@@ -151,7 +151,7 @@ impl Flow {
         let mut apply = context.side(direction.target()).apply()?;
         let (lease, resume) = apply.claim(lane, direction)?;
         let mut feed = source.feed()?;
-        feed.keep_to(lane);
+        feed.keep_to(Part::Lane(lane));
         feed.open(&resume.position.map_or(Start::Earliest, Start::After))?;
         let applied = feed.received();
         let batch = Size::default();

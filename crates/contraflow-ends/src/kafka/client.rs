@@ -74,10 +74,14 @@ pub(super) fn consumer(cluster: &Cluster, group: &str) -> ClientConfig {
         .set("check.crcs", "true")
         .set("fetch.wait.max.ms", "50")
         .set("fetch.queue.backoff.ms", "20")
-        // Every record that waits here takes the client as much again for itself. An answer comes
-        // on top of it, and is compressed.
+        // Every record that waits here takes the client as much again for itself, and a small one
+        // many times as much, so they are counted as well. An answer comes on top of it, and is
+        // compressed.
         .set("queued.max.messages.kbytes", "2048")
-        .set("fetch.max.bytes", "2097152");
+        .set("queued.min.messages", "5000")
+        .set("fetch.message.max.bytes", "262144")
+        .set("fetch.max.bytes", "262144")
+        .set("message.max.bytes", "262144");
     settings
 }
 

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::code::Code;
-use contraflow_core::end::{Feed, LeftOut, Letter, Start, Watched};
+use contraflow_core::end::{Feed, LeftOut, Letter, Part, Start, Watched};
 use contraflow_core::error::{Error, Kind, Result};
-use contraflow_core::lease::LaneId;
 use contraflow_core::log::{Envelope, Place};
 use contraflow_core::position::Position;
 use contraflow_core::record::{Batch, Event, Image, Key, Op, Origin, PairId, Row};
@@ -48,8 +47,8 @@ const NAMED_MAX: usize = 20;
 
 pub(super) struct TopicFeed {
     context: Context,
-    /// What it keeps to; all partitions without one.
-    lane: Option<LaneId>,
+    /// What it keeps to; all partitions without it.
+    part: Option<Part>,
     reading: Option<Reading>,
 }
 
@@ -70,21 +69,21 @@ struct Open {
     pair: PairId,
     topic: Topic,
     telling: Telling,
-    /// Whoever keeps to a lane may have nothing of a topic to read.
+    /// Whoever keeps to a part may have nothing of a topic to read.
     reader: Option<Reader>,
     /// The oldest offset of each partition when it was opened.
     starts: Vec<i64>,
     /// The next offset of each partition.
     next: Vec<i64>,
     /// What it keeps to.
-    lane: Option<LaneId>,
+    part: Option<Part>,
 }
 
 impl TopicFeed {
     pub(super) fn new(context: Context) -> TopicFeed {
         TopicFeed {
             context,
-            lane: None,
+            part: None,
             reading: None,
         }
     }
@@ -188,8 +187,8 @@ impl Open {
 }
 
 impl Feed for TopicFeed {
-    fn keep_to(&mut self, lane: LaneId) {
-        self.lane = Some(lane);
+    fn keep_to(&mut self, part: Part) {
+        self.part = Some(part);
     }
 
     fn open(&mut self, start: &Start) -> Result<()> {
@@ -223,7 +222,7 @@ impl Feed for TopicFeed {
             let known = known.and_then(|control| control.topics(self.context.role.side));
             let known = known.and_then(|topics| topics.get(usize::from(pair.0)));
             let which = (pair, telling, known);
-            let at = (from, notes.as_ref(), self.lane);
+            let at = (from, notes.as_ref(), self.part.as_ref());
             let opened = open(&self.context, broker, which, at);
             topics.push(opened.map_err(|error| error.at(self.context.role.side))?);
         }
@@ -327,7 +326,7 @@ impl Feed for TopicFeed {
         for open in reading.in_order() {
             let mut ends = reading.broker.ends(&open.topic, Visible::Committed)?;
             for (partition, (end, next)) in (0..).zip(ends.iter_mut().zip(&open.next)) {
-                if !of_lane(open.lane, open.pair, partition) {
+                if !is_of(open.part.as_ref(), open.pair, partition) {
                     *end = *next;
                 }
                 behind += u64::try_from(*end - next).unwrap_or(0);
@@ -346,7 +345,7 @@ fn open(
     context: &Context,
     broker: &Broker,
     (pair, telling, known): (PairId, Telling, Option<&Known>),
-    (from, notes, lane): (Option<&TopicPlace>, Option<&Notes>, Option<LaneId>),
+    (from, notes, part): (Option<&TopicPlace>, Option<&Notes>, Option<&Part>),
 ) -> Result<Open> {
     let name = context.role.table(pair).name.as_str();
     let topic = broker.topic(name)?;
@@ -359,12 +358,12 @@ fn open(
     if let Some(from) = from {
         same_topic(&topic, from.id, from.next.len())?;
         let reaches = |(number, end): (i32, &i64)| {
-            !of_lane(lane, pair, number) || from.next[index(number)] <= *end
+            !is_of(part, pair, number) || from.next[index(number)] <= *end
         };
         let ends = ends(context, &topic, |ends| (0..).zip(ends).all(reaches))?;
         for (number, partition) in (0..).zip(0..topic.partitions) {
             let (at, start) = (from.next[partition], starts[partition]);
-            if !of_lane(lane, pair, number) {
+            if !is_of(part, pair, number) {
                 next[partition] = at;
                 continue;
             }
@@ -393,7 +392,7 @@ fn open(
             }
         }
     }
-    let reader = reader(context, (pair, name), &next, lane)?;
+    let reader = reader(context, (pair, name), &next, part)?;
     Ok(Open {
         pair,
         telling,
@@ -401,7 +400,7 @@ fn open(
         topic,
         reader,
         next,
-        lane,
+        part: part.cloned(),
     })
 }
 
@@ -420,17 +419,17 @@ fn ends(context: &Context, topic: &Topic, suffices: impl Fn(&[i64]) -> bool) -> 
     }
 }
 
-/// Who reads a topic from there; nobody where a lane has nothing of it.
+/// Who reads a topic from there; nobody where a part has nothing of it.
 fn reader(
     context: &Context,
     (pair, name): (PairId, &str),
     next: &[i64],
-    lane: Option<LaneId>,
+    part: Option<&Part>,
 ) -> Result<Option<Reader>> {
     let fail = |error| failure(&format!("opening topic `{name}`"), error);
     let mut assigned = TopicPartitionList::new();
     for (partition, offset) in (0..).zip(next) {
-        if of_lane(lane, pair, partition) {
+        if is_of(part, pair, partition) {
             let added = assigned.add_partition_offset(name, partition, Offset::Offset(*offset));
             added.map_err(fail)?;
         }
@@ -444,9 +443,13 @@ fn reader(
     Ok(Some(reader))
 }
 
-/// Whether whoever keeps to a lane reads a partition.
-fn of_lane(lane: Option<LaneId>, pair: PairId, partition: i32) -> bool {
-    lane.is_none_or(|lane| control::lane(pair, partition) == lane)
+/// Whether whoever keeps to a part reads a partition.
+fn is_of(part: Option<&Part>, pair: PairId, partition: i32) -> bool {
+    match part {
+        None => true,
+        Some(Part::Lane(lane)) => control::lane(pair, partition) == *lane,
+        Some(Part::Partitions(these)) => these.contains(&(pair, partition)),
+    }
 }
 
 /// A name may belong to another topic than the one that was read before.

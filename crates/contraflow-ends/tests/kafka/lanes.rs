@@ -11,7 +11,7 @@ use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
 use contraflow_core::codec::payload::Raw;
 use contraflow_core::end::{
-    Apply, End, Feed, Letter, Progress, Role, Start, StoredLetter, Switch, Table,
+    Apply, End, Feed, Letter, Part, Progress, Role, Start, StoredLetter, Switch, Table,
 };
 use contraflow_core::error::{Kind, Result};
 use contraflow_core::lease::{Epoch, Gate, LaneId, Lease, Standing};
@@ -110,7 +110,7 @@ impl Carrier {
         let mut apply = begun.apply(Direction::Forward);
         let (lease, resume) = apply.claim(lane, Direction::Forward).unwrap();
         let mut feed = begun.end.feed(&begun.roles[0]).unwrap();
-        feed.keep_to(lane);
+        feed.keep_to(Part::Lane(lane));
         let start = resume.position.map_or(Start::Earliest, Start::After);
         feed.open(&start).unwrap();
         Carrier { feed, apply, lease }

@@ -27,6 +27,7 @@ use contraflow_core::value::Value;
 
 use super::finding::{Comparison, Finding, Kind};
 use super::walk::stopped;
+use apace::AHEAD_MAX;
 use held::{Keys, held};
 use parked::{Letters, Unmatched};
 use unseen::{Dropped, KEYS_MAX, Share, Unseen};
@@ -34,9 +35,12 @@ use unseen::{Dropped, KEYS_MAX, Share, Unseen};
 use crate::context::Context;
 use crate::tasks::Stop;
 
+mod apace;
 mod held;
 mod parked;
 mod shares;
+#[cfg(test)]
+mod two;
 mod unseen;
 
 /// Events read at once.
@@ -68,6 +72,10 @@ pub struct Audit {
     /// The keys that are told apart where logs compact, and how many of them may wait.
     share: Share,
     room: usize,
+    /// How many records may wait before both sides are brought to the same pace, and how many were
+    /// left when that was done last.
+    ahead_max: usize,
+    unmet: usize,
     letters: Letters,
     is_whole: bool,
     result: Comparison,
@@ -133,6 +141,8 @@ impl Audit {
             lanes: BTreeMap::new(),
             share: Share::ALL,
             room: KEYS_MAX,
+            ahead_max: AHEAD_MAX,
+            unmet: 0,
             letters: Letters::default(),
             is_whole: false,
             result: Comparison::default(),
@@ -214,6 +224,7 @@ impl Audit {
         let mut since = context.clock.elapsed();
         loop {
             stopped(stop)?;
+            self.keep_apace(context, stop)?;
             let mut came = 0;
             let reached =
                 |end: Side, at: &Position, goal: &Position| context.side(end).end.reached(at, goal);
