@@ -94,6 +94,23 @@ fn a_commit_that_comes_late_is_refused() {
     assert_eq!(run.terminate(), Some(0), "{}", run.err());
 }
 
+/// Its last word was that nothing is behind. Nobody is fenced then for as long as it waits.
+#[test]
+fn a_lane_whose_commit_is_not_answered_keeps_the_gate_closed() {
+    let stage = stage();
+    let lane = format!("contraflow-{}-forward", stage.change);
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    stage.verified();
+    wired().meets(END_TXN, &lane, Fault::Late);
+    stage.write(&stage.old, &stage.records(400..450, "old"));
+    until("a commit is late", || wired().has_met(&lane));
+    stage.says(&["producer", "stopped"], 0, &[]);
+    stage.says(&["cutover"], 1, &["CF0402", "lag"]);
+    assert_eq!(stage.status()["phase"], "follow");
+    run.kill();
+}
+
 /// A turn that stands still before its flip, whose commit meets a fault then.
 fn flips_with(fault: Fault) -> (Stage, crate::live::process::Process, String) {
     let stage = stage();

@@ -1,6 +1,7 @@
 //! A change among clients that nobody here wrote: producers with and without idempotence, three
 //! groups of consumers, and an auditor.
 
+use super::java;
 use super::stage::{Kind, PARTITIONS, Stage};
 use super::verifiable::{Told, Writes, audited, reads, told};
 use crate::live::process::{Process, until};
@@ -147,6 +148,19 @@ fn clients_that_nobody_here_wrote_lose_nothing_on_the_way() {
             "{group} did not read everything once, in order"
         );
     }
+}
+
+/// Records without keys, in transactions, by Kafka's own tool for load, and its tool that reads them.
+#[test]
+fn what_the_tool_for_load_writes_is_carried_meanwhile() {
+    let stage = Stage::new(Kind::Raw);
+    java::load(&stage, &stage.old, "10000");
+    let mut run = stage.start(&["run"], &[]);
+    stage.reaches("follow");
+    java::load(&stage, &stage.old, "20000");
+    stage.says(&["verify"], 0, &["30000 rows compared"]);
+    assert_eq!(java::measured(&stage, &stage.new, "30000"), "30000");
+    run.terminate();
 }
 
 /// Offsets and records by partition.

@@ -85,14 +85,47 @@ pub(super) fn run(stage: &Stage, main: &str, args: &[&str]) -> Process {
     Process::start(&mut java, &stage.dir.path().join(stage.log_name("java")))
 }
 
+/// Has the tool for load write so many records without keys, of 120 bytes each, in transactions.
+pub(super) fn load(stage: &Stage, topic: &str, records: &str) {
+    let servers = format!("bootstrap.servers={}", stage.servers);
+    let mut java = plain("org.apache.kafka.tools.ProducerPerformance");
+    java.args(["--topic", topic, "--num-records", records])
+        .args(["--record-size", "120", "--throughput", "5000"])
+        .args(["--transaction-duration-ms", "100"])
+        .args(["--producer-props", &servers]);
+    let log = stage.dir.path().join(stage.log_name("load"));
+    let mut tool = Process::start(&mut java, &log);
+    assert_eq!(tool.wait(), Some(0), "{}{}", tool.out(), tool.err());
+}
+
+/// How many records the tool that measures consumers has read.
+pub(super) fn measured(stage: &Stage, topic: &str, records: &str) -> String {
+    let mut tool = run(
+        stage,
+        "org.apache.kafka.tools.ConsumerPerformance",
+        &["--topic", topic, "--messages", records],
+    );
+    assert_eq!(tool.wait(), Some(0), "{}{}", tool.out(), tool.err());
+    let out = tool.out();
+    let figures = out.lines().last().and_then(|line| line.split(", ").nth(4));
+    figures
+        .unwrap_or_else(|| panic!("no figures: {out}"))
+        .to_owned()
+}
+
 fn java(stage: &Stage, main: &str) -> Command {
+    let mut java = plain(main);
+    java.args(["--bootstrap-server", &stage.servers]);
+    java
+}
+
+fn plain(main: &str) -> Command {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts");
     let jars = Command::new(scripts.join("setup")).arg("--kafka").output();
     let jars = String::from_utf8(jars.expect("the script runs").stdout).expect("a path");
     let mut java = Command::new("java");
     java.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp"])
         .arg(format!("{}/*", jars.trim()))
-        .arg(main)
-        .args(["--bootstrap-server", &stage.servers]);
+        .arg(main);
     java
 }
