@@ -161,6 +161,46 @@ fn somebody_runs(session: &Session, ledger: &SharedLedger) -> Result<bool> {
     Ok(is_alive(&runner) && !silent)
 }
 
+/// The process that runs the change only until its own request is answered, if one does: a verb
+/// that came when nobody ran it.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn verb_at_work(session: &Session, ledger: &SharedLedger) -> Result<Option<RunnerMark>> {
+    if !somebody_runs(session, ledger)? {
+        return Ok(None);
+    }
+    let Some(runner) = lock(ledger).runner()? else {
+        return Ok(None);
+    };
+    let is_it = |asker: &RunnerMark| (asker.pid, asker.started) == (runner.pid, runner.started);
+    let requests = lock(ledger).requests()?;
+    let mut askers = requests.iter().filter_map(|request| request.asker.as_ref());
+    Ok(askers.any(is_it).then_some(runner))
+}
+
+/// Waits until this run is over. Says whether it is: `stop` may be asked before.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn outlast(
+    run: &RunnerMark,
+    session: &Session,
+    ledger: &SharedLedger,
+    stop: &Stop,
+) -> Result<bool> {
+    loop {
+        let runner = lock(ledger).runner()?;
+        let same = runner.is_some_and(|runner| runner.run == run.run);
+        if !same || !somebody_runs(session, ledger)? {
+            return Ok(true);
+        }
+        if stop.wait(POLL) {
+            return Ok(false);
+        }
+    }
+}
+
 fn by_ourselves(
     session: &Session,
     ledger: &SharedLedger,

@@ -297,7 +297,7 @@ impl Broker {
         consumer.assign(&from).map_err(fail)?;
         let (mut seen, mut oldest) = (vec![false; topic.partitions], None);
         while seen.contains(&false) {
-            let partition = match consumer.poll(ANSWER_MAX) {
+            let partition = match client::poll(&consumer) {
                 None => return Err(unreachable("the oldest records are not handed out")),
                 Some(Err(KafkaError::PartitionEOF(partition))) => partition,
                 Some(Err(error)) => return Err(fail(error)),

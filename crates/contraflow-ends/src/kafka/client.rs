@@ -17,7 +17,8 @@ use contraflow_core::lease::LaneId;
 use contraflow_core::record::PairId;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::control;
@@ -149,6 +150,23 @@ pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
         KafkaError::Transaction(cause) => Some(cause.code()),
         KafkaError::AdminOp(code) => Some(*code),
         other => other.rdkafka_error_code(),
+    }
+}
+
+/// Whether a failure says no more than that no broker is connected at this moment: a client that
+/// has just begun tells it too, between one connection and the next. It goes on by itself, and
+/// whoever waits for an answer waits no longer than for any other.
+pub(super) fn is_passing(error: &KafkaError) -> bool {
+    code_of(error) == Some(RDKafkaErrorCode::AllBrokersDown)
+}
+
+/// The next record of a consumer, or what is the matter with it; `None` when neither came in time.
+pub(super) fn poll(consumer: &BaseConsumer) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+    loop {
+        match consumer.poll(ANSWER_MAX) {
+            Some(Err(error)) if is_passing(&error) => {}
+            other => return other,
+        }
     }
 }
 

@@ -102,7 +102,7 @@ impl Glance {
 
     /// The next record; `None` behind the last one that can be seen.
     fn next(&self, topic: &Topic) -> Result<Option<BorrowedMessage<'_>>> {
-        match self.consumer.poll(ANSWER_MAX) {
+        match client::poll(&self.consumer) {
             Some(Ok(message)) => Ok(Some(message)),
             Some(Err(KafkaError::PartitionEOF(_))) => Ok(None),
             Some(Err(error)) => Err(self.failed(topic, error)),

@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Context;
 use super::broker::Broker;
-use super::client::{self, ANSWER_MAX, failure, unreachable};
+use super::client::{self, failure, unreachable};
 use super::native::TopicId;
 
 /// Where brokers keep the state of share groups.
@@ -39,7 +39,7 @@ pub(super) fn read(context: &Context, broker: &Broker) -> Result<Shares> {
     let mut found = HashMap::new();
     let mut open = topic.partitions;
     while open > 0 {
-        match consumer.poll(ANSWER_MAX) {
+        match client::poll(&consumer) {
             None => return Err(unreachable(&format!("`{STATE}` cannot be read to its end"))),
             Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
             Some(Err(error)) => return Err(fail(error)),

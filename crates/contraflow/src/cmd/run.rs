@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use contraflow_core::code::Code;
 use contraflow_core::error::Severity;
 use contraflow_core::ledger::Entry;
 use contraflow_core::phase::{Phase, State};
-use contraflow_engine::runner::{Runner, Until};
+use contraflow_engine::runner::{Runner, SharedLedger, Until};
 use contraflow_engine::tasks::Stop;
 use serde::Serialize;
 
@@ -105,21 +106,49 @@ fn begin_again(session: &Session, out: &mut Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn carry(session: &Session, out: &mut Output) -> anyhow::Result<Exit> {
-    let stop = Stop::default();
-    let signal = stop_on_signals(&stop)?;
-    let ledger = session.ledger()?;
+fn until_over(
+    session: &Session,
+    ledger: &SharedLedger,
+    stop: &Stop,
+    out: &mut Output,
+) -> contraflow_core::error::Result<State> {
     let mut display = Display::new(out, false);
     let runner = Runner::start(
         Arc::clone(&session.context),
-        Arc::clone(&ledger),
+        Arc::clone(ledger),
         mark(session),
         is_alive,
         stop.clone(),
         &mut display,
     )?;
-    let state = runner.run(Until::Over)?;
-    drop(display);
+    runner.run(Until::Over)
+}
+
+/// A verb that runs the change by itself ends soon: it is waited for.
+fn carry(session: &Session, out: &mut Output) -> anyhow::Result<Exit> {
+    let stop = Stop::default();
+    let signal = stop_on_signals(&stop)?;
+    let ledger = session.ledger()?;
+    let state = loop {
+        let error = match until_over(session, &ledger, &stop, out) {
+            Ok(state) => break state,
+            Err(error) => error,
+        };
+        let verb = match error.code {
+            Code::ALREADY_RUNNING => request::verb_at_work(session, &ledger)?,
+            _ => None,
+        };
+        let Some(verb) = verb else {
+            return Err(error.into());
+        };
+        out.say(&format!(
+            "process {} runs the change until it has its answer; waiting for that",
+            verb.pid
+        ))?;
+        if !request::outlast(&verb, session, &ledger, &stop)? {
+            break session.state()?;
+        }
+    };
     out.document(&Ran {
         schema: SCHEMA,
         state: &state,

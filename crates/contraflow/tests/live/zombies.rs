@@ -251,6 +251,23 @@ fn a_second_instance_is_refused_while_the_first_lives() {
     fixture.must(&["verify"]);
 }
 
+/// It is the next one's turn as soon as the verb has its answer.
+#[test]
+fn a_run_waits_for_a_verb_that_runs_the_change_itself() {
+    let fixture = Fixture::new(Plan::PHONEBOOK);
+    assert_eq!(followed(&fixture).terminate(), Some(0));
+    let mut verb = stopped_at(&fixture, &["verify"], Point::LEASE_CLAIMED);
+    let mut run = fixture.spawn(&["run"], &[]);
+    until("it waits, or was refused", || {
+        run.err().contains("waiting for that") || !run.runs()
+    });
+    assert!(run.runs(), "{}", run.err());
+    verb.signal("-CONT");
+    assert_eq!(verb.wait(), Some(0), "{}", verb.err());
+    until("it runs", || run.err().contains("follow") || !run.runs());
+    assert_eq!(run.terminate(), Some(0), "{}", run.err());
+}
+
 #[test]
 fn of_several_first_runs_at_once_one_runs_and_none_breaks() {
     for _ in 0..4 {
@@ -302,10 +319,10 @@ fn a_verb_and_a_run_start_at_once() {
     for verb in ["cutover", "rollback", "cutover", "rollback"] {
         let mut runner = fixture.spawn(&["run"], &[]);
         fixture.must(&[verb]);
-        if runner.runs() {
-            runner.terminate();
-        }
-        assert!(!runner.err().contains("panicked"), "{}", runner.err());
+        until("the run has its turn", || {
+            !runner.runs() || fixture.status()["running"]["pid"] == runner.id()
+        });
+        assert_eq!(runner.terminate(), Some(0), "{}", runner.err());
     }
     fixture.must(&["verify"]);
 }

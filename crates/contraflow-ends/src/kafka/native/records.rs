@@ -14,7 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedHeaders, Message, OwnedHeaders, Timestamp};
 
-use crate::kafka::client::Brief;
+use crate::kafka::client::{Brief, is_passing};
 
 /// Records that are taken at once at most: enough that taking them costs nothing, few enough that
 /// huge ones are counted before more are taken.
@@ -89,15 +89,17 @@ impl Intake {
                         hear(CStr::from_ptr(c::rd_kafka_event_stats(event)).to_bytes());
                         None
                     }
-                    c::RD_KAFKA_EVENT_ERROR => Some(c::rd_kafka_event_error(event)),
+                    c::RD_KAFKA_EVENT_ERROR => Some(c::rd_kafka_event_error(event).into()),
                     // Lines of its log.
                     _ => None,
                 };
                 c::rd_kafka_event_destroy(event);
                 code
             };
-            if let Some(code) = failed {
-                return Err(KafkaError::MessageConsumption(code.into()));
+            if let Some(error) = failed.map(KafkaError::MessageConsumption)
+                && !is_passing(&error)
+            {
+                return Err(error);
             }
         }
     }
