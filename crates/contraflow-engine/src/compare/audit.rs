@@ -291,7 +291,7 @@ impl Audit {
     /// Whether the mirror, which compacts, must have newer records than were read of it.
     fn waits_for_newer(&self, side: Side) -> bool {
         let mut lanes = self.lanes.values();
-        lanes.any(|lane| lane.unseen[place(side)].waits())
+        lanes.any(|lane| lane.unseen[place(side)].awaited().next().is_some())
     }
 
     /// Records of a side that delete their key, and that the other one lacks: they were carried and

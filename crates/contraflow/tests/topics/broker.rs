@@ -1,12 +1,13 @@
 //! The broker of these tests, and plain clients of it.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use contraflow_testkit::kafka::{Kafka, wait};
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
-    TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic,
+    ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -82,14 +83,25 @@ pub(super) fn delete(servers: &str, name: &str) {
     assert!(gone.expect("an answer").iter().all(Result::is_ok));
 }
 
-/// Gives a topic these settings and no others.
+/// Gives a topic these settings and no others, and waits until the broker goes by them.
 pub(super) fn alter(servers: &str, name: &str, settings: &[(&str, &str)]) {
     let topic = AlterConfig::new(ResourceSpecifier::Topic(name)).set("retention.ms", "-1");
     let altered = settings
         .iter()
         .fold(topic, |topic, (name, value)| topic.set(name, value));
-    let done = wait(admin(servers).alter_configs([&altered], &AdminOptions::new()));
+    let (admin, options) = (admin(servers), AdminOptions::new());
+    let done = wait(admin.alter_configs([&altered], &options));
     assert!(done.expect("an answer").iter().all(Result::is_ok));
+    until("the broker has heard of it", || {
+        let topic = ResourceSpecifier::Topic(name);
+        let told = wait(admin.describe_configs([&topic], &options)).expect("an answer");
+        let all = &told[0].as_ref().expect("the topic").entries;
+        let own = all
+            .iter()
+            .filter(|entry| matches!(entry.source, ConfigSource::DynamicTopic))
+            .filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?)));
+        own.collect::<HashMap<_, _>>() == altered.entries
+    });
 }
 
 /// Makes a topic have more partitions.

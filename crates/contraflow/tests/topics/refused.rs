@@ -96,6 +96,12 @@ fn a_record_that_is_too_large_stops_its_partition() {
     let copied: Vec<Written> = all.iter().filter(before).cloned().collect();
     stage.stops(208);
     arrive(&stage, copied.len());
+    let stopped = || {
+        stage.status()["progress"]["stopped"]
+            .as_array()
+            .map(Vec::len)
+    };
+    until("both have stopped", || stopped() == Some(2));
     let stopped = |partition: u32| format!("partition {partition} of `{}` stopped", stage.old);
     let words = [stopped(1), stopped(2), "max.message.bytes".to_owned()];
     let words = words.each_ref().map(String::as_str);

@@ -160,6 +160,7 @@ fn what_was_said_of_producers_is_void_after_a_turn_that_failed() {
     stage.write(&stage.old, &[poison]);
     let run = stage.start(&["run"], &[]);
     stage.stops(501);
+    stage.reaches("follow");
     stage.says(&["producer", "stopped"], 0, &[]);
     let said = stage.says(&["cutover"], 1, &["CF0402", "letters"]);
     assert!(!said.contains("writers"), "{said}");

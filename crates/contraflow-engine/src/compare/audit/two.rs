@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contraflow_core::clock::Clock;
+use contraflow_core::code::Code;
 use contraflow_core::end::{
     Applied, Apply, End, Feed, Guarantee, Inspected, Letter, Lookup, Part, Progress, Resume, Role,
     Scan, Start, StoredLetter, Structure, Switch, Table, fenced,
@@ -30,13 +31,22 @@ use crate::tasks::Stop;
 /// Records that are handed out at once.
 const FEW: usize = 7;
 const PARTITIONS: usize = 2;
-/// A log whose records come in one order over its partitions, and how often it was opened.
+/// A log whose records come in one order over its partitions, what could not be carried to it, and
+/// how often it was opened.
 #[derive(Clone, Default)]
 pub(super) struct Memory {
     records: Arc<Mutex<Vec<Event>>>,
     compacts: Arc<AtomicBool>,
     lead: Arc<Lead>,
+    letters: Arc<Mutex<Letters>>,
     pub(super) opened: Arc<AtomicUsize>,
+}
+
+/// Letters of records of the old log, and how often they are looked for before they are seen.
+#[derive(Default)]
+struct Letters {
+    all: Vec<StoredLetter>,
+    unseen: usize,
 }
 
 /// How far both logs were handed out.
@@ -67,8 +77,8 @@ struct Reader {
     next: [usize; PARTITIONS],
 }
 
-/// Nobody carries, and there are no letters.
-struct Nobody;
+/// Nobody carries.
+struct Nobody(Arc<Mutex<Letters>>);
 
 /// Each look takes a while.
 #[derive(Default)]
@@ -104,6 +114,25 @@ impl Memory {
                 Side::Old => Origin::Application,
                 Side::New => Origin::Flow(Direction::Forward),
             },
+        });
+    }
+
+    /// A letter of a record of the old log, seen when it was looked for so many times.
+    pub(super) fn park(&self, offset: i64, unseen: usize) {
+        let mut letters = self.letters.lock().unwrap();
+        letters.unseen = unseen;
+        letters.all.push(StoredLetter {
+            id: 1,
+            direction: Direction::Forward,
+            letter: Letter {
+                pair: PairId(0),
+                source_key: Place::new(0, Side::Old, offset).key(),
+                code: Code::CONSTRAINT_VIOLATED,
+                reason: "it is too large".to_owned(),
+                retry_after: None,
+            },
+            since_ms: 0,
+            attempts: 1,
         });
     }
 }
@@ -232,7 +261,7 @@ impl End for Memory {
     }
 
     fn apply(&self, _: &Arc<Role>) -> Option<Box<dyn Apply>> {
-        Some(Box::new(Nobody))
+        Some(Box::new(Nobody(Arc::clone(&self.letters))))
     }
 
     fn scan(&self, _: &Arc<Role>) -> Option<Box<dyn Scan>> {
@@ -272,7 +301,12 @@ impl Apply for Nobody {
     }
 
     fn letters(&mut self) -> Result<Vec<StoredLetter>> {
-        Ok(Vec::new())
+        let mut letters = self.0.lock().unwrap();
+        if letters.unseen > 0 {
+            letters.unseen -= 1;
+            return Ok(Vec::new());
+        }
+        Ok(letters.all.clone())
     }
 
     fn guarantee(&self) -> Guarantee {

@@ -12,6 +12,9 @@ use contraflow_core::log::Place;
 /// is made of them.
 pub(super) const KEYS_MAX: usize = 1 << 18;
 
+/// So many keys of a partition take no room worth saving.
+const FEW: usize = 64;
+
 /// A share of all keys, by their digests: those from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Share {
@@ -81,7 +84,10 @@ impl Unseen {
 
     /// The other side has a newer record of this key.
     pub(super) fn overtake(&mut self, key: u128) {
-        self.0.remove(&key);
+        if self.0.remove(&key).is_some() && self.0.capacity() / 8 > self.0.len().max(FEW) {
+            // Partitions are read by turns: each had its many keys at another time.
+            self.0.shrink_to(2 * self.0.len());
+        }
     }
 
     /// Records that nothing has overtaken.
@@ -94,9 +100,10 @@ impl Unseen {
         self.0.len()
     }
 
-    /// Whether records wait for one that overtakes them.
-    pub(super) fn waits(&self) -> bool {
-        self.0.values().any(|dropped| !dropped.deletes)
+    /// Records that wait for one that overtakes them.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = Place> {
+        let awaited = self.0.values().filter(|dropped| !dropped.deletes);
+        awaited.map(|dropped| dropped.place)
     }
 
     /// Keys whose deletion the other side lacks.
@@ -123,3 +130,6 @@ impl Unseen {
         self.0.extend(others.0);
     }
 }
+
+#[cfg(test)]
+mod tests;
