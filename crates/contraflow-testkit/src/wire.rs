@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use contraflow_engine::tasks::{Stop, TaskSet};
 
-/// The end of a transaction, as Kafka numbers its questions.
+/// Records, as Kafka numbers its questions.
+pub const PRODUCE: i16 = 0;
+/// The end of a transaction.
 pub const END_TXN: i16 = 26;
 
 /// What is known of topics.
@@ -24,7 +26,12 @@ pub enum Fault {
     CutAfter,
     /// It stays in the network until it is let go, whoever lives or dies meanwhile.
     Late,
+    /// A bit of the records in it is turned over: the broker refuses it, and takes the next one.
+    Garbled,
 }
+
+/// How far before its end a question has a record: behind it stands less than this.
+const RECORD_BEFORE_END: usize = 8;
 
 /// Listens on a port of this machine and carries every connection to a broker.
 pub struct Wire {
@@ -256,16 +263,21 @@ impl Shared {
     /// Carries questions: length, kind, version and number, then who asks and what.
     fn questions(&self, connection: &Connection) {
         let (mut from, mut to) = (&connection.client, &connection.broker);
-        while let Some(frame) = frame(&mut from) {
+        while let Some(mut frame) = frame(&mut from) {
             if short(&frame, 4) == Some(API_VERSIONS) {
                 *lock(&connection.versions) = number(&frame, 8);
             }
             if let Some(marked) = self.met(&frame) {
-                *lock(&connection.marked) = Some(marked.clone());
+                let answered = marked.fault == Fault::Garbled;
+                *lock(&connection.marked) = (!answered).then(|| marked.clone());
                 match marked.fault {
                     Fault::CutBefore => return,
                     Fault::CutAfter => {}
                     Fault::Late => self.until(&marked.said, |state| state != State::Met),
+                    Fault::Garbled => {
+                        let at = frame.len().saturating_sub(RECORD_BEFORE_END);
+                        frame.get_mut(at).into_iter().for_each(|byte| *byte ^= 1);
+                    }
                 }
             }
             if to.write_all(&frame).is_err() {

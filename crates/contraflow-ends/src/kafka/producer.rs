@@ -1,9 +1,17 @@
 //! A transactional producer. After any error it is dropped: what became of its transaction is
 //! found out by whoever takes the transactional id next, never remembered.
+//!
+//! A broker that knows nothing of a producer takes whatever comes first to a partition, and the
+//! client takes what was before that for written: of several batches under way, those that the
+//! broker refused for a moment would be lost, and the transaction be committed without them. So the
+//! first record of a partition goes alone.
 
+use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use contraflow_core::change::cluster::Cluster;
+use contraflow_core::clock::Clock;
 use contraflow_core::code::Code;
 use contraflow_core::error::{Error, Kind, Result};
 use rdkafka::TopicPartitionList;
@@ -31,6 +39,8 @@ pub(super) const BATCH_BYTES: u64 = 1_000_000;
 const QUEUE_KB: usize = 64 << 10;
 /// How long a step of a trial may take: nothing is open that it could wait for.
 const TRIAL_MAX: Duration = Duration::from_secs(15);
+/// How long a partition counts as known: brokers forget producers that are silent for much longer.
+const KNOWN_MAX: Duration = Duration::from_secs(60);
 /// How long a full queue is waited for before it is tried again.
 const QUEUE_WAIT: Duration = Duration::from_millis(10);
 /// How long the last records of a transaction are waited for before is looked whether one failed.
@@ -63,6 +73,15 @@ pub(super) fn batch_bytes(context: &Context) -> Result<u64> {
 
 pub(super) struct Producer {
     inner: BaseProducer<Refusals, NoCustomPartitioner>,
+    clock: Arc<dyn Clock>,
+    known: RefCell<Known>,
+}
+
+/// Partitions whose brokers know the producer: the last thing that it wrote there was answered.
+struct Known {
+    all: Vec<(String, i32)>,
+    /// Since when they are gathered.
+    since: Duration,
 }
 
 impl Producer {
@@ -99,7 +118,16 @@ impl Producer {
         // Whether there is one is told by taking the id itself.
         drop(client.fetch_watermarks(&context.names.control, control::AUTHORITY, ANSWER_MAX));
         inner.init_transactions(TAKE_MAX).map_err(fail)?;
-        Ok(Producer { inner })
+        let clock = Arc::clone(&context.clock);
+        let known = Known {
+            all: Vec::new(),
+            since: clock.elapsed(),
+        };
+        Ok(Producer {
+            inner,
+            clock,
+            known: RefCell::new(known),
+        })
     }
 
     /// Tries what a lane does, without a record: a transaction that is taken back, with a place of
@@ -125,15 +153,32 @@ impl Producer {
     }
 
     pub(super) fn begin(&self) -> Result<()> {
+        let (now, mut known) = (self.clock.elapsed(), self.known.borrow_mut());
+        if now.saturating_sub(known.since) >= KNOWN_MAX {
+            known.all.clear();
+            known.since = now;
+        }
         let begun = self.inner.begin_transaction();
         begun.map_err(|error| failure("beginning a transaction", error))
     }
 
-    /// Hands a record over; it is sent with others.
+    /// Hands a record over; it is sent with others, unless it is the first one of its partition.
     ///
     /// # Errors
     /// As [`Producer::commit`].
     pub(super) fn send(&self, outgoing: Outgoing<'_>) -> Result<()> {
+        let at = (outgoing.topic, outgoing.partition);
+        self.enqueue(outgoing)?;
+        let is_it = |known: &(String, i32)| known.1 == at.1 && known.0 == at.0;
+        if !self.known.borrow().all.iter().any(is_it) && self.flushed() {
+            let at = (at.0.to_owned(), at.1);
+            self.known.borrow_mut().all.push(at);
+        }
+        Ok(())
+    }
+
+    /// Puts a record among those that are to be sent.
+    fn enqueue(&self, outgoing: Outgoing<'_>) -> Result<()> {
         let Outgoing {
             number,
             topic,
@@ -219,18 +264,23 @@ impl Producer {
         sent.map_err(|error| failure("committing offsets", error))
     }
 
+    /// Sends what waits until all of it is answered. False when some of it was refused.
+    fn flushed(&self) -> bool {
+        let refusals = self.inner.context();
+        while !refusals.are_there() && !native::flushed(self.inner.client(), SENT_WAIT) {
+            // What could not be sent counts until it was told here.
+            self.inner.poll(Duration::ZERO);
+        }
+        !refusals.are_there()
+    }
+
     /// Commits. The client itself gives up when the transaction's time has passed.
     ///
     /// # Errors
     /// Of [`Kind::Data`] when [`Producer::refused`] says which records cannot be written, or some
     /// of them.
     pub(super) fn commit(&self) -> Result<()> {
-        let refusals = self.inner.context();
-        while !refusals.are_there() && !native::flushed(self.inner.client(), SENT_WAIT) {
-            // What could not be sent counts until it was told here.
-            self.inner.poll(Duration::ZERO);
-        }
-        if refusals.are_there() {
+        if !self.flushed() {
             return Err(refused());
         }
         let committed = self.inner.commit_transaction(Timeout::Never);
@@ -242,3 +292,6 @@ fn refused() -> Error {
     let message = "a record cannot be written";
     Error::new(Kind::Data, Code::CONSTRAINT_VIOLATED, message)
 }
+
+#[cfg(test)]
+mod tests;
