@@ -72,6 +72,9 @@ pub struct RunnerMark {
     /// A digest of the change file that it was started with; 0 when that is not known.
     #[serde(skip)]
     pub file: u64,
+    /// Whether it runs the change only until a request of its own is answered.
+    #[serde(skip)]
+    pub brief: bool,
     /// When it last gave a sign of life, in milliseconds since 1970.
     pub beat_ms: u64,
 }

@@ -9,6 +9,9 @@ mod apply;
 mod barrier;
 mod broker;
 mod client;
+#[cfg(test)]
+#[path = "../tests/clock.rs"]
+mod clock;
 mod commits;
 mod control;
 mod copies;

@@ -41,14 +41,15 @@ create table if not exists report (id integer primary key check (id = 1), docume
 ";
 
 /// Columns that came later, in files of the same format: an earlier version ignores them.
-const ADDED: [(&str, &str); 4] = [
+const ADDED: [(&str, &str); 5] = [
     ("runner", "started"),
     ("runner", "file"),
+    ("runner", "brief"),
     ("request", "pid"),
     ("request", "started"),
 ];
 
-const RUNNER: &str = "select run, pid, beat_ms, started, file from runner";
+const RUNNER: &str = "select run, pid, beat_ms, started, file, brief from runner";
 
 /// A ledger in a SQLite file.
 pub struct SqliteLedger {
@@ -272,6 +273,7 @@ impl Ledger for SqliteLedger {
                     pid: row.get(2)?,
                     started: row.get(3)?,
                     file: 0,
+                    brief: false,
                     beat_ms: 0,
                 };
                 Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?, mark))
@@ -336,11 +338,11 @@ impl Ledger for SqliteLedger {
         // A clock that was set back must not keep a dead run alive: i64 is what SQLite compares.
         let stale = i64::try_from(stale_before_ms).unwrap_or(i64::MAX);
         tx.execute(
-            "insert into runner (id, run, pid, beat_ms, started, file)
-               values (1, ?1, ?2, ?3, ?5, ?7)
+            "insert into runner (id, run, pid, beat_ms, started, file, brief)
+               values (1, ?1, ?2, ?3, ?5, ?7, ?8)
              on conflict (id) do update set run = excluded.run, pid = excluded.pid,
                beat_ms = excluded.beat_ms, started = excluded.started,
-               file = excluded.file
+               file = excluded.file, brief = excluded.brief
              where run = excluded.run or beat_ms < ?4 or run = ?6",
             rusqlite::params![
                 mark.run,
@@ -349,7 +351,8 @@ impl Ledger for SqliteLedger {
                 stale,
                 mark.started,
                 gone,
-                mark.file
+                mark.file,
+                mark.brief
             ],
         )
         .map_err(broken)?;
@@ -479,6 +482,7 @@ fn mark_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<RunnerMark> {
         beat_ms: row.get(2)?,
         started: row.get(3)?,
         file: row.get(4)?,
+        brief: row.get(5)?,
     })
 }
 

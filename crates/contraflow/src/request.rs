@@ -29,6 +29,7 @@ pub fn mark(session: &Session) -> RunnerMark {
         run: random_name(),
         pid: std::process::id(),
         started: started(std::process::id()).unwrap_or(0),
+        brief: false,
         beat_ms: 0,
     }
 }
@@ -149,56 +150,42 @@ fn is_answered_as_it_is(session: &Session) -> Result<bool> {
 }
 
 fn somebody_runs(session: &Session, ledger: &SharedLedger) -> Result<bool> {
-    let Some(runner) = lock(ledger).runner()? else {
-        return Ok(false);
-    };
-    let silent = session
-        .context
-        .clock
-        .unix_ms()
-        .saturating_sub(runner.beat_ms)
-        > SILENT_MS;
-    Ok(is_alive(&runner) && !silent)
+    Ok(holder(session, ledger)?.is_some())
 }
 
-/// The process that runs the change only until its own request is answered, if one does: a verb
-/// that came when nobody ran it.
+fn is_silent(session: &Session, runner: &RunnerMark) -> bool {
+    let now = session.context.clock.unix_ms();
+    now.saturating_sub(runner.beat_ms) > SILENT_MS
+}
+
+/// Who runs the change at this moment.
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn verb_at_work(session: &Session, ledger: &SharedLedger) -> Result<Option<RunnerMark>> {
-    if !somebody_runs(session, ledger)? {
-        return Ok(None);
-    }
-    let Some(runner) = lock(ledger).runner()? else {
-        return Ok(None);
-    };
-    let is_it = |asker: &RunnerMark| (asker.pid, asker.started) == (runner.pid, runner.started);
-    let requests = lock(ledger).requests()?;
-    let mut askers = requests.iter().filter_map(|request| request.asker.as_ref());
-    Ok(askers.any(is_it).then_some(runner))
+pub fn holder(session: &Session, ledger: &SharedLedger) -> Result<Option<RunnerMark>> {
+    let runner = lock(ledger).runner()?;
+    Ok(runner.filter(|runner| is_alive(runner) && !is_silent(session, runner)))
 }
 
-/// Waits until this run is over. Says whether it is: `stop` may be asked before.
+/// Waits until somebody else runs the change, or nobody. Says whether it is so: `stop` may be asked
+/// before.
 ///
 /// # Errors
 /// When the ledger cannot be read.
 pub fn outlast(
-    run: &RunnerMark,
+    run: Option<&RunnerMark>,
     session: &Session,
     ledger: &SharedLedger,
     stop: &Stop,
 ) -> Result<bool> {
-    loop {
-        let runner = lock(ledger).runner()?;
-        let same = runner.is_some_and(|runner| runner.run == run.run);
-        if !same || !somebody_runs(session, ledger)? {
+    let name = |mark: &RunnerMark| mark.run.clone();
+    while !stop.wait(POLL) {
+        let now = holder(session, ledger)?;
+        if now.is_none() || now.as_ref().map(name) != run.map(name) {
             return Ok(true);
         }
-        if stop.wait(POLL) {
-            return Ok(false);
-        }
     }
+    Ok(false)
 }
 
 fn by_ourselves(
@@ -209,7 +196,10 @@ fn by_ourselves(
     out: &mut Output,
 ) -> Result<Answer> {
     let mut display = Display::new(out, true);
-    let mark = mark(session);
+    let mark = RunnerMark {
+        brief: true,
+        ..mark(session)
+    };
     let run = mark.run.clone();
     let runner = Runner::start(
         Arc::clone(&session.context),

@@ -51,6 +51,7 @@ fn mark(run: &str) -> RunnerMark {
         pid: 7,
         started: 70,
         file: 0,
+        brief: false,
         beat_ms: 0,
     }
 }

@@ -134,18 +134,19 @@ fn carry(session: &Session, out: &mut Output) -> anyhow::Result<Exit> {
             Ok(state) => break state,
             Err(error) => error,
         };
-        let verb = match error.code {
-            Code::ALREADY_RUNNING => request::verb_at_work(session, &ledger)?,
-            _ => None,
+        let holder = match error.code {
+            Code::ALREADY_RUNNING => request::holder(session, &ledger)?,
+            _ => return Err(error.into()),
         };
-        let Some(verb) = verb else {
-            return Err(error.into());
-        };
-        out.say(&format!(
-            "process {} runs the change until it has its answer; waiting for that",
-            verb.pid
-        ))?;
-        if !request::outlast(&verb, session, &ledger, &stop)? {
+        match &holder {
+            None => {}
+            Some(verb) if verb.brief => out.say(&format!(
+                "process {} runs the change until it has its answer; waiting for that",
+                verb.pid
+            ))?,
+            Some(_) => return Err(error.into()),
+        }
+        if !request::outlast(holder.as_ref(), session, &ledger, &stop)? {
             break session.state()?;
         }
     };

@@ -8,6 +8,7 @@ fn process(started: u64) -> RunnerMark {
         pid: std::process::id(),
         started,
         file: 0,
+        brief: false,
         beat_ms: 0,
     }
 }

@@ -31,11 +31,8 @@ use super::super::control::{self, Checkpoint};
 use super::super::names::Names;
 use super::super::place::{self, TopicPlace};
 use super::super::producer::Producer;
-use super::super::{Kafka, Payloads};
+use super::super::{Kafka, Payloads, clock};
 use super::{Barrier, Reading};
-
-#[path = "../../../tests/clock.rs"]
-mod clock;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// As long as this somebody must not believe what is old.

@@ -16,11 +16,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::message::Message;
 
 use super::super::barrier::Reading;
-use super::super::{Kafka, Payloads};
+use super::super::{Kafka, Payloads, clock};
 use super::{Number, Outgoing, Producer};
-
-#[path = "../../../tests/clock.rs"]
-mod clock;
 
 const NEW: &str = "people-v2";
 /// Each is a batch of its own.
