@@ -349,12 +349,12 @@ impl<'w> Runner<'w> {
         let outcome = loop {
             let outcome = self.act(effect);
             tries += 1;
-            let again = matches!(&outcome, Err(error) if error.code == Code::END_BUSY);
+            let again = matches!(&outcome, Err(error) if error.kind == Kind::Transient);
             if !again || tries == TRIES || self.state.phase.is_turn() || self.stop.wait(TRY_PAUSE) {
                 break outcome;
             }
-            if let Err(busy) = &outcome {
-                self.note("waits", &reason(busy))?;
+            if let Err(passing) = &outcome {
+                self.note("waits", &reason(passing))?;
             }
         };
         match outcome {

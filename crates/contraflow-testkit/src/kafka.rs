@@ -1,14 +1,13 @@
 //! A Kafka for the tests of one process, started by the project's own script.
 
 use std::future::Future;
-use std::net::TcpListener;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use crate::script::Script;
+use crate::script::{self, Script};
 
 /// The ways to a guarded broker, with their distance from its first port.
 #[derive(Clone, Copy, Debug)]
@@ -129,16 +128,7 @@ pub fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// The first of as many free ports in a row as a guarded broker needs.
+/// The first port of a broker: a guarded one needs as many.
 fn ports() -> u16 {
-    for _ in 0..100 {
-        let first = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = first.local_addr().expect("it is bound").port();
-        let rest = (1..=Door::LoginInClear as u16).map(|more| port.checked_add(more));
-        let mut rest = rest.map(|port| TcpListener::bind(("127.0.0.1", port?)).ok());
-        if rest.all(|bound| bound.is_some()) {
-            return port;
-        }
-    }
-    panic!("no ports in a row are free");
+    script::ports(Door::LoginInClear as u16 + 1)
 }

@@ -17,7 +17,7 @@ impl Registry {
     /// When it does not start; the script has said why on stderr.
     #[must_use]
     pub fn start(folder: &Path) -> Registry {
-        let port = script::port();
+        let port = script::ports(1);
         let script = Script::start("registry", &folder.join("server"), port, &[]);
         Registry { port, script }
     }

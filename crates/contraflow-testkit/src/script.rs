@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A running script. It ends with this process, whatever becomes of it.
 pub(crate) struct Script {
@@ -72,8 +73,27 @@ impl Drop for Script {
     }
 }
 
-/// A port that is free now.
-pub(crate) fn port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+/// Below the ports that systems give to whoever connects: none of these is taken by a connection
+/// while a server starts.
+const PORTS: std::ops::Range<u32> = 10_000..32_000;
+/// How many ports one server has at most.
+const PORTS_EACH: u32 = 8;
+
+/// The first of so many free ports in a row. Servers of other processes begin elsewhere.
+///
+/// # Panics
+/// When there are none.
+pub(crate) fn ports(count: u16) -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let places = (PORTS.end - PORTS.start) / PORTS_EACH;
+    for _ in 0..places {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let place = number.wrapping_add(std::process::id().wrapping_mul(97)) % places;
+        let first = u16::try_from(PORTS.start + place * PORTS_EACH).expect("a port");
+        let mut all = first..first + count;
+        if all.all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return first;
+        }
+    }
+    panic!("no ports in a row are free");
 }

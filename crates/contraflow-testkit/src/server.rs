@@ -44,7 +44,7 @@ impl Postgres {
     /// When it does not start; the script has said why on stderr.
     #[must_use]
     pub fn over_tcp(folder: &Path) -> Postgres {
-        let port = script::port();
+        let port = script::ports(1);
         let settings = [
             "listen_addresses=127.0.0.1",
             "password_encryption=scram-sha-256",

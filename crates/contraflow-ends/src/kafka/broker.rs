@@ -494,6 +494,9 @@ fn unserved(answered: &KafkaResult<TopicPartitionList>) -> Option<String> {
                     | C::NotLeaderForPartition
                     // It has just begun to lead, and does not know yet how far it is.
                     | C::OffsetNotAvailable
+                    // It has not heard of the newest leader, or is not the newest one.
+                    | C::UnknownLeaderEpoch
+                    | C::FencedLeaderEpoch
                     | C::UnknownTopicOrPartition
                     | C::UnknownPartition
             )
