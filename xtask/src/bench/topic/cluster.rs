@@ -26,6 +26,9 @@ use super::people::Digest;
 pub(super) const PARTITIONS: i32 = 12;
 /// How long one question may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How often is looked whether a topic that was made is served, and the pause between.
+const KNOWN_TRIES: u32 = 500;
+const KNOWN_LOOK: Duration = Duration::from_millis(20);
 /// How long the next record of a topic that has more may take.
 const NEXT_MAX: Duration = Duration::from_secs(30);
 
@@ -99,7 +102,15 @@ impl Cluster {
         let topic = topic.set("retention.ms", "-1");
         let made = wait(self.admin()?.create_topics([&topic], &AdminOptions::new()))?;
         ensure!(made.iter().all(Result::is_ok), "`{name}` is not made");
-        Ok(())
+        let asker = self.asker()?;
+        for _ in 0..KNOWN_TRIES {
+            if end(&asker, name).is_ok() {
+                return Ok(());
+            }
+            // Nothing comes of it: this client reads nothing.
+            drop(asker.poll(KNOWN_LOOK));
+        }
+        bail!("`{name}` is not served")
     }
 
     /// Deletes topics.
@@ -146,6 +157,7 @@ impl Cluster {
     pub(super) fn asker(&self) -> Result<BaseConsumer> {
         Ok(self
             .client()
+            .set("group.id", "bench")
             .set("isolation.level", "read_committed")
             .create()?)
     }
