@@ -261,7 +261,7 @@ impl Producer {
         let sent = self
             .inner
             .send_offsets_to_transaction(offsets, &group, ANSWER_MAX);
-        sent.map_err(|error| failure("committing offsets", error))
+        sent.map_err(|error| self.failed("committing offsets", error))
     }
 
     /// Sends what waits until all of it is answered. False when some of it was refused.
